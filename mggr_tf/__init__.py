@@ -1,4 +1,4 @@
-"""Training, evaluation and network models of MGGR, on TensorFlow."""
+"""Train, evaluate and build the networks of MGGR with TensorFlow."""
 
 from mggr_edge.common.version import __version__
 

@@ -1,4 +1,4 @@
-"""Gaze redirection of picture files with a trained run or an exported bundle."""
+"""Redirect the gaze in picture files with a trained run or an exported bundle."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from mggr_tf.runs.provenance import training_of
 
 @dataclass(frozen=True)
 class Redirected:
-    """Counts and messages of one call of `redirect_files`.
+    """Result of one call of `redirect_files`.
 
     Attributes:
         patches: number of eye patches.
         photos: number of photographs.
-        eyes: number of redirected eyes, in patches and photographs.
+        eyes: number of redirected eyes in patches and photographs.
         untouched: photographs in which no eye was redirected.
-        left_alone: one reason for each eye of a photograph whose redirection was limited or
-            skipped.
+        left_alone: reasons why eyes of photographs were redirected at reduced strength or not at
+            all. There is one reason for each such eye.
     """
 
     patches: int
@@ -57,28 +57,29 @@ def redirect_files(
     force: bool,
     progress: Progress,
 ) -> Redirected:
-    """Redirect one picture, or all pictures of a folder, and write them into a new folder.
+    """Redirect one picture or all pictures of a folder, and write the results into a new folder.
 
-    A picture of the network's patch size is treated as an eye patch. Every other picture is
-    treated as a photograph, and eyes are detected in it. The file name of a patch in the Columbia
-    naming provides its side, source gaze and head pose. The output files keep the names of the
-    input files, so the gaze in the name of a redirected patch is still the source gaze.
+    A picture with the size of the network's patches is treated as an eye patch. Every other picture
+    is treated as a photograph, and its eyes are detected. If a patch is named as in the Columbia
+    data set, its name contains the side, the source gaze and the head pose. Output files have the
+    same names as input files. Therefore the name of a redirected patch still contains the source
+    gaze.
 
     Args:
         source: picture file, or folder of pictures.
         out: folder to create.
         bundle: networks that redirect the eyes.
         target: gaze of the redirected eyes.
-        side: the subject's own side of patches whose names have no labels.
-        force: whether an existing `out` is replaced.
+        side: side of the eye, as seen by the subject, for patches whose names have no labels.
+        force: whether to replace `out` if it exists.
         progress: reports the number of processed pictures.
 
     Returns:
-        counts, photographs without a redirected eye, and the reasons.
+        the counts, the photographs without a redirected eye, and the reasons.
 
     Raises:
         StreamError: there is no picture, or a picture cannot be read.
-        UsageError: a patch has no labels in its name and `side` is None.
+        UsageError: a patch has no labels in its name, and `side` is `None`.
         OutputExistsError: `out` exists and `force` is false.
     """
     pictures = _pictures(source)
@@ -149,8 +150,8 @@ def _redirect_patch(
         redirected = bundle.redirect_eye(patch, side=side, target=target)
     else:
         raise UsageError(
-            f"{file.name} is an eye patch, and its file name does not contain the side of the eye; "
-            "pass --side left or --side right (the subject's own side)",
+            f"{file.name} is an eye patch, and its file name does not contain the side of the "
+            "eye; pass --side left or --side right (the side as seen by the subject)",
             code="side-of-patch-unknown",
             path=file,
         )
@@ -166,11 +167,13 @@ def _labels(file: Path) -> PatchName | None:
 
 
 def open_model(name_or_path: str | Path) -> Bundle:
-    """Open a run folder, a bundle, or a packaged bundle by its name, for redirection.
+    """Open a model for redirection.
+
+    The model is a run folder, a bundle, or the name of a packaged bundle.
 
     Raises:
         RunError: the run has no trained redirector or no gaze estimator.
-        BundleError: the path is neither a run nor a complete bundle.
+        BundleError: the path is neither a run folder nor a complete bundle.
     """
     path = bundle_path(name_or_path)
     if (path / "run.json").is_file():
@@ -179,7 +182,9 @@ def open_model(name_or_path: str | Path) -> Bundle:
 
 
 def bundle_of_run(run: RunFolder) -> Bundle:
-    """Return an in-memory bundle of a run's Keras models and the installed landmark models.
+    """Return a bundle in memory that contains the Keras models of a run.
+
+    The bundle uses the installed landmark models.
 
     Raises:
         RunError: the run has no trained redirector or no gaze estimator.

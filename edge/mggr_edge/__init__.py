@@ -1,4 +1,4 @@
-"""Device side of mggr-tf: detect eyes, redirect their gaze, and paste them back into the frame.
+"""Device code of mggr-tf: it detects eyes, redirects their gaze, and writes them into the frame.
 
 The package needs numpy, OpenCV and one TFLite interpreter. It never imports TensorFlow.
 """

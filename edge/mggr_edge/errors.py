@@ -12,11 +12,14 @@
     ├── RunError             a run folder is missing, damaged or incomplete
     ├── StreamError          a picture, video or camera cannot be read or written
     ├── DiskError            a disk is full, over its quota, or read-only
-    ├── ArtifactError        a converted model differs from the trained one
+    ├── ArtifactError        a converted model differs from the trained model
     └── MissingPackageError  an optional package is not installed
 
-Every error has a stable `code`, and `fields` with the values that its message contains. Every other
-exception is a bug in this project and keeps its traceback.
+A bundle contains exported models and the file `contract.json`. This file, called the contract,
+describes the models. A run folder contains the results of one training.
+
+Every error has a stable `code`. Its `fields` contain the values that occur in its message. An
+exception of any other class is a bug in this project and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -27,17 +30,18 @@ from pathlib import Path
 class MggrError(Exception):
     """An error that the user can correct.
 
-    The message states what failed, the value found, the values accepted, and what to do. It may
-    change between versions; programs test `code` and `fields`.
+    The message states what failed, which value was found, which values are accepted, and what to
+    do. The message may change between versions, so programs must test `code` and `fields` instead.
 
     Args:
         message: one line for the user.
-        code: stable identifier of the cause, in kebab case; None uses the one of the class.
-        fields: values that the message contains, by name.
+        code: stable identifier of the cause, in kebab case. With `None`, the error gets the `code`
+            of its class.
+        fields: values that the message contains, as a dict: name -> value.
 
     Attributes:
         code: stable identifier of the cause.
-        fields: values that the message contains, by name.
+        fields: values that the message contains, as a dict: name -> value.
     """
 
     code: str = "error"
@@ -67,7 +71,10 @@ class OutputExistsError(UsageError):
 
 
 class ConfigError(MggrError):
-    """A config or contract that does not match its schema; the message contains the key's path."""
+    """A config or contract that does not match its schema.
+
+    The message contains the path of the wrong key.
+    """
 
     code = "config"
 
@@ -85,7 +92,10 @@ class BundleError(MggrError):
 
 
 class EngineError(BundleError):
-    """A TensorRT engine that this machine cannot use: stale, damaged, or CUDA fails."""
+    """A TensorRT engine that this machine cannot use.
+
+    The engine was built for another machine, or it is damaged, or CUDA reports an error.
+    """
 
     code = "engine"
 
@@ -103,13 +113,13 @@ class StreamError(MggrError):
 
 
 class DiskError(MggrError):
-    """A disk that cannot be written to: full, over its quota, or read-only."""
+    """A disk that cannot be written to, because it is full, over its quota, or read-only."""
 
     code = "disk"
 
 
 class ArtifactError(MggrError):
-    """An exported file that a device could load but that does not match its trained model."""
+    """An exported file that does not match its trained model, although a device could load it."""
 
     code = "artifact"
 

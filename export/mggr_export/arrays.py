@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[np.float32]]
-"""Arrays by input or output name, [N, ...] each."""
+"""Arrays by input or output name. Each array has the shape [N, ...], for N examples."""
 
 ModelInputs = dict[str, dict[str, NDArray[np.float32]]]
-"""Inputs of every model: model name -> input name -> [N, ...]."""
+"""Inputs of several models, by model name.
+
+Each value contains the inputs of one model, by input name.
+"""

@@ -36,15 +36,13 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the bundle; default: in the run's folder.",
+    help="Folder to write the bundle to.  [default: a new folder in the run's folder]",
 )
-@click.option("--int8", is_flag=True, help="Quantize the convolutions; the warp stays float.")
-@click.option(
-    "--fp16", is_flag=True, help="Store weights in half precision; the warp stays float32."
-)
+@click.option("--int8", is_flag=True, help="Quantize the convolutions to 8-bit integers.")
+@click.option("--fp16", is_flag=True, help="Store the weights in half precision (16-bit floats).")
 @click.option(
     "--data",
-    help="Eyes for the comparison with Keras and for the calibration: a folder of patches or "
+    help="Eye patches for the comparison with Keras and for the calibration. Pass a folder or "
     "`synthetic`.  [default: the run's training data]",
 )
 @click.option(
@@ -52,37 +50,41 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
     default="tflite",
     show_default=True,
     callback=_formats,
-    help="File formats of every model, separated by commas, the preferred one of devices first: "
-    "tflite, onnx, tensorrt, saved_model.",
+    help="File formats to write for every model, separated by commas. Devices prefer the first "
+    "format. Formats: tflite, onnx, tensorrt, saved_model.",
 )
 @click.option(
     "--calibration",
-    help="Calibrate --int8 on these eyes instead of --data: a folder or `synthetic`.",
+    help="Eye patches for the calibration of --int8, instead of those in --data. Pass a folder or "
+    "`synthetic`.",
 )
 @click.option(
-    "--qat", is_flag=True, help="Fine-tune the weights for int8 first, and report the gain."
+    "--qat",
+    is_flag=True,
+    help="Fine-tune the weights for int8 before the conversion, and print the gain in PSNR.",
 )
 @click.option(
     "--qat-steps",
     type=click.IntRange(min=1),
-    help=f"Number of --qat steps, 16 pairs each.  [default: {_QAT_STEPS}]",
+    help="Number of training steps for --qat. Each step uses 16 pairs of eye patches.  "
+    f"[default: {_QAT_STEPS}]",
 )
 @click.option(
-    "--explain", is_flag=True, help="List the layers that lose the most accuracy in --int8."
+    "--explain", is_flag=True, help="With --int8, list the layers that lose the most accuracy."
 )
 @click.option(
     "--batch",
     type=click.Choice(["1", "2"]),
     default="1",
     show_default=True,
-    help="Eyes per call of a model: 1, or 2 for both eyes of a face.",
+    help="Number of eyes per call of a model. Pass 2 to process both eyes of a face in one call.",
 )
 @click.option(
     "--set",
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a limit of the run's config, e.g. limits.int8.redirected.min_psnr_db=45.",
+    help="Change a limit in the run's config, for example limits.int8.redirected.min_psnr_db=45.",
 )
 @force_option
 def export(
@@ -102,7 +104,8 @@ def export(
 ) -> None:
     """Export a run's models as a bundle for a device.
 
-    The bundle also contains the face models, the contract and checksums.
+    The bundle also contains the models that find faces and eyes, checksums, and contract.json. The
+    file contract.json describes the models for the device.
 
     \b
     Examples:
@@ -115,27 +118,32 @@ def export(
       mggr-tf export --int8 --qat
       mggr-tf export --int8 --set limits.int8.redirected.min_psnr_db=45
 
-    Without --out, the bundle is RUN/bundle-float, RUN/bundle-fp16 or RUN/bundle-int8. For
-    `default`, it is in the working folder. If the name is taken, a number is appended.
+    Without --out, the command writes to RUN/bundle-float, RUN/bundle-fp16 or RUN/bundle-int8. For
+    `default`, the command creates this folder in the current working folder. If the name is taken,
+    the command appends a number.
 
-    The device's own code runs every model on 256 pairs of eyes, and the outputs are compared
-    with Keras. The table of differences is printed and stored in the bundle. If a model differs
-    by more than a limit in the run's config, no bundle is written. There is one exception: an
-    estimator that exceeds a limit in int8 is stored as float32.
+    The command runs every exported model with the device's own code, on 256 pairs of eye patches.
+    The command compares the outputs with those of Keras. The table of differences is printed and
+    stored in the bundle. If a difference exceeds a limit in the run's config, the command writes no
+    bundle. The estimator is an exception. If the int8 estimator exceeds a limit, the bundle
+    contains a float32 estimator instead.
 
-    --qat fine-tunes the weights for some minutes with simulated int8 rounding. The training
-    targets are the float model's outputs for the calibration eyes. If this does not improve a
-    file, the file keeps the original weights.
+    --qat fine-tunes the weights for some minutes with simulated int8 rounding. The training targets
+    are the float model's outputs for the calibration eyes. If fine-tuning does not improve a file,
+    the file keeps the original weights.
 
-    In ONNX, the warp is one native GridSample op, and --int8 inserts explicit pairs of
-    QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT requires.
-    `tensorrt` is ONNX with a recipe for engines. Engines are built on the device, with
-    `mggr-edge build-engine` or by hand. `saved_model` is a zipped SavedModel for servers. It
-    is always float32.
+    The warp is the part of a redirector that moves pixels. The warp always computes in float32. In
+    ONNX files, the warp is one GridSample op. With --int8, ONNX files contain a pair of
+    QuantizeLinear and DequantizeLinear before every convolution, because TensorRT requires these
+    pairs.
+
+    The format `tensorrt` writes ONNX files, and tensorrt.json with build options for TensorRT
+    engines. Build the engines on the device, with `mggr-edge build-engine` or by hand. The format
+    `saved_model` writes a zipped SavedModel for servers. A SavedModel is always float32.
     """
     if int8 and fp16:
         raise UsageError(
-            "--int8 and --fp16 cannot be combined; pass one of them", code="int8-with-fp16"
+            "--int8 and --fp16 cannot be combined; pass only one of them", code="int8-with-fp16"
         )
     if qat_steps and not qat:
         raise UsageError(
@@ -149,7 +157,7 @@ def export(
     from mggr_export.exporting.request import ExportRequest
     from mggr_tf.runs.listing import newest_run, open_run
 
-    # `tensorrt` has no file format of its own: the device builds engines from ONNX files.
+    # `tensorrt` has no own file format, because the device builds engines from ONNX files.
     files = dict.fromkeys("onnx" if name == "tensorrt" else name for name in formats)
     chosen = open_run(run) if run is not None else newest_run()
     notify(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete run)"))
@@ -184,14 +192,14 @@ def export(
     "--data",
     default="synthetic",
     show_default=True,
-    help="Eyes for the comparison: a folder of patches or `synthetic`.",
+    help="Eye patches for the comparison. Pass a folder or `synthetic`.",
 )
 @click.option(
     "--pairs",
     default=256,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Number of pairs of eyes to compare.",
+    help="Number of pairs of eye patches for the comparison.",
 )
 @subjects_option
 def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None) -> None:
@@ -204,10 +212,10 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
       mggr-tf verify bundle.zip --data patches/ --split columbia:report
       mggr-tf verify default-int8           the weights of this package
 
-    The Keras models are rebuilt from the reference weights in the bundle, so no other file is
-    needed. (The reference weights of the package's own bundles are in the package.) The exit
-    code is 0 if all checks pass, 1 if a model does not match its Keras model, and 2 if the
-    bundle is damaged or cannot be compared.
+    The command rebuilds the Keras models from the reference weights in the bundle. For the
+    package's own bundles, the reference weights are stored in the package. The exit code is 0 if
+    all checks pass. The exit code is 1 if a model does not match its Keras model. The exit code is
+    2 if the bundle is damaged or cannot be compared.
     """
     _need_tensorflow()
     from mggr_edge.common.progress import progress
@@ -219,15 +227,15 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
     )
     click.echo(proofs_text(proofs))
     if faults := faults_of(proofs):
-        echo_error(f"{bundle} does not match its trained models; {faults}")
+        echo_error(f"{bundle} does not match its trained Keras models; {faults}")
         raise SystemExit(_NOT_EQUAL)
-    notify(f"{bundle}: the checks of checksums, structure and parity passed")
+    notify(f"{bundle}: checksums and structure are valid; all differences are within the limits")
 
 
 def _with_limits(run: RunFolder, changes: tuple[str, ...]) -> RunFolder:
     """Return a copy of the run with changed limits.
 
-    Other settings cannot be changed because the run was trained with them.
+    The other settings cannot be changed, because the run was trained with these settings.
 
     Raises:
         UsageError: If a change does not start with `limits.`.

@@ -1,10 +1,11 @@
-"""Quantization-aware training (QAT): fine-tunes a model's weights for int8 rounding.
+"""Quantization-aware training (QAT): fine-tune a model's weights for int8 rounding.
 
-The weights are fine-tuned on a copy of the model that computes as its int8 file does. Every
+The weights are fine-tuned in a copy of the model that simulates the rounding of an int8 file. Every
 convolution reads rounded values and multiplies by rounded weights. All other parts compute in
-float: flow, residual, warp and clip, and dense layers. An ONNX file with Q/DQ pairs computes in the
-same way. TFLite also rounds dense layers and the values between convolutions, and it rounds more
-finely, because it does not require zero-point 0. Gradients pass through the rounding unchanged.
+float. These parts are flow, residual, warp, clip and dense layers. An ONNX file with pairs of
+QuantizeLinear and DequantizeLinear computes in the same way. A TFLite file also rounds dense layers
+and the values between convolutions. The rounding in a TFLite file is finer, because TFLite does not
+require zero-point 0. Gradients pass through the rounding unchanged.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from mggr_tf.training.optimizer import adam, apply
 _LEARNING_RATE = 2e-5
 """Learning rate of QAT.
 
-In experiments on real eyes, 1e-4 was worse than no QAT, and 5e-6 gained slightly less.
+In experiments on real eyes, the learning rate 1e-4 was worse than no QAT. The gain with 5e-6 was
+slightly smaller than with 2e-5.
 """
 
 
@@ -51,22 +53,23 @@ def fitted_to_integers(
     steps: int,
     advance: Callable[[int], None] = lambda n: None,
 ) -> keras.Model:
-    """Return the model with weights that lose less accuracy by rounding.
+    """Return a copy of the model whose weights lose less accuracy by rounding.
 
     The training targets are the outputs of the float model for the same inputs. Labels are
-    therefore not needed, and the model learns only to compensate for the rounding. The loss of
-    each output is its mean squared difference divided by its squared range, as in the PSNR of
-    parity.
+    therefore not needed, and the model learns only to compensate for the rounding. The loss of an
+    output is the mean squared difference, divided by the square of the output's value range. The
+    PSNR of the comparison with Keras uses the same quotient.
 
     Args:
-        model: Keras model; it is not changed.
-        calibration: Inputs by name, [N, ...] each, for the initial quantization ranges.
-        batches: Inputs by name, [B, ...] each, for every step.
+        model: Keras model. It is not changed.
+        calibration: Inputs by name, for the initial quantization ranges. Each array has the shape
+            [N, ...].
+        batches: Inputs of every step, by name. Each array has the shape [B, ...].
         steps: Number of batches.
-        advance: Callback, called with 1 after every step.
+        advance: Callback for the progress bar. It receives 1 after every step.
 
     Returns:
-        Model with the same layers, without rounding.
+        Model with the same layers and the new weights, without rounding.
     """
     simulation = Simulation(model)
     spans = {name: span_of(name, value) for name, value in outputs_of(model, calibration).items()}
@@ -95,14 +98,15 @@ def fitted_to_integers(
 
 
 class Simulation:
-    """Copy of a model with simulated rounding; the original model is not changed.
+    """Copy of a model with simulated rounding. The original model is not changed.
 
-    TFMOT's own `quantize_apply` rejects nested models, such as redirectors, and does not support
-    the layers of this project. This class therefore adds TFMOT's quantizers to each convolution.
+    The function `quantize_apply` of TFMOT (TensorFlow Model Optimization) rejects nested models,
+    such as redirectors. The function also does not support the layers of this project. This class
+    therefore adds TFMOT's quantizers to each convolution.
 
     Attributes:
         model: Copy with rounding. A call with `training=True` extends the quantization ranges to
-            the values of the call. Batch statistics stay fixed, and dropout is disabled.
+            the values in this call. Batch statistics stay fixed, and dropout is disabled.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -116,12 +120,12 @@ class Simulation:
         return [one for weights in self._weights.values() for one in weights]
 
     def observe(self, inputs: Arrays, *, batch: int) -> None:
-        """Set all quantization ranges from inputs [N, ...], `batch` examples at a time."""
+        """Set all quantization ranges from N examples, in batches of `batch` examples."""
         for some in cut(inputs, batch):
             self.model({name: tf.constant(value) for name, value in some.items()}, training=True)
 
     def fitted(self) -> keras.Model:
-        """Return the original model, without rounding, with the current weights."""
+        """Return a copy of the original model with the current weights, without rounding."""
 
         def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
             copy = _built(layer)
@@ -137,10 +141,11 @@ class Simulation:
         copy = _built(layer)
         if isinstance(layer, keras.layers.BatchNormalization):
             copy.trainable = False
-        # Subclasses are excluded: a transposed convolution has other axes and stays float in ONNX.
+        # Subclasses are excluded. A transposed convolution has other axes, and it stays float in
+        # ONNX.
         if type(layer) is not keras.layers.Conv2D:
             return copy
-        # Store the variables now, because the wrapper replaces them by tensors.
+        # Store the variables before the wrapper replaces them by tensors.
         self._weights[id(layer)] = list(copy.weights)
         reading = QuantizeLayer(_activation_quantizer(), name="read")
         computing = QuantizeWrapperV2(copy, ConvolutionQuantizeConfig())
@@ -148,24 +153,28 @@ class Simulation:
 
 
 def _activation_quantizer() -> Quantizer:
-    """Return a quantizer with one scale per tensor, from the largest absolute value so far.
+    """Return a quantizer with one scale for each tensor.
 
-    Calibration derives its scale in the same way.
+    The largest absolute value so far determines the scale. The calibration of int8 files determines
+    the scale in the same way.
     """
     return AllValuesQuantizer(num_bits=8, per_axis=False, symmetric=True, narrow_range=True)
 
 
 def _kernel_quantizer() -> Quantizer:
-    """Return a quantizer with one scale per output channel, from the current weights."""
+    """Return a quantizer with one scale for each output channel.
+
+    The current weights determine the scale.
+    """
     return LastValueQuantizer(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
 
 
 @keras.utils.register_keras_serializable("mggr_export")
 class ConvolutionQuantizeConfig(QuantizeConfig):  # type: ignore[misc]
-    """Quantization of a `Conv2D`: the kernel is quantized, bias and output stay float.
+    """Quantization of a `Conv2D` layer: only the kernel is quantized.
 
-    The convolution that reads the output quantizes it. A skip connection, a modulation or the
-    warp reads the float output.
+    The bias and the output stay float. If another convolution reads the output, that convolution
+    quantizes the values. Skip connections, modulations and the warp read the float output.
     """
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[tf.Variable, Quantizer]]:
@@ -177,7 +186,7 @@ class ConvolutionQuantizeConfig(QuantizeConfig):  # type: ignore[misc]
         (layer.kernel,) = quantize_weights
 
     def get_activations_and_quantizers(self, layer: Any) -> list[tuple[Callable, Quantizer]]:
-        """Return no activations."""
+        """Return an empty list, because no activation is quantized."""
         return []
 
     def set_quantize_activations(self, layer: Any, quantize_activations: Sequence[Any]) -> None:
@@ -185,21 +194,21 @@ class ConvolutionQuantizeConfig(QuantizeConfig):  # type: ignore[misc]
         return
 
     def get_output_quantizers(self, layer: Any) -> list[Quantizer]:
-        """Return no quantizers, because the output stays float."""
+        """Return an empty list, because the output stays float."""
         return []
 
     def get_config(self) -> dict[str, Any]:
-        """Return an empty config, because there are no arguments."""
+        """Return an empty config, because this class has no arguments."""
         return {}
 
 
 def _copied(
     model: keras.Model, copied_layer: Callable[[keras.layers.Layer], keras.layers.Layer]
 ) -> keras.Model:
-    """Return a copy of a model with copied layers, including those of nested models.
+    """Return a copy of a model, with copies of all layers, also in nested models.
 
     Raises:
-        ArtifactError: If several models share a layer, because Keras cannot copy it as shared.
+        ArtifactError: If several models share a layer. Keras cannot copy such a layer only once.
     """
     seen: set[int] = set()
 
@@ -220,7 +229,7 @@ def _copied(
 
 
 def _built(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return a copy of a layer with its weights."""
+    """Return a copy of a layer, including its weights."""
     copy = layer.__class__.from_config(layer.get_config())
     if layer.weights:
         copy.build(layer.get_input_shape_at(0))

@@ -1,6 +1,7 @@
-"""Benchmark of redirection methods with equal training budgets, and reports about runs.
+"""Compare redirection methods with equal training budgets, and write reports about runs.
 
-`plan` defines the entrants (the trainings that are compared), their budgets and their data.
-`campaign` trains the missing entrants and `scoring` scores them. `report` and `pictures` present
-the results. `training_speed` measures the speed of training, and `document` compares two runs.
+An entrant is one of the trainings that a benchmark compares. `plan` defines the entrants, their
+budgets and their data. `campaign` trains the entrants, and `scoring` scores them. `report` and
+`pictures` present the results. `training_speed` measures the speed of training. `document` compares
+two runs.
 """

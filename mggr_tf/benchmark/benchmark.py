@@ -1,4 +1,7 @@
-"""Run a benchmark from its plan to its report, including the training curves."""
+"""Run a benchmark from its plan to its report, and plot the training curves.
+
+An entrant is one of the trainings that a benchmark compares.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +28,23 @@ from mggr_tf.runs.folder import RunFolder
 
 _FILE = "pictures/curves.png"
 _PARTS = 40
-"""Maximum number of points of a curve. Each point is the mean over an equal part of the log,
-because the loss of a single batch is noisy."""
+"""Maximum number of points of a curve. The loss of a single batch is noisy. Therefore the log is
+divided into equal parts, and each point is the mean of one part."""
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def draw_curves(folder: Path, entrants: Sequence[BenchmarkEntry]) -> Picture:
-    """Plot the L1 of the training batches of every entrant, in its last stage.
+    """Plot the L1 difference on training batches for every entrant.
+
+    Each curve shows the last stage of one entrant.
 
     Args:
         folder: folder of the benchmark.
-        entrants: trained entrants, one curve each.
+        entrants: trained entrants. Each entrant has one curve.
 
     Returns:
-        the plot, with its caption for the report.
+        the plot and its caption for the report.
     """
     figure = Figure(1)
     (axes,) = figure.axes
@@ -49,19 +54,21 @@ def draw_curves(folder: Path, entrants: Sequence[BenchmarkEntry]) -> Picture:
         metric = "l1_coarse" if stage == "coarse" else "l1"
         if logged := run.logged(stage, metric):
             steps, values = smoothed(logged)
-            # Logged values refer to pictures in [-1, 1], tables to pictures in [0, 1].
+            # Logged values refer to pixel values in [-1, 1]. The tables refer to pixel values in
+            # [0, 1].
             axes.plot(steps, values / 2, label=entrant.title)
     axes.set(xlabel="steps of the last stage", ylabel="L1 on training batches", xscale="log")
     figure.save(folder / _FILE)
     return Picture(
         _FILE,
-        "L1 on training batches against steps. The batches are augmented, so values are higher "
-        "than in the tables. An entrant whose curve still falls at its end is undertrained.",
+        "L1 on training batches against steps. The batches are augmented, so the values are "
+        "higher than in the tables. If a curve still decreases at its end, the training was too "
+        "short.",
     )
 
 
 def smoothed(logged: dict[int, float]) -> Curve:
-    """Return the steps and values of a log, averaged over at most 40 equal parts of it."""
+    """Return the steps and the values of a log, averaged over at most 40 equal parts of the log."""
     steps = np.array(sorted(logged), float)
     values = np.array([logged[int(step)] for step in steps])
     parts = min(_PARTS, len(steps))
@@ -73,7 +80,8 @@ def smoothed(logged: dict[int, float]) -> Curve:
 
 
 _SHOWN = ("synthetic.subjects=12", "synthetic.per_group=21")
-"""Config changes for `--show synthetic`, with which some of the eyes look straight ahead."""
+"""Config changes for `--show synthetic`. With these changes, some of the eyes look straight
+ahead."""
 
 
 def run_benchmark(
@@ -87,24 +95,27 @@ def run_benchmark(
     sources: Sequence[SourceGaze] = SOURCES,
     field: Sequence[BenchmarkEntry] = ENTRANTS,
 ) -> None:
-    """Train and score the missing entrants, and write a report on all trained entrants.
+    """Train and score entrants, and write a report on all trained entrants.
+
+    Entrants that are already trained and scored are skipped.
 
     Args:
-        folder: folder of the benchmark; new, or started with the same plan.
+        folder: folder of the benchmark. The folder is new, or contains a benchmark with the same
+            plan.
         wanted: plan of the benchmark.
-        entrants: entrants to train in this call. Other trained entrants stay in the report.
+        entrants: entrants to train in this call. Entrants from earlier calls stay in the report.
         progress: reports the progress of reading, redirecting and scoring.
         notify: called with messages for the user.
-        show: data whose eyes the report's pictures show, for reported subjects that may not be
-            published; None shows the reported subjects.
-        sources: source gazes to redirect from. Each one has a row in the tables; an entrant
-            without a gaze estimator has no row with estimated source gazes.
+        show: data with the eyes that the report's pictures show. Set `show` if pictures of the
+            reported subjects may not be published. `None` shows the reported subjects.
+        sources: kinds of source gazes to redirect from. Each kind has a row in the tables. An
+            entrant without a gaze estimator has no row with estimated source gazes.
         field: all entrants of the benchmark.
 
     Raises:
-        UsageError: the folder holds a benchmark with another plan, or only estimated source
-            gazes are requested and no entrant has a gaze estimator.
-        DataError: a subject is not in the data.
+        UsageError: the folder contains a benchmark with another plan. This error is also raised if
+            only estimated source gazes are requested, and no entrant has a gaze estimator.
+        DataError: a subject of the plan is not in the data.
         RunError: a training failed, or its run folder is damaged.
     """
     config = load_config(entrants[0].config)
@@ -128,7 +139,7 @@ def run_benchmark(
     rows = rows_of(folder, there, sources)
     if not rows:
         raise UsageError(
-            "no entrant has a gaze estimator; omit --source estimated",
+            "no trained method has a gaze estimator; omit --source estimated",
             code="no-entrant-with-estimator",
         )
     score_entrants(folder, plan, rows, samples, progress=progress, notify=notify)

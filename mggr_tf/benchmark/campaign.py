@@ -1,7 +1,11 @@
-"""Train the missing entrants and judges of a benchmark plan.
+"""Train the entrants and judges of a benchmark.
 
-Every training is a separate `mggr-tf train` process, so that a crash ends only that training.
-An interrupted run is resumed. A complete run is not changed.
+An entrant is one of the trainings that a benchmark compares. A judge is a gaze estimator that only
+scores redirected pictures. The reported subjects, which are the subjects to score, are divided into
+parts called folds. Each fold has its own judge.
+
+Every training is a separate `mggr-tf train` process. Therefore a crash ends only one training. An
+interrupted run is resumed. A complete run is not changed.
 """
 
 from __future__ import annotations
@@ -30,12 +34,15 @@ def run_path(folder: Path, entrant: BenchmarkEntry) -> Path:
 
 
 def judge_path(folder: Path, fold: int) -> Path:
-    """Return the path of the run folder of a fold's judge; `fold` counts from 0."""
+    """Return the path of the run folder of a fold's judge.
+
+    `fold` counts from 0.
+    """
     return folder / "judges" / f"fold{fold + 1}"
 
 
 def is_trained(path: Path, stage: Stage) -> bool:
-    """Return whether the run exists and the stage is complete."""
+    """Return whether the run exists and its stage is complete."""
     return (path / "run.json").is_file() and RunFolder.open(path).is_complete(stage)
 
 
@@ -53,13 +60,13 @@ def train_entrants(
         folder: folder of the benchmark.
         plan: budget and data of the trainings.
         entrants: entrants to train.
-        field: all entrants of the benchmark. An entrant's number of steps may be that of
-            another entrant in the field (`BenchmarkEntry.steps_of`).
+        field: all entrants of the benchmark. An entrant may have the same number of steps as
+            another entrant in this list (see `BenchmarkEntry.steps_of`).
         notify: called with the title of each entrant before its training.
 
     Raises:
         RunError: a training failed.
-        UsageError: the number of steps depends on an entrant that is not trained.
+        UsageError: the number of steps depends on another entrant that is not trained yet.
     """
     for entrant in entrants:
         recipe = load_config(entrant.config, changes=entrant.changes).redirecting
@@ -93,13 +100,19 @@ def train_judges(folder: Path, plan: Plan, *, notify: Say) -> None:
 
 
 def redirection_steps(run: RunFolder) -> int:
-    """Return the number of training steps of a run's redirector, summed over its stages."""
+    """Return the number of training steps of a run's redirector.
+
+    The steps of all stages that train the redirector are added.
+    """
     stages = run.record.stages
     return sum(stages[s].done for s in run.config.recipe if s not in OF_GAZE and s in stages)
 
 
 def _pace_of(folder: Path, entrant: BenchmarkEntry, field: Sequence[BenchmarkEntry]) -> RunFolder:
-    """Return the complete run that defines an entrant's number of steps."""
+    """Return the run whose number of steps an entrant is trained for.
+
+    This run must be complete.
+    """
     pace = next(e for e in field if e.name == entrant.steps_of)
     path = run_path(folder, pace)
     config = load_config(pace.config, changes=pace.changes)
@@ -115,11 +128,11 @@ def _pace_of(folder: Path, entrant: BenchmarkEntry, field: Sequence[BenchmarkEnt
 
 
 def _as_many_steps(recipe: Sequence[Stage], pace: RunFolder) -> list[str]:
-    """Return config changes that set the steps of a recipe's stages to match a run.
+    """Return config changes that set the same total number of steps as in another run.
 
-    Each stage except the last has as many steps as the same stage of the run. The last stage has
-    the remaining steps, so that both redirectors are trained for the same total number of steps,
-    even if their stages differ.
+    Every stage has as many steps as the same stage of the other run. The last stage is an
+    exception, because it has the remaining steps. Therefore both redirectors are trained for the
+    same total number of steps, even if their stages differ.
     """
     steps = {s: pace.record.stages[s].done for s in recipe[:-1] if s in pace.record.stages}
     spent = sum(n for stage, n in steps.items() if stage not in OF_GAZE)
@@ -136,7 +149,10 @@ def _train(
     data: str,
     subjects: tuple[str, ...],
 ) -> None:
-    """Train a run to the end of a stage; an existing run resumes with its own config and data."""
+    """Train a run to the end of a stage.
+
+    If the run already exists, it is resumed with its own config and data.
+    """
     command = [sys.executable, "-m", "mggr_tf", "train", "--stage", stage, "--out", str(path)]
     if (path / "run.json").is_file():
         command += ["--resume", *budget]
@@ -148,8 +164,8 @@ def _train(
         raise KeyboardInterrupt
     if ended.returncode != 0:
         raise RunError(
-            f"{path}: training ended with exit code {ended.returncode}; its progress is saved, run "
-            "the same command again to continue",
+            f"{path}: training ended with exit code {ended.returncode}; the progress is saved; "
+            "run the same command again to continue",
             code="benchmark-training-failed",
             path=path,
             exit_code=ended.returncode,

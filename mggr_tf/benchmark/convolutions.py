@@ -1,4 +1,7 @@
-"""Convolutions and other ops that a traced TensorFlow function executes, with their times."""
+"""Find the convolutions that a TensorFlow function executes, and measure the times of its ops.
+
+A convolution of the backward pass computes the gradient to its inputs or to its filters.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +37,17 @@ PARTS = {
     "Adam": "optimizers",
     "moving_average": "moving averages",
 }
-"""Name of a model, layer or scope -> name of that part in tables."""
+"""Name of a model, a layer or a name scope -> name of the part of the network in tables."""
 
 REST = "losses and the rest"
 
 
 def part_of(name: str) -> str:
-    """Return the part of the network that an op belongs to, from the scopes in the op's name.
+    """Return the part of the network that an op belongs to.
 
-    If several scopes are in `PARTS`, the outermost one is used.
+    The part is read from the name scopes in the op's name.
+
+    If several of these scopes are in `PARTS`, the outermost scope is used.
     """
     known = (PARTS[place] for place in name.split("/")[:-1] if place in PARTS)
     return next(known, REST)
@@ -57,7 +62,8 @@ Direction = Literal["forward", "to inputs", "to filters"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "to inputs", "to filters")
 
 _SIZES = {"BackpropInput": 0, "BackpropFilter": 1}
-"""Suffix of a gradient op's type -> index of the input that holds the output's shape."""
+"""Suffix of the type of a gradient op -> index of the input that contains the shape of the
+output."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +72,17 @@ class Convolution:
 
     Attributes:
         name: name of the op.
-        op: type of the op: Conv2D, DepthwiseConv2dNative, or the gradient op of either, with the
-            suffix BackpropInput or BackpropFilter.
-        part: part of the network that the op belongs to; see `part_of`.
+        op: type of the op. The type is Conv2D, DepthwiseConv2dNative, or a gradient op of one of
+            these two types. The type of a gradient op has the suffix BackpropInput or
+            BackpropFilter.
+        part: part of the network that the op belongs to (see `part_of`).
         direction: forward pass, gradient to the inputs, or gradient to the filters.
-        inputs: shapes of the input tensors in the op's order, without the input that holds a
-            shape.
+        inputs: shapes of the input tensors, in the order of the op. An input that contains a shape
+            is omitted.
         output: shape of the output tensor.
         dtype: dtype of all these tensors.
-        attributes: strides, padding, dilations and data format, as arguments of `tf.raw_ops`.
+        attributes: strides, padding, dilations and data format, in the form that `tf.raw_ops`
+            accepts.
     """
 
     name: str
@@ -88,7 +96,10 @@ class Convolution:
 
     @property
     def mmac(self) -> float:
-        """Million multiply-accumulates for a batch, including those on padding."""
+        """Number of multiply-accumulates for a batch, in millions.
+
+        Multiplications with padding are included.
+        """
         if self.op.endswith("BackpropFilter"):
             filters, positions = self.output, self.inputs[1]
         elif self.op.endswith("BackpropInput"):
@@ -99,29 +110,35 @@ class Convolution:
 
 
 def convolutions_of(graph: tf.Graph) -> tuple[Convolution, ...]:
-    """Return all convolutions that are executed, in the order in which they were traced.
+    """Return all convolutions of a graph that TensorFlow executes, in the order of the graph.
 
-    Convolutions on which no output and no side effect depends are omitted, because TensorFlow
-    does not execute them. Most of these are gradients of frozen filters.
+    TensorFlow does not execute a convolution if no output and no side effect depends on it. Such
+    convolutions are omitted. Most of them are gradients of frozen filters.
 
     Raises:
-        ValueError: a shape is not known before execution.
+        ValueError: a shape is not known before the graph is executed.
     """
     return tuple(_convolution(op) for op in executed_ops(graph) if is_convolution(op.type))
 
 
 def matrix_products_of(graph: tf.Graph) -> int:
-    """Return the number of matrix products that are executed."""
+    """Return the number of matrix products of a graph that TensorFlow executes."""
     return sum(op.type in ("MatMul", "BatchMatMulV2") for op in executed_ops(graph))
 
 
 def is_convolution(op: str) -> bool:
-    """Return whether an op's type is a convolution, plain or fused with other ops."""
+    """Return whether an op type is a convolution.
+
+    The convolution may be fused with other ops.
+    """
     return "conv2d" in op.lower()
 
 
 def executed_ops(graph: tf.Graph) -> Iterator[tf.Operation]:
-    """Return the ops of a function's graph on which its outputs or side effects depend."""
+    """Return the ops of a graph that TensorFlow executes.
+
+    These are the ops on which an output or a side effect of the graph depends.
+    """
     asked = [t.op for t in tf.nest.flatten(graph.outputs)] + list(graph.control_outputs)
     reached = set()
     while asked:
@@ -156,8 +173,9 @@ def _convolution(op: tf.Operation) -> Convolution:
 def _direction(op: tf.Operation) -> Direction:
     """Return the direction of a convolution.
 
-    The op's name decides between forward and backward pass: the forward pass of a transposed
-    convolution has the same op type as the gradient of an ordinary convolution.
+    The name of the op determines whether the op belongs to the forward or the backward pass. The
+    type of the op is not sufficient. A transposed convolution in the forward pass has the same type
+    as the gradient of an ordinary convolution.
     """
     if not is_backward(op.name):
         return "forward"
@@ -167,25 +185,28 @@ def _direction(op: tf.Operation) -> Direction:
 def _shape(op: tf.Operation, tensor: tf.Tensor) -> tuple[int, ...]:
     shape = tensor.shape
     if not shape.is_fully_defined():
-        raise ValueError(f"{op.name}: a shape of {shape} cannot be executed apart from its step")
+        raise ValueError(
+            f"{op.name}: a convolution with a shape that is not fully known ({shape}) cannot be "
+            "executed apart from its step"
+        )
     return tuple(shape.as_list())
 
 
 _PICOSECONDS = 1e9
-"""Picoseconds per millisecond."""
+"""Number of picoseconds in a millisecond."""
 
 _EXECUTOR = "ExecutorState::Process"
 
 
 @dataclass(frozen=True)
 class OpTime:
-    """Time of one op of a traced function.
+    """Time of one op of a TensorFlow function.
 
     Attributes:
-        name: name of the op. Fused ops have the name of the last one.
-        op: type of the op as executed, that is after fusion.
-        ms: milliseconds of one execution of the op, median over all executions, on the thread
-            that ran the op. The time of helper threads is not included.
+        name: name of the op. A fused op has the name of the last op that was fused.
+        op: type of the executed op. For a fused op, this is the type after fusion.
+        ms: duration of one execution of the op in milliseconds, as the median over all executions.
+            Only the thread that ran the op is measured. The time of helper threads is not included.
     """
 
     name: str
@@ -195,13 +216,13 @@ class OpTime:
 
 @dataclass(frozen=True)
 class Trace:
-    """Times of one call of a traced function.
+    """Times of one call of a TensorFlow function.
 
     Attributes:
         ops: all executed ops.
-        executor_ms: milliseconds that all threads together spent in the executor, on ops and
-            between ops; mean over calls.
-        call_ms: duration of the call in milliseconds; median over calls.
+        executor_ms: time in milliseconds that all threads together spent in the executor, as the
+            mean over calls. This time includes ops and the overhead between ops.
+        call_ms: duration of one call in milliseconds, as the median over calls.
     """
 
     ops: tuple[OpTime, ...]
@@ -209,16 +230,20 @@ class Trace:
     call_ms: float
 
     def convolutions(self) -> Counter[str]:
-        """Return the number of executed convolutions by their type in an unfused graph."""
+        """Return op type -> number of executed convolutions.
+
+        The op types are the types before fusion.
+        """
         return Counter(plain_convolution(op.op) for op in self.ops if is_convolution(op.op))
 
 
 def trace_of(call: Callable[[], object], *, calls: int) -> Trace:
-    """Profile calls of a traced function.
+    """Measure calls of a TensorFlow function with the profiler.
 
     Args:
-        call: runs the function to its end. It must have been called before, so that tracing is
-            not measured.
+        call: function that calls the TensorFlow function and waits for its result. Call this
+            function once before the measurement. Otherwise the tracing of the graph would be
+            measured, too.
         calls: number of profiled calls.
 
     Returns:
@@ -241,7 +266,8 @@ def trace_of(call: Callable[[], object], *, calls: int) -> Trace:
                 ops.setdefault((name, op), []).append(ms)
     return Trace(
         tuple(
-            # An op that runs several times per call, in a loop, is listed once per execution.
+            # An op in a loop runs several times per call. Such an op is listed once for each
+            # execution.
             OpTime(name, op, float(np.median(times)))
             for (name, op), times in ops.items()
             for _ in range(round(len(times) / calls))
@@ -252,7 +278,7 @@ def trace_of(call: Callable[[], object], *, calls: int) -> Trace:
 
 
 def plain_convolution(op: str) -> str:
-    """Return the op type before oneDNN rewriting and fusion.
+    """Return the op type that a convolution had before oneDNN rewrote and fused it.
 
     For example, `_MklNativeFusedConv2D` becomes `Conv2D`.
     """
@@ -262,7 +288,7 @@ def plain_convolution(op: str) -> str:
 
 
 def _events(folder: Path) -> Iterator[tuple[str, float]]:
-    """Yield the profiled events of all threads as (name, milliseconds)."""
+    """Yield the name and the duration in milliseconds of all profiled events."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     for file in folder.rglob("*.xplane.pb"):
@@ -285,13 +311,13 @@ _WORDS = {
         *("Select", "Reshape", "DepthToSpace", "SpaceToDepth", "UnsortedSegmentSum", "Cast"),
     ),
 }
-"""Kind of op -> substrings of op types. The first kind that matches is used."""
+"""Kind of op -> substrings of op types. The first matching kind is used."""
 
 ARITHMETIC = "element-wise arithmetic"
 
 
 def kind_of(op: OpTime) -> str:
-    """Return the kind of an op, as named in tables."""
+    """Return the name that tables use for the kind of an op."""
     if is_convolution(op.op):
         if not is_backward(op.name):
             return "convolutions, forward"

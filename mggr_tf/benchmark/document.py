@@ -1,4 +1,4 @@
-"""Reports as data structures, their Markdown and HTML output, and the comparison of two runs."""
+"""Define the parts of a report, write reports as Markdown and HTML, and compare two runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Picture:
     """A picture file that a report shows.
 
     Attributes:
-        file: path relative to the report, or a data URL.
+        file: path of the picture file relative to the report, or a data URL.
         caption: text below the picture.
     """
 
@@ -49,7 +49,7 @@ class Section:
 
     Attributes:
         title: heading of the section.
-        parts: paragraphs, tables and pictures in their order.
+        parts: paragraphs, tables and pictures, in the order of the report.
     """
 
     title: str
@@ -66,7 +66,10 @@ def to_markdown(title: str, sections: Sequence[Section]) -> str:
 
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
-    """Return the report as one HTML page, which refers to the picture files."""
+    """Return the report as one HTML page.
+
+    The page refers to the picture files.
+    """
     body = [f"<h1>{html.escape(title)}</h1>"]
     for section in sections:
         body.append(f"<h2>{html.escape(section.title)}</h2>")
@@ -134,14 +137,15 @@ _PAGE = """<!doctype html>
 
 _COLUMNS = 3
 _INCHES = (4.2, 2.6)
-"""Width and height of one plot."""
+"""Width and height of one plot, in inches."""
 
 
 def write_comparison(out: Path, runs: tuple[RunFolder, RunFolder], *, force: bool) -> None:
     """Write an HTML page that compares two runs.
 
-    The page lists the differences in data and config, and shows the logged curves and the last
-    sample sheet of every stage.
+    The page lists the differences in data and config. For every stage, the page shows the logged
+    curves and the last sample sheet. A sample sheet is a picture of redirected eyes that training
+    saves.
 
     Args:
         out: `.html` file to write.
@@ -180,7 +184,7 @@ def _facts(run: RunFolder) -> Iterator[tuple[str, str]]:
     data = run.record.data
     yield "data", data.source
     yield (
-        "donors' data",
+        "training data of the runs of --from",
         ", ".join(dict.fromkeys(o.data for o in run.record.origins or ())) or "none",
     )
     yield "subjects", f"{len(data.subjects)} ({data.patches} patches)"
@@ -214,7 +218,11 @@ def _of_stage(
 
 
 def _by_metric(files: Sequence[Path]) -> dict[str, list[dict[int, float]]]:
-    """Return metric -> [step -> value] for each file."""
+    """Return the logged values of each metric in each file.
+
+    The keys of the result are the metrics. Each value is a list with one dict per file. This dict
+    maps a step to the logged value.
+    """
     metrics = dict.fromkeys(metric for file in files for metric in columns(file))
     return {metric: [column(file, metric) for file in files] for metric in metrics}
 

@@ -1,4 +1,7 @@
-"""The benchmark's pictures: redirected eyes side by side, and plots of errors."""
+"""Write the benchmark's pictures: redirected eyes side by side, and plots of errors.
+
+The shift of a pair is the angle between its source gaze and its target gaze.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from mggr_tf.training.stage_watch import write_png
 
 
 class Figure:
-    """A matplotlib figure with one row of axes, which needs no display.
+    """A matplotlib figure with one row of axes. The figure needs no display.
 
     Args:
         count: number of axes.
@@ -43,7 +46,8 @@ _FOLDER = "pictures"
 _ROWS = 10
 _SEED = 7
 _FEWEST = 20
-"""Minimum number of pairs at an angle; the mean of fewer pairs is not plotted."""
+"""Minimum number of pairs for a point of a plot. If there are fewer pairs at an angle, no point is
+plotted."""
 
 
 def draw_pictures(
@@ -60,15 +64,15 @@ def draw_pictures(
 
     Args:
         folder: folder of the benchmark.
-        samples: eyes to show.
-        scores: scores of the entrants on the reported subjects.
-        redirects: name -> redirector, in the order of the columns.
-        titles: name -> title for readers.
+        samples: eyes to show in the pictures.
+        scores: scores of the methods on the reported subjects.
+        redirects: name of a method -> its redirector, in the order of the columns.
+        titles: name of a method -> its title in the report.
         plotted: names of the methods in `scores` that the plots show.
         conventions: scales of the redirector's inputs.
 
     Returns:
-        report section that shows the pictures.
+        section of the report that shows the pictures.
     """
     (folder / _FOLDER).mkdir(exist_ok=True)
     columns = ", ".join(titles[name] for name in redirects)
@@ -81,16 +85,21 @@ def draw_pictures(
         (
             Picture(
                 f"{_FOLDER}/grid.png",
-                f"From left: source, {columns}, real target. "
-                "Redirections use labelled source gazes.",
+                f"Columns from left to right: source, {columns}, real target. Redirections use "
+                "labelled source gazes.",
             ),
             Picture(
                 f"{_FOLDER}/sweep.png",
-                f"Yaw from {SWEEP_DEG[0]:g} to {SWEEP_DEG[-1]:g} degrees at pitch 0, left to "
-                f"right after the source; from top: {columns}, for two eyes.",
+                "Two eyes, redirected by each method. Each row starts with the source. The "
+                f"target yaw then goes from {SWEEP_DEG[0]:g} to {SWEEP_DEG[-1]:g} degrees, at "
+                f"pitch 0. The rows of each eye, from top to bottom: {columns}.",
             ),
-            Picture(f"{_FOLDER}/shift.png", "Gaze error and ST-LPIPS by the size of the shift."),
-            Picture(f"{_FOLDER}/head.png", "Gaze error by head yaw."),
+            Picture(
+                f"{_FOLDER}/shift.png",
+                "Gaze error and ST-LPIPS against the shift, which is "
+                "the angle between source and target gaze.",
+            ),
+            Picture(f"{_FOLDER}/head.png", "Gaze error against head yaw."),
         ),
     )
 
@@ -98,9 +107,11 @@ def draw_pictures(
 def grid(
     samples: EyeSamples, redirects: Mapping[str, Redirect], conventions: Conventions
 ) -> NDArray[np.uint8]:
-    """Return a picture with one row per pair: source, each method, real target.
+    """Return a picture with one row per pair.
 
-    The result is [H, W, 3] uint8 RGB, enlarged by 2.
+    Each row shows the source, the result of each method, and the real target.
+
+    The result is [H, W, 3] uint8 RGB. The picture is enlarged by a factor of 2.
     """
     pairs = all_pairs(samples, limit=_ROWS, seed=_SEED)
     inputs = pair_inputs(samples, pairs, conventions)
@@ -112,10 +123,10 @@ def grid(
 def sweep(
     samples: EyeSamples, redirects: Mapping[str, Redirect], conventions: Conventions
 ) -> NDArray[np.uint8]:
-    """Return a picture of two eyes that every method redirects to the yaws of `SWEEP_DEG`.
+    """Return a picture of two eyes that every method redirects to the yaws in `SWEEP_DEG`.
 
-    It has one row per eye and method, which starts with the source. The result is [H, W, 3] uint8
-    RGB, enlarged by 2.
+    There is one row for each eye and method. Each row starts with the source. The result is [H, W,
+    3] uint8 RGB. The picture is enlarged by a factor of 2.
     """
     frontal = np.flatnonzero(
         (np.abs(samples.head_deg[:, 1]) < 1) & (np.abs(samples.gaze_deg).max(axis=1) < 1)

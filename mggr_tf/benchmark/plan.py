@@ -1,4 +1,8 @@
-"""The plan of a benchmark: its entrants, their budgets, and the reported data."""
+"""Define the plan of a benchmark: its entrants, their budgets, and the data to score.
+
+An entrant is one of the trainings that a benchmark compares. A judge is a gaze estimator that only
+scores redirected pictures.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +25,13 @@ class BenchmarkEntry:
     """One training of the benchmark.
 
     Attributes:
-        name: name of the entrant's run folder and of its row in tables.
-        title: title for readers.
+        name: name of the entrant, used for its run folder and for its row in tables.
+        title: title of the entrant in the report.
         config: name of a packaged config.
-        group: comparison that the entrant belongs to.
-        changes: changes to the config, `key=value` as for the option `--set`.
-        steps_of: name of the entrant whose number of steps this one is trained for; None trains
-            for a time budget.
+        group: group of entrants that are compared with each other.
+        changes: changes to the config, of the form `key=value`, as for the option `--set`.
+        steps_of: name of another entrant with the same number of training steps. `None` means that
+            the entrant has a time budget instead.
     """
 
     name: str
@@ -43,7 +47,7 @@ METHODS = (
     BenchmarkEntry("deepwarp", "DeepWarp", "deepwarp-edge", "method"),
     BenchmarkEntry("prgan", "PRGAN", "prgan-edge", "method"),
 )
-"""The main comparison: equal training time."""
+"""Entrants of the main comparison. These entrants have equal training time."""
 
 EQUAL_STEPS = (
     BenchmarkEntry(
@@ -78,17 +82,20 @@ PUBLISHED_SIZE = (
         "PRGAN at its published size",
         "prgan-paper",
         "published-size",
-        # The user must provide VGG-16's ImageNet weights; AlexNet's are part of a package.
+        # The published config needs ImageNet weights of VGG-16, which the user must provide. The
+        # weights of AlexNet are part of a package.
         ("models.features=alexnet", "models.features_precision=auto"),
     ),
 )
 
 CONTROL = "short"
-"""Name of the complete MGGR in the ablation group. All ablations train for as many steps as it.
+"""Name of the control: the complete MGGR in the group of ablations. All ablations have as many
+training steps as the control.
 
-Ablations have equal steps, not equal time. The number of steps for a time budget follows from the
-duration of a step, which is measured when a stage starts. If other programs load the machine at
-that moment, the numbers of steps differ, and this alone could make similar entrants differ.
+Ablations have an equal number of steps, not equal training time. For a time budget, the duration of
+a step is measured when a stage starts, and the number of steps is computed from it. If another
+program uses the machine at that moment, the number of steps is smaller. Entrants could then differ
+only because their numbers of steps differ.
 """
 
 ABLATIONS = (
@@ -216,18 +223,21 @@ class Plan:
         train: subjects that all entrants are trained on.
         report: subjects that all entrants are scored on.
         minutes: training budget of each method in minutes, for all its stages together.
-        ablation_minutes: training budget in minutes of the control of the ablations, and of each
-            rival method at its published size. Each ablation trains for as many steps as the
-            control. For published sizes this budget is too small to finish training.
-        judge_steps: training steps of each judge.
-        folds: number of parts that the reported subjects are divided into. With one fold, a
-            single judge is trained on `train`. With more, each fold has its own judge, which is
-            trained on `train` and on the other folds.
+        ablation_minutes: training budget in minutes of the control of the ablations. Methods at
+            their published size have the same budget. Each ablation has as many training steps as
+            the control. For methods at their published size, this budget is too small for a
+            complete training.
+        judge_steps: number of training steps of each judge.
+        folds: number of parts that the reported subjects are divided into. Such a part is called a
+            fold. With one fold, there is one judge, which is trained on `train`. With several
+            folds, each fold has its own judge. This judge is trained on `train` and on the subjects
+            of all other folds.
         pairs: maximum number of scored pairs.
-        seed: seed of the entrants' trainings; judges and pairs are the same for every seed.
+        seed: seed of the entrants' trainings. Judges and pairs do not depend on this seed.
 
     Raises:
-        ValueError: a subject is both in `train` and in `report`, or `folds` is out of range.
+        ValueError: a subject is in `train` and also in `report`. This error is also raised if
+            `folds` is out of range.
     """
 
     data: str
@@ -252,7 +262,7 @@ class Plan:
     def with_present_names(self, *, seed: int) -> Plan:
         """Return the plan with the current names of synthetic people.
 
-        Earlier versions named synthetic people by numbers.
+        In earlier versions, the names of synthetic people were numbers.
 
         Args:
             seed: seed of the people of the data set `synthetic`.
@@ -268,11 +278,14 @@ class Plan:
         return self.minutes if entrant.group == "method" else self.ablation_minutes
 
     def report_folds(self) -> tuple[tuple[str, ...], ...]:
-        """Return the reported subjects of each fold; every subject is in exactly one fold."""
+        """Return the reported subjects of each fold. Every subject is in exactly one fold."""
         return tuple(tuple(sorted(self.report)[i :: self.folds]) for i in range(self.folds))
 
     def judge_subjects(self, fold: int) -> tuple[str, ...]:
-        """Return the training subjects of a fold's judge, which exclude the fold's subjects."""
+        """Return the training subjects of a fold's judge.
+
+        These subjects do not include the reported subjects of the fold.
+        """
         if self.folds == 1:
             return self.train
         scored = set(self.report_folds()[fold])
@@ -280,19 +293,20 @@ class Plan:
 
 
 def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
-    """Write the plan into the folder of a new benchmark, or compare it with the existing plan.
+    """Write the plan of a new benchmark, or compare the plan with the existing one.
 
     Args:
         folder: folder of the benchmark.
-        wanted: plan, with the current names of synthetic people.
+        wanted: requested plan, with the current names of synthetic people.
         seed: seed of the people of the data set `synthetic`.
 
     Returns:
-        the plan in the folder, equal to `wanted`.
+        the plan in the folder. This plan is equal to `wanted`.
 
     Raises:
-        UsageError: the folder holds a benchmark with another plan, or holds other files; the
-            message lists the differences.
+        UsageError: the folder contains a benchmark with another plan. The message then lists the
+            differences. This error is also raised if the folder is not empty and contains no
+            benchmark.
         ConfigError: the plan in the folder is damaged.
     """
     file = folder / _FILE
@@ -331,10 +345,12 @@ def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
 
 
 def chosen(names: Iterable[str] | None) -> tuple[BenchmarkEntry, ...]:
-    """Return the entrants of the given names or groups, in the order of their training.
+    """Return the entrants with the given names or in the given groups.
+
+    The entrants are in the order of their training.
 
     Args:
-        names: names of entrants or of groups; None selects all entrants.
+        names: names of entrants or of groups. `None` selects all entrants.
 
     Raises:
         UsageError: a name is unknown.

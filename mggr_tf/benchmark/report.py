@@ -1,10 +1,16 @@
-"""The benchmark's tables: scores of methods, and differences with confidence intervals.
+"""Compute and write the benchmark's tables.
 
-The tables also state a floor: the score of a second photograph with the same gaze. The data set
-has only one photograph per gaze, so the floor cannot be measured. It is extrapolated. The score
-of the copied source grows with the angle between source and target. A line is fitted to the mean
-scores at small angles, and its value at angle zero is the floor. This remainder is caused by
-changes between two photographs (movement, blinks, light), which a redirector cannot predict.
+The tables contain the scores of the methods, and the differences between methods with confidence
+intervals. An entrant is one of the trainings that a benchmark compares. The shift of a pair is the
+angle between its source gaze and its target gaze. The method `copy` returns the source picture
+unchanged.
+
+The report also contains a floor for some metrics. The floor is the score that a second photograph
+with the same gaze would have. Two photographs differ by movement, blinks and light. A redirector
+cannot predict these differences, so no redirector can reach a better score than the floor. The data
+set has only one photograph per gaze. Therefore the floor is not measured but extrapolated. The
+score of `copy` grows with the shift. A line is fitted to the mean scores at small shifts. The value
+of the line at a shift of zero is the floor.
 """
 
 from __future__ import annotations
@@ -42,15 +48,15 @@ from mggr_tf.models.networks import Redirection
 from mggr_tf.runs.folder import RunFolder
 
 _LINEAR_TO_DEG = 16.0
-"""Largest shift in the linear fit. At larger shifts the curve flattens, because the difference
-does not grow further once the two irises no longer overlap."""
+"""Largest shift in the linear fit, in degrees. At larger shifts, the two irises no longer overlap.
+The difference then grows more slowly, so a line does not fit."""
 
 
 def floor_of(scores: PairScores, metric: str) -> float:
-    """Return a metric of `copy`, extrapolated to a shift of 0 degrees.
+    """Return the score of `copy` in a metric, extrapolated to a shift of 0 degrees.
 
     Raises:
-        ValueError: there are fewer than two different shifts up to 16 degrees.
+        ValueError: the pairs have fewer than two different shifts up to 16 degrees.
     """
     near = scores.shift_deg <= _LINEAR_TO_DEG
     shift, values = np.round(scores.shift_deg[near], 1), scores.metrics["copy"][metric][near]
@@ -91,9 +97,9 @@ class TrainingCost:
 
     Attributes:
         parameters: number of parameters of the redirector.
-        mmac: million multiply-accumulates for one eye.
-        minutes: recorded training time of all stages in minutes.
-        steps: training steps of the redirector, over all its stages.
+        mmac: number of multiply-accumulates for one eye, in millions.
+        minutes: recorded training time of all stages together, in minutes.
+        steps: number of training steps of the redirector, over all its stages.
         pairs: number of pairs in these steps.
     """
 
@@ -109,12 +115,13 @@ class Results:
     """All numbers of a report.
 
     Attributes:
-        overall: method -> metric -> value. `NAME-estimated` is entrant NAME with estimated
-            source gazes.
-        by_shift: bin of the angle between source and target gaze -> table like `overall`.
-        by_head: bin of the head yaw -> table like `overall`.
-        against: method -> method that it is compared with -> metric -> comparison; empty if there
-            are too few subjects for confidence intervals.
+        overall: method -> metric -> value. The method `NAME-estimated` is the entrant NAME with
+            estimated source gazes.
+        by_shift: bin of the shift -> table with the same structure as `overall`.
+        by_head: bin of the head yaw -> table with the same structure as `overall`.
+        against: comparisons of a first method with a second method. The keys are the first method,
+            the second method, and the metric. The dict is empty if there are too few subjects for
+            confidence intervals.
         floor: metric -> extrapolated score of a second photograph with the same gaze.
         effort: entrant -> size and training cost.
     """
@@ -128,12 +135,13 @@ class Results:
 
 
 def results_of(folder: Path, entrants: Sequence[BenchmarkEntry], scores: PairScores) -> Results:
-    """Compute the tables and confidence intervals of the scored entrants.
+    """Compute the tables and the confidence intervals of the scored entrants.
 
     Args:
         folder: folder of the benchmark.
         entrants: trained entrants.
-        scores: scores of the entrants and of `copy` and `target`.
+        scores: scores of the entrants, of `copy` and of `target`. `target` is the real picture of
+            the target gaze.
     """
     names = [name for name in _with_estimated(entrants) if name in scores.metrics]
     enough = len(scores.subjects) >= MIN_SUBJECTS
@@ -142,8 +150,9 @@ def results_of(folder: Path, entrants: Sequence[BenchmarkEntry], scores: PairSco
         OURS: [e.name for e in entrants if e.group != "ablation" and e.name != OURS],
         CONTROL: [e.name for e in entrants if e.group == "ablation" and e.name != CONTROL],
     }
-    # Rows are compared with rows of the same source gaze. The method itself is also compared
-    # between estimated and labelled source gazes.
+    # A row is compared only with rows that have the same kind of source gaze. There is one
+    # exception: MGGR's row with estimated source gazes is also compared with MGGR's row with
+    # labelled source gazes.
     estimated = {
         estimated_name(ours): [ours, *map(estimated_name, others)]
         for ours, others in labelled.items()
@@ -199,7 +208,7 @@ def write_report(
         plan: plan of the benchmark.
         entrants: entrants in the report.
         results: numbers of the report.
-        extra: sections after the tables, for example pictures.
+        extra: sections to add after the tables, for example pictures.
     """
     sections = [*sections_of(plan, entrants, results), *extra]
     record = {"date": date.today().isoformat(), "machine": _machine(), "plan": plain(plan)}
@@ -214,13 +223,16 @@ def write_report(
 
 
 def titles_of(entrants: Sequence[BenchmarkEntry]) -> dict[str, str]:
-    """Return the title of every row, including rows with estimated source gazes."""
+    """Return the title of every row, including the rows with estimated source gazes."""
     own = {e.name: e.title for e in entrants}
     return own | {estimated_name(n): f"{title}, estimated source" for n, title in own.items()}
 
 
 def _with_estimated(entrants: Sequence[BenchmarkEntry]) -> list[str]:
-    """Return the names of all possible rows; both rows of an entrant follow each other."""
+    """Return the names of all possible rows.
+
+    Each entrant has two rows, which follow each other.
+    """
     return [name for e in entrants for name in (e.name, estimated_name(e.name))]
 
 
@@ -256,28 +268,29 @@ def sections_of(plan: Plan, entrants: Sequence[BenchmarkEntry], results: Results
 
 def _setting(plan: Plan) -> str:
     judge = (
-        "one judge, trained on the training subjects"
+        "one judge (a gaze estimator that only scores), trained on the training subjects"
         if plan.folds == 1
-        else f"{plan.folds} judges, each trained on the training subjects and on those reported "
-        "subjects that it does not score"
+        else f"{plan.folds} judges (gaze estimators that only score), each trained on the "
+        "training subjects and on the reported subjects that it does not score"
     )
     return (
         f"Trained on {len(plan.train)} subjects ({plan.train[0]} to {plan.train[-1]}), scored on "
-        f"{', '.join(plan.report)}, which no method was trained on; {plan.pairs} pairs, "
-        f"seed {plan.seed}, {plan.minutes:g} minutes per method; {judge}; "
+        f"{', '.join(plan.report)}, which are not training subjects of any method; {plan.pairs} "
+        f"pairs, seed {plan.seed}, {plan.minutes:g} minutes per method; {judge}; "
         f"{date.today().isoformat()}, {_machine()}."
     )
 
 
 def _sources_note(entrants: Sequence[BenchmarkEntry], there: Mapping[str, object]) -> str:
-    """Return a note about the source gazes of the rows."""
+    """Return a note that explains the source gazes of the rows."""
     without = [e.title for e in entrants if estimated_name(e.name) not in there]
     note = (
-        "Rows use the labelled gaze of the source, which a device does not have. Rows with an "
-        "estimated source use the entrant's own estimate, the mean of both eyes of a photograph if "
-        "the data has both. Head poses are the labels in all rows, for methods and judges."
+        "Rows without a note use the labelled gaze of the source. A device does not have this "
+        "label. Rows with `estimated source` use the estimate of the gaze estimator that was "
+        "trained with the method. If the data has both eyes of a photograph, the mean of both "
+        "estimates is used. Methods and judges receive the labelled head pose in all rows."
     )
-    return note + (f" Without an estimated row: {', '.join(without)}." if without else "")
+    return note + (f" Methods without an estimated row: {', '.join(without)}." if without else "")
 
 
 def _machine() -> str:
@@ -314,12 +327,13 @@ def _group(
         ratios = (f"{_value(row[c]) / _value(copy[c]):.3f}" for c in _FLOORED)
         rows.append((titles[name], *(_cell(c, row.get(c)) for c in _COLUMNS), *ratios))
     floors = ", ".join(
-        f"{CATALOGUE[name].title} {value / _value(copy[name]):.2f} of copy's"
+        f"{value / _value(copy[name]):.2f} of the {CATALOGUE[name].title} of copy"
         for name, value in results.floor.items()
     )
     note = (
-        "Floor, extrapolated from small shifts: two photographs with the same gaze differ by "
-        f"{floors}. A method cannot predict this difference."
+        f"Floor: the difference between two photographs with the same gaze is {floors}. The floor "
+        "is extrapolated from pairs with a small angle between source and target gaze. A method "
+        "cannot predict this difference."
     )
     return Section(title, (Table(head, tuple(rows)), note))
 
@@ -331,8 +345,9 @@ def _against(title: str, ours: str, results: Results, titles: Mapping[str, str])
         for other, found in results.against[ours].items()
     )
     note = (
-        f"{titles[ours]} minus the row, with its 95 % interval over resampled subjects; `ahead` or "
-        "`behind` if the interval excludes zero."
+        f"Score of {titles[ours]} minus score of the row, with the 95 % interval over resampled "
+        "subjects. `ahead` means that the first method is better and the interval excludes zero. "
+        "`behind` means that the first method is worse and the interval excludes zero."
     )
     return Section(title, (note, Table(head, rows)))
 

@@ -1,7 +1,12 @@
-"""Score the trained entrants, and store the scores of every pair in one file per row.
+"""Score the trained entrants of a benchmark.
 
-The reported subjects are divided into folds. The pairs of a fold are scored by a judge that was
-not trained on the fold's subjects. Rows with an existing file are not scored again.
+An entrant is one of the trainings that a benchmark compares. A row is a row of the report's tables:
+an entrant with labelled or with estimated source gazes. The scores of all pairs of a row are stored
+in one file.
+
+The reported subjects are the subjects to score. The reported subjects are divided into parts called
+folds. Each fold has its own judge, a gaze estimator that was not trained on the fold's subjects.
+Rows that already have a file are not scored again.
 """
 
 from __future__ import annotations
@@ -37,7 +42,8 @@ from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import trained_on, warn_of_unknown_donors
 
 BASELINES = ("copy", "target")
-"""Methods that are scored beside the entrants: the unchanged source, and the real target."""
+"""Methods that are scored in addition to the entrants. `copy` is the unchanged source picture, and
+`target` is the real picture of the target gaze."""
 
 _NETWORK = "st_vgg"
 _ESTIMATED = "-estimated"
@@ -49,7 +55,8 @@ class Row:
 
     Attributes:
         entrant: trained entrant.
-        source: kind of source gaze; `estimated` is the estimate of the entrant's own estimator.
+        source: kind of source gaze. `estimated` means that the entrant's own gaze estimator
+            estimates the source gaze.
     """
 
     entrant: BenchmarkEntry
@@ -62,7 +69,7 @@ class Row:
 
     @property
     def is_estimated(self) -> bool:
-        """Whether redirections start at an estimated gaze, as on a device."""
+        """Whether the source gaze is estimated, as on a device."""
         return self.source == "estimated"
 
 
@@ -88,7 +95,10 @@ def rows_of(
 
 
 def scores_file(folder: Path, name: str) -> Path:
-    """Return the path of a row's scores; the name `pairs` is the file that all rows share."""
+    """Return the path of the file with a row's scores.
+
+    All rows share the file with the name `pairs`.
+    """
     return folder / "scores" / f"{name}.npz"
 
 
@@ -101,7 +111,9 @@ def score_entrants(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> None:
-    """Score the rows whose file is missing, in one pass over the real pictures.
+    """Score the rows whose file is missing.
+
+    The real pictures are processed only once for all these rows.
 
     Args:
         folder: folder of the benchmark.
@@ -112,7 +124,8 @@ def score_entrants(
         notify: called with messages for the user.
 
     Raises:
-        UsageError: an entrant or a judge was trained on subjects that it is scored on.
+        UsageError: an entrant was trained on reported subjects, or a judge was trained on subjects
+            of its fold.
         RunError: an entrant or a judge is not trained.
     """
     missing = [row for row in rows if not scores_file(folder, row.name).is_file()]
@@ -142,7 +155,7 @@ def score_entrants(
 
 
 def read_scores(folder: Path, names: Sequence[str]) -> PairScores:
-    """Read the scores of rows by their names, and those of the baselines.
+    """Read the scores of rows by the names of the rows, and the scores of the baselines.
 
     Raises:
         RunError: a file is missing or damaged.
@@ -172,13 +185,14 @@ def redirect_of(folder: Path, entrant: BenchmarkEntry) -> Redirect:
 def _refuse_seen(
     folder: Path, plan: Plan, entrants: Sequence[BenchmarkEntry], *, notify: Callable[[str], None]
 ) -> None:
-    """Check that no entrant and no judge was trained on subjects that it is scored on.
+    """Check that no entrant and no judge was trained on the subjects to score.
 
-    The plan alone does not ensure this, because a run in the folder may have been started from
-    the weights of another run.
+    The plan cannot ensure this. A run in the folder may have been started from the weights of
+    another run, which was trained on other subjects.
 
     Raises:
-        UsageError: an entrant, or a fold's judge, was trained on a subject that it is scored on.
+        UsageError: an entrant was trained on a reported subject. This error is also raised if a
+            fold's judge was trained on a subject of the fold.
     """
     runs = {f"entrant {e.name}": RunFolder.open(run_path(folder, e)) for e in entrants}
     refuse_seen_subjects(plan.report, trained_on(runs))
@@ -257,7 +271,7 @@ def _read(path: Path) -> dict[str, NDArray]:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(
-            f"{path}: scores cannot be read: {error}; remove the file to score again",
+            f"{path}: the scores cannot be read: {error}; to compute them again, remove the file",
             code="scores-unreadable",
             path=path,
         ) from error

@@ -1,4 +1,9 @@
-"""Results of a training speed measurement, and their text output."""
+"""Store the results of a training speed measurement, and format them as text.
+
+In each round, four durations are measured directly after each other. These are the durations of
+making a batch, of a step on the same batch, of a step on a new batch, and of the convolutions of a
+step alone.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ from mggr_tf.benchmark.convolutions import (
 )
 
 _SPREAD = (10, 50, 90)
-"""Percentiles over rounds: lower bound, reported value, upper bound."""
+"""Percentiles over rounds: the lower bound, the reported value, and the upper bound."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class Spread:
         low: 10th percentile.
         median: median.
         high: 90th percentile.
-        mean: mean over all rounds. Rare events, such as reading a large block of data once in
-            many rounds, affect only the mean. Other load on the machine affects it, too.
+        mean: mean over all rounds. A rare event, such as reading a large block of data, affects the
+            mean but not the median. Other programs on the machine affect the mean, too.
     """
 
     low: float
@@ -42,14 +47,16 @@ class Spread:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Spread:
-        """Return the distribution of values [rounds]."""
+        """Return the distribution of values, which have the shape [rounds]."""
         return cls(*_percentiles(values), mean=float(np.mean(values)))
 
     @classmethod
     def of_ratio(cls, over: NDArray[np.float64], under: NDArray[np.float64]) -> Spread:
-        """Return the distribution of `over / under`, [rounds] each, divided round by round.
+        """Return the distribution of the ratio `over / under`.
 
-        The mean is the ratio of the sums.
+        Both arrays have the shape [rounds]. A ratio is computed for each round.
+
+        The `mean` of the result is the ratio of the sums.
         """
         return cls(*_percentiles(over / under), mean=float(np.sum(over) / np.sum(under)))
 
@@ -61,15 +68,15 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Took:
-    """Measured times in milliseconds per step, [rounds] each.
+    """Measured times in milliseconds per step. Each array has the shape [rounds].
 
     The four values of one round were measured directly after each other.
 
     Attributes:
-        batches: making a batch, without training.
-        one_batch: a step that is repeated on the same batch in memory.
-        its_batches: a step on a new batch each time, as in training.
-        bare: the convolutions of a step, executed alone.
+        batches: time to make a batch, without training.
+        one_batch: time of a step that always uses the same batch in memory.
+        its_batches: time of a step that uses a new batch each time, as in training.
+        bare: time of the convolutions of a step without its other ops.
     """
 
     batches: NDArray[np.float64]
@@ -85,10 +92,10 @@ class TrainingSpeed:
     Attributes:
         config: name of the config.
         stage: name of the stage.
-        data: source of the pairs.
+        data: folder of the data, or `synthetic`.
         features_precision: dtype in which frozen feature networks compute.
-        pairs: pairs per step.
-        cores: CPU cores of this machine.
+        pairs: number of pairs per step.
+        cores: number of CPU cores of this machine.
         took: measured times.
         convolutions: convolutions that a step executes.
         matrix_products: number of matrix products that a step executes.
@@ -110,17 +117,17 @@ class TrainingSpeed:
 
     @property
     def real_over_synthetic(self) -> Spread:
-        """Rate of steps on new batches, divided by the rate of steps on one batch."""
+        """Rate of steps on new batches, divided by the rate of steps on the same batch."""
         return Spread.of_ratio(self.took.one_batch, self.took.its_batches)
 
     @property
     def step_over_bare(self) -> Spread:
-        """Rate of steps on one batch, divided by the rate of their convolutions alone."""
+        """Rate of steps on the same batch, divided by the rate of their convolutions alone."""
         return Spread.of_ratio(self.took.bare, self.took.one_batch)
 
     @property
     def mmac(self) -> float:
-        """Million multiply-accumulates of a step's convolutions."""
+        """Number of multiply-accumulates of the convolutions of a step, in millions."""
         return sum(convolution.mmac for convolution in self.convolutions)
 
     def as_json(self) -> dict[str, Any]:
@@ -161,7 +168,7 @@ _NAMES = {
 
 
 def speed_text(speed: TrainingSpeed) -> str:
-    """Format the rates, the ratios, and a table of the convolutions."""
+    """Format the rates, the ratios, and a table of the convolutions as text."""
     return "\n".join(
         [
             f"{speed.config}, stage {speed.stage}, data {speed.data}: {speed.pairs} pairs a step, "
@@ -177,15 +184,19 @@ def speed_text(speed: TrainingSpeed) -> str:
 
 
 def profile_text(speed: TrainingSpeed) -> str:
-    """Format the time of a step by kind of op and by part of the network, and the slowest ops."""
+    """Format the profile of a step as text.
+
+    The text contains the time for each kind of op, the time for each part of the network, and the
+    slowest ops.
+    """
     step = speed.step
     others = [op for op in step.ops if not is_convolution(op.op)]
     slowest = sorted(others, key=lambda op: -op.ms)[:_SLOWEST]
     return "\n".join(
         [
-            f"a step on one batch under the profiler: {step.call_ms:.1f} ms; its "
-            f"{len(step.ops)} ops take {_sum(step.ops):.1f} ms, summed over threads, and the "
-            f"overhead between them {step.executor_ms - _sum(step.ops):.1f} ms",
+            f"a step on one batch takes {step.call_ms:.1f} ms under the profiler; summed over "
+            f"threads, its {len(step.ops)} ops take {_sum(step.ops):.1f} ms, and the overhead "
+            f"between the ops is {step.executor_ms - _sum(step.ops):.1f} ms",
             "",
             *_shares("kind of op", step.ops, kind_of),
             "",
@@ -216,14 +227,17 @@ def _ratios(speed: TrainingSpeed) -> Iterator[str]:
     ):
         between = f"{ratio.low:.1%} to {ratio.high:.1%}"
         yield _RATIO.format(name, f"{ratio.median:.1%}", between, f"{ratio.mean:.1%}")
-    yield f"{len(speed.took.bare)} interleaved rounds; ratios per round, medians over rounds"
+    yield (
+        f"{len(speed.took.bare)} rounds; a ratio is computed for each round, and the table shows "
+        "the median over rounds"
+    )
 
 
 def _table_of_convolutions(speed: TrainingSpeed) -> Iterator[str]:
     gmacs = speed.mmac / Spread.of(speed.took.bare).median
     yield (
-        f"a step executes {len(speed.convolutions)} convolutions, {speed.mmac:.0f} MMAC, alone at "
-        f"{gmacs:.0f} GMAC/s, and {speed.matrix_products} matrix products"
+        f"a step executes {len(speed.convolutions)} convolutions ({speed.mmac:.0f} MMAC; alone, "
+        f"they run at {gmacs:.0f} GMAC/s) and {speed.matrix_products} matrix products"
     )
     heads = [cell for direction in DIRECTIONS for cell in (direction.split()[-1], "MMAC")]
     yield _CONVOLUTIONS.format("", *heads)

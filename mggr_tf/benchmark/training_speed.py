@@ -1,4 +1,7 @@
-"""Measure the speed of a training stage: batches, steps, and the convolutions of a step alone."""
+"""Measure the speed of a training stage.
+
+The speed of making batches, of training steps, and of the convolutions of a step alone is measured.
+"""
 
 from __future__ import annotations
 
@@ -43,19 +46,20 @@ _DEVIATION = 0.1
 
 
 def convolutions_only_graph(convolutions: Sequence[Convolution]) -> Callable[[], tf.Tensor]:
-    """Return a traced function that executes each convolution once.
+    """Return a TensorFlow function that executes each convolution once.
 
-    Every convolution reads its own variables, so that TensorFlow can neither compute it in
-    advance (constant folding) nor merge two equal convolutions. One number of each output is
-    added to the returned sum, so that no convolution is pruned. In contrast to a training step,
-    the convolutions do not wait for each other, and they are not fused with the following op (a
-    bias, a ReLU). The oneDNN kernels are those of the step.
+    Every convolution reads its own variables. Therefore TensorFlow cannot compute a convolution in
+    advance (constant folding), and it cannot merge two equal convolutions. One number of each
+    output is added to the returned sum, so TensorFlow does not remove any convolution. There are
+    two differences from a training step. The convolutions do not wait for each other. A convolution
+    is not fused with the following op (a bias or a ReLU). The oneDNN kernels are the same as in the
+    step.
 
     Args:
         convolutions: convolutions of a step.
 
     Returns:
-        function without arguments that returns [] float32.
+        function without arguments. The function returns a float32 tensor of shape [].
     """
     rng = np.random.default_rng(0)
     calls = [_call(convolution, rng) for convolution in convolutions]
@@ -91,7 +95,8 @@ _ARGUMENTS = {
     "DepthwiseConv2dNativeBackpropInput": ("filter", "out_backprop"),
     "DepthwiseConv2dNativeBackpropFilter": ("input", "out_backprop"),
 }
-"""Op type -> names of its input tensors in their order, without the one that holds a shape."""
+"""Op type -> names of its input tensors in their order. An input tensor that contains a shape is
+not listed."""
 
 _SIZES = {
     "Conv2DBackpropInput": ("input_sizes",),
@@ -99,7 +104,8 @@ _SIZES = {
     "DepthwiseConv2dNativeBackpropInput": ("input_sizes",),
     "DepthwiseConv2dNativeBackpropFilter": ("filter_sizes",),
 }
-"""Op type -> name of the input that holds the output's shape, for ops that have one."""
+"""Op type -> name of the input tensor that contains the shape of the output. Only ops with such an
+input are listed."""
 
 
 def _variable(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> tf.Variable:
@@ -110,15 +116,16 @@ def _variable(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> t
 _TURN_SECONDS = 1.0
 _MOST_STEPS_A_TURN = 8
 _READ_AHEAD = 2
-"""Number of batches that `pair_dataset` prefetches. They are discarded before each turn, because
-making them took no time of the turn."""
+"""Number of batches that `pair_dataset` makes in advance. These batches were not made during the
+measurement. Therefore these batches are discarded before each measurement."""
 _TRACED_CALLS = 9
 _WARM_UP = 3
 _STEPS = 1 << 31
-"""Number of steps of the data set, larger than any measurement needs."""
+"""Number of steps of the data set. No measurement needs that many steps."""
 
 Run = Any
-"""A traced function of a batch. TensorFlow has no type that describes its methods."""
+"""A TensorFlow function of a batch. TensorFlow has no type that describes the methods of such a
+function."""
 
 
 def bench_training(
@@ -130,22 +137,27 @@ def bench_training(
     progress: Progress,
     vgg16: Path | None = None,
 ) -> TrainingSpeed:
-    """Measure the speed of a stage as `train` would run it here, on one device.
+    """Measure the speed of a training stage on one device of this machine.
 
-    Networks have initial weights; earlier stages are not trained, because this does not change
-    the cost of a step.
+    The stage runs in the same way as in `mggr-tf train`.
+
+    All networks have their initial weights. Earlier stages are not trained, because trained weights
+    would not change the cost of a step.
 
     Args:
-        config: config of the stage; the precision `auto` is resolved for this machine.
+        config: config of the stage. The setting `auto` of `features_precision` selects the faster
+            dtype for this machine.
         stage: stage to measure.
-        split: data; pairs are sampled from its `train` part.
-        seconds: total time of the measurement in seconds; at least twenty rounds are measured.
+        split: data. Pairs are chosen from its part `train`.
+        seconds: total time of the measurement in seconds. At least twenty rounds are measured, even
+            if this takes longer.
         progress: reports the progress of the measurement.
-        vgg16: file with VGG-16 weights, for configs whose losses compare VGG-16 features.
+        vgg16: file with VGG-16 weights. The file is needed if the losses of the config compare
+            VGG-16 features.
 
     Raises:
         ConfigError: the config has no such stage.
-        MissingPackageError: the package with a feature network's weights is not installed.
+        MissingPackageError: the package with the weights of a feature network is not installed.
         RunError: the weights of a feature network are missing or damaged.
     """
     shares = stage_shares(config, stage)
@@ -160,7 +172,7 @@ def bench_training(
     run = _as_in_training(step, config)
     one = next(batches)
     with progress("tracing a step", None) as advance:
-        # With XLA, the graph of the compiled step does not contain the ops of the step.
+        # With XLA, the graph of the compiled step does not contain the single ops of the step.
         seen = tf.function(step) if config.compute.xla else run
         graph = seen.get_concrete_function(one).graph
         convolutions = convolutions_of(graph)
@@ -200,9 +212,10 @@ def _fresh_step(config: Config, stage: Stage, split: Split, vgg16: Path | None) 
 
 
 def _as_in_training(step: Step, config: Config) -> Run:
-    """Return a step as the training loop runs it on one device.
+    """Return a function that runs a step as the training loop does on one device.
 
-    The metrics are stacked, because the loop reads all of them at once after each step.
+    The metrics are stacked to one tensor, because the loop reads all metrics at once after each
+    step.
     """
     one = compiled(step, xla=config.compute.xla)
 
@@ -221,9 +234,9 @@ def _traced(call: Callable[[], object], advance: Callable[[int], None]) -> Trace
 
 
 def _check_complete(trace: Trace, convolutions: tuple[Convolution, ...]) -> None:
-    """Assert that the executed convolutions are those of the graph.
+    """Assert that the executed convolutions are the convolutions of the graph.
 
-    Otherwise the ratios would compare different amounts of work.
+    Otherwise the measured ratios would compare different amounts of work.
     """
     wanted = Counter(convolution.op for convolution in convolutions)
     executed = trace.convolutions()

@@ -1,4 +1,7 @@
-"""The `mggr-tf` command. Its subcommands are entry points that are loaded on use."""
+"""Define the `mggr-tf` command.
+
+Each subcommand is an entry point of a package. A subcommand is loaded only when it is used.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,16 @@ from mggr_edge.common.version import __version__
 
 ENTRY_POINTS = "mggr_tf.commands"
 
-# Hide TensorFlow's C++ log messages from users; errors still raise exceptions in Python.
+# Hide the log messages of TensorFlow's C++ code from users. Errors still raise exceptions in
+# Python.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 class _LazyCommands(MggrGroup):
-    """Finds subcommands by entry points, so that other packages can add subcommands."""
+    """Finds subcommands by entry points.
+
+    Therefore other packages can add subcommands.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({point.name for point in metadata.entry_points(group=ENTRY_POINTS)})
@@ -33,7 +40,7 @@ class _LazyCommands(MggrGroup):
 @click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mggr-tf")
 def main() -> None:
-    """Gaze redirection: train and evaluate MGGR, and export it for a small device.
+    """Train, evaluate and export MGGR, a gaze redirection method for small devices.
 
     \b
     Start here:

@@ -1,4 +1,4 @@
-"""`mggr-tf benchmark` and `mggr-tf bench-train`."""
+"""Define the commands `mggr-tf benchmark` and `mggr-tf bench-train`."""
 
 from __future__ import annotations
 
@@ -22,45 +22,56 @@ _INTERRUPTED = 130
 @click.command()
 @click.option("--data", required=True, help="Folder of patches, or `synthetic`.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder for runs and results."
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to create, or folder of a started benchmark. The folder contains the runs and "
+    "the results.",
 )
-@click.option("--train", type=SubjectList(), help="Subjects to train on. Default: from --split.")
-@click.option("--report", type=SubjectList(), help="Subjects to score. Default: from --split.")
+@click.option(
+    "--train",
+    type=SubjectList(),
+    help="Subjects to train on. Default: the parts `train` and `select` of --split.",
+)
+@click.option(
+    "--report", type=SubjectList(), help="Subjects to score. Default: the part `report` of --split."
+)
 @click.option(
     "--split",
     default="columbia",
     show_default=True,
-    help="Packaged split or .yaml file: train on its `train` and `select`, score its `report`.",
+    help="Name of a packaged split, or .yaml file. Train on its parts `train` and `select`, and "
+    "score its part `report`.",
 )
 @click.option(
     "--minutes",
     default=100.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Training budget of each method in minutes, for all its stages together.",
+    help="Training budget of each method, in minutes, for all its stages together.",
 )
 @click.option(
     "--ablation-minutes",
     default=20.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Training budget in minutes of the control of the ablations, and of each other method "
-    "at its published size. All ablations train for as many steps as the control.",
+    help="Training budget in minutes for methods at their published size, and for the complete "
+    "MGGR in the group of ablations. Each ablation has as many training steps as this MGGR.",
 )
 @click.option(
     "--judge-steps",
     default=5000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Training steps of each judge.",
+    help="Number of training steps of each judge, a gaze estimator that only scores.",
 )
 @click.option(
     "--folds",
     default=2,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Number of judges. With 2 or more, each judge is also trained on the reported subjects "
-    "that it does not score.",
+    help="Number of judges. With 2 or more, the reported subjects are divided among the judges. "
+    "Each judge is then also trained on the reported subjects that it does not score.",
 )
 @click.option(
     "--pairs",
@@ -74,18 +85,19 @@ _INTERRUPTED = 130
 )
 @click.option(
     "--only",
-    help="Train only these entrants or groups, separated by commas: mggr,deepwarp or "
-    "method,ablation. Default: all.",
+    help="Trainings or groups of trainings to run, as names separated by commas. Examples: "
+    "mggr,deepwarp and method,ablation. Default: all.",
 )
 @click.option(
     "--show",
-    help="Data to show in the pictures: a folder of patches, or `synthetic`. Default: --data.",
+    help="Eyes to show in the pictures: a folder of patches, or `synthetic`. Default: the "
+    "reported subjects of --data.",
 )
 @click.option(
     "--source",
     type=click.Choice(["estimated", "labelled"]),
-    help="Source gaze of the redirections: the entrant's own estimate, as on a device, or the "
-    "label.  [default: both, one row each]",
+    help="Source gaze of the redirections: the estimate of the trained estimator, as on a device, "
+    "or the label.  [default: both, with one row each]",
 )
 def benchmark(
     data: str,
@@ -111,19 +123,19 @@ def benchmark(
       mggr-tf benchmark --data patches/ --minutes 100 --out bench --only method
       mggr-tf benchmark --data patches/ --minutes 100 --out bench-2 --seed 2 --only mggr
 
-    The trainings are: MGGR, DeepWarp and PRGAN with the same size and time budget; DeepWarp
-    and PRGAN with as many steps as MGGR; DeepWarp and PRGAN at their published sizes; and
-    ablations of MGGR, each without one of its components. The command writes benchmark.md,
-    benchmark.html, benchmark.json and pictures.
+    There are four groups of trainings. MGGR, DeepWarp and PRGAN are trained with the same size and
+    time budget. DeepWarp and PRGAN are trained for as many steps as MGGR. DeepWarp and PRGAN are
+    trained at their published sizes. Ablations of MGGR are trained, each without one component. The
+    command writes benchmark.md, benchmark.html, benchmark.json and pictures.
 
-    The command can be repeated, after an interruption or with another --only. Trained and
-    scored entrants are kept.
+    The command can be repeated after an interruption, or with another --only. Existing trainings
+    and scores are kept.
 
-    Entrants without a gaze estimator (DeepWarp, PRGAN) have no row with estimated source
-    gazes.
+    DeepWarp and PRGAN have no gaze estimator. Therefore DeepWarp and PRGAN have no row with
+    estimated source gazes.
 
-    The pictures show the reported subjects. If their licence does not permit publication, use
-    `--show synthetic` to show synthetic eyes instead.
+    The pictures show the reported subjects. If the licence of the data does not permit publication,
+    use `--show synthetic` to show synthetic eyes instead.
     """
     from mggr_edge.common.progress import progress
     from mggr_tf.benchmark.benchmark import run_benchmark
@@ -208,16 +220,21 @@ def _subjects(
     default=60.0,
     show_default=True,
     type=FiniteRange(min=0),
-    help="Duration of all measurements together in seconds; at least 20 rounds are measured.",
+    help="Total duration of the measurements, in seconds. At least 20 rounds are measured.",
 )
-@click.option("--profile", is_flag=True, help="Also print the time of a step by op.")
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Also print the time of a step for each kind of op and each part of the network.",
+)
 @click.option(
     "--json", "json_file", type=FileToWrite(), help="Also write the results as JSON to this file."
 )
 @click.option(
     "--vgg16",
     type=click.Path(path_type=Path),
-    help="VGG-16 weights (.h5, without dense layers), for configs with `models.features: vgg16`.",
+    help="File with VGG-16 weights (.h5, without dense layers). Needed for configs with "
+    "`models.features: vgg16`.",
 )
 @force_option
 def bench_train(
@@ -231,7 +248,7 @@ def bench_train(
     vgg16: Path | None,
     force: bool,
 ) -> None:
-    """Measure training speed: batches, steps, and the convolutions of a step alone.
+    """Measure the speed of batches, of training steps, and of the convolutions of a step alone.
 
     \b
     Examples:
@@ -240,10 +257,13 @@ def bench_train(
       mggr-tf bench-train --config prgan-edge --json speed.json
       mggr-tf bench-train --set models.features_precision=float32
 
-    Four measurements take turns in one process: making batches, steps that are repeated on one
-    batch, steps on new batches as in training, and a graph with exactly the convolutions of a
-    step, forward and backward. Because they take turns, their ratios are also valid on a machine
-    that runs other programs. The command saves no weights.
+    The command measures four durations: making a batch, a step that is repeated on one batch, a
+    step on a new batch as in training, and the convolutions of a step without the other operations.
+    Convolutions of the backward pass are included.
+
+    One round measures all four durations, one after another in the same process. Therefore the
+    ratios of the durations are also valid on a machine that runs other programs. The command saves
+    no weights.
     """
     if json_file is not None:
         check_is_free(json_file, force=force)

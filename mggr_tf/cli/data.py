@@ -1,4 +1,4 @@
-"""`mggr-tf data`: draw, cut, check, split and pack eye patches."""
+"""Define the commands `mggr-tf data`, which render, cut, check, split and pack eye patches."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _INTERRUPTED = 130
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Number of processes. Default: one per core.",
+    help="Number of processes. Default: one process per CPU core.",
 )
 @force_option
 def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
-    """Pack a data set of any size into checksummed shards, for `train --data`.
+    """Convert a data set to a few large files with checksums, for `train --data`.
 
     \b
     Examples:
@@ -46,14 +46,15 @@ def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
       mggr-tf data pack patches/ packed/ --workers 2
       mggr-tf train --stage joint --data packed/ --out runs/large
 
-    SRC is any data set that `train --data` accepts, except `synthetic`: for synthetic eyes,
-    run `data synth` first. Memory use does not depend on the number of patches. If the
-    command is interrupted or killed, the same command continues. Until the pack is
-    complete, the folder is named OUT.packing. Equal sources produce identical packs.
+    SRC is a folder that `train --data` accepts. To pack synthetic eyes, run `data synth` first. The
+    result is called a pack, and its files are called shards. The memory use does not depend on the
+    number of patches. If the command is interrupted or killed, run the same command again to
+    continue. Until the pack is complete, the folder is named OUT.packing. Equal sources produce
+    identical packs.
 
-    Patches that show no eye are omitted, and so are patches without a second patch of the
-    same person, side and head pose. left-out.csv lists them. A corrupt file or a patch
-    without a gaze is an error.
+    The command omits patches that show no eye. The command also omits a patch if there is no second
+    patch of the same person, side and head pose. left-out.csv lists the omitted patches. A corrupt
+    file is an error, and so is a patch without a gaze label.
     """
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress
@@ -83,7 +84,7 @@ _FOUND_BAD = 1
 
 @click.group(cls=MggrGroup)
 def data() -> None:
-    """Draw, cut, check, split and pack labelled eye patches."""
+    """Render, cut, check, split and pack labelled eye patches."""
 
 
 data.add_command(motion)
@@ -97,19 +98,25 @@ data.add_command(pack)
     default=2100,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Number of patches to draw.",
+    help="Number of patches to render.",
 )
 @click.option(
-    "--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Seed of the people."
+    "--seed",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Seed for the random choice of the people.",
 )
 @click.option(
     "--preview",
     type=FileToWrite(),
-    help="Write a contact sheet of the first people to this .png file; OUT is then optional.",
+    help="Write an overview picture of the first people to this .png file. OUT is then optional.",
 )
 @force_option
 def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: bool) -> None:
-    """Draw synthetic eye patches with exact labels, in the Columbia file naming.
+    """Render synthetic eye patches with exact labels.
+
+    The files are named as in the Columbia data set.
 
     \b
     Examples:
@@ -147,16 +154,17 @@ def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: 
     "--gaze",
     type=GazeLabel(),
     metavar="PITCH,YAW",
-    help="Gaze of the person in every photograph in degrees; `0,0` is a look into the lens.",
+    help="Gaze of the person in every photograph, in degrees. `0,0` means that the person looks "
+    "into the lens.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Number of processes. Default: one per core.",
+    help="Number of processes. Default: one process per CPU core.",
 )
 @force_option
 def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force: bool) -> None:
-    """Cut both eyes out of photographs, as patches of 64 x 64 pixels.
+    """Cut both eyes out of photographs and write them as patches of 64 x 64 pixels.
 
     \b
     Examples:
@@ -164,17 +172,18 @@ def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force:
       mggr-tf data crop group-photos/ eyes/ --workers 2
       mggr-tf data crop portraits/ eyes/ --gaze 0,0
 
-    Patches of photographs that are named as in the Columbia data set
-    (0001_2m_-15P_10V_-10H.jpg) have the same labels in their names. For all other
-    photographs, the command writes an eyes.csv. Before training, its gaze columns must be
-    filled in by hand, or set with --gaze. not-cut.csv lists everything that could not be
-    cut.
+    If a photograph is named as in the Columbia data set (0001_2m_-15P_10V_-10H.jpg), the names of
+    its patches contain the same labels. For all other photographs, the command writes an eyes.csv.
+    Training needs the gaze columns of this file. Set these columns with --gaze, or fill in the
+    columns by hand. The file not-cut.csv lists all photographs and eyes that could not be cut.
 
-    With --gaze, each photograph must show one person: only the largest face is used. With a
-    gaze of 0,0, patches are rotated with the eye, as on a device; others are upright.
+    With --gaze, each photograph must show one person, because only the largest face is used. With a
+    gaze of 0,0, each patch is rotated so that the eye is level, as on a device. With any other
+    gaze, patches are not rotated.
 
-    The exit code is 1 if a photograph cannot be read, shows no face, or has labels but not
-    both eyes. Faces in the background whose eyes are too small are only listed.
+    The exit code is 1 if a photograph cannot be read or shows no face. The exit code is also 1 if a
+    photograph with labels does not show both eyes. Faces whose eyes are too small are only listed
+    in not-cut.csv.
     """
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress
@@ -201,23 +210,23 @@ def _tell_cropped(cropped: Cropped, out: Path) -> None:
         f"{len(cropped.failed)} of which failed"
     )
     if not cropped.labelled:
-        notify(f"fill in pitch_deg and yaw_deg in {out / 'eyes.csv'} to train on them")
+        notify(f"before training, fill in pitch_deg and yaw_deg in {out / 'eyes.csv'}")
 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
-    """Count patches, and list those that cannot be used for training.
+    """Count patches, and list patches that cannot be used for training.
 
     \b
     Example:
       mggr-tf data check patches/
 
-    FOLDER is any data set that `train --data` accepts: patches in the Columbia naming,
-    patches with an eyes.csv, MPIIGaze, or a pack of any of them. Patches are counted by
-    subject, side, head pose and gaze. Listed are patches that are corrupt, blank, of the
-    wrong size, or show no eye, and the records of a pack whose checksum is wrong. The exit
-    code is 1 if there are any.
+    FOLDER is any data set that `train --data` accepts: patches that are named as in the Columbia
+    data set, patches with an eyes.csv, MPIIGaze, or a pack of one of these. The command counts
+    patches by subject, side, head pose and gaze. The command lists patches that are corrupt or
+    blank, have the wrong size, or show no eye. The command also lists the records of a pack whose
+    checksum is wrong. The exit code is 1 if the list is not empty.
     """
     counted = _tallied(folder)
     for title, counts in counted.counts.items():
@@ -243,14 +252,14 @@ def _tallied(folder: Path) -> Tally:
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=FileToWrite(), help=".yaml file to write.")
-@click.option("--train", type=SubjectList(), help="Training subjects, e.g. 0001-0027.")
-@click.option("--select", type=SubjectList(), help="Subjects for comparing runs.")
-@click.option("--report", type=SubjectList(), help="Subjects for published scores.")
+@click.option("--out", required=True, type=FileToWrite(), help="Split file (.yaml) to write.")
+@click.option("--train", type=SubjectList(), help="Subjects to train on, e.g. 0001-0027.")
+@click.option("--select", type=SubjectList(), help="Subjects to compare runs on.")
+@click.option("--report", type=SubjectList(), help="Subjects to compute published scores on.")
 @click.option(
     "--shares",
-    help="Assign subjects to train, select and report at random, in these shares; "
-    "default 0.7,0.15,0.15.",
+    help="Shares of the subjects that are assigned at random to train, select and report; default "
+    "0.7,0.15,0.15.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Seed of the random assignment; default 1."
@@ -259,7 +268,8 @@ def _tallied(folder: Path) -> Tally:
     "--every",
     type=click.IntRange(min=2),
     metavar="N",
-    help="Select every N-th subject in the order of names, and train on the others.",
+    help="Sort the subjects by name. Assign every N-th subject to select, and all other subjects "
+    "to train.",
 )
 @force_option
 def split(
@@ -273,7 +283,7 @@ def split(
     every: int | None,
     force: bool,
 ) -> None:
-    """Divide the subjects of a data set into train, select and report.
+    """Divide the subjects of a data set into the parts train, select and report.
 
     \b
     Examples:
@@ -282,7 +292,8 @@ def split(
       mggr-tf data split patches/ --out split.yaml --train 0001-0027 --report 0033-0038
       mggr-tf data split portraits/ --out split.yaml --every 6
 
-    `train` and `evaluate` accept a part of the split: --split split.yaml:train
+    To use one part of the split with `train` or `evaluate`, pass the option --split, for example
+    --split split.yaml:train.
     """
     check_is_free(out, force=force)
     if out.suffix not in (".yaml", ".yml"):
@@ -330,7 +341,7 @@ def split(
         notify(f"{part}: {len(names)} subjects, {sum(counts[name] for name in names)} patches")
     left = sorted(set(counts) - {name for part in PARTS for name in made.part(part)})
     if left:
-        notify(f"in no part: {', '.join(left)}")
+        notify(f"subjects in no part: {', '.join(left)}")
     click.echo(out)
 
 

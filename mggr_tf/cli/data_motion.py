@@ -26,10 +26,12 @@ _PER_SIDE = 10
 @click.option(
     "--people",
     type=click.IntRange(min=1),
-    help=f"Number of people to draw for `{_DRAWN}`; default {_PEOPLE}.",
+    help=f"Number of people to render for `{_DRAWN}`; default {_PEOPLE}.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), help=f"Seed of the people of `{_DRAWN}`; default 1."
+    "--seed",
+    type=click.IntRange(min=0),
+    help=f"Seed for the random choice of the people of `{_DRAWN}`; default 1.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def motion(
@@ -39,7 +41,7 @@ def motion(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Measure how irises, eye corners and lids move with the gaze.
+    """Measure how irises, eye corners and lids move when the gaze changes.
 
     \b
     Examples:
@@ -47,15 +49,18 @@ def motion(
       mggr-tf data motion patches/ --subjects 0001-0032
 
     SOURCE is `synthetic`, or a folder that `train --data` accepts. The iris model of the default
-    bundle finds the eye in every patch of a frontal head. Slopes are in pixels of a 64-pixel
-    patch per degree of yaw or pitch, by least squares within each person, side and head pose.
-    Each value is followed by its standard error over people. The last two columns are the value
-    for the Columbia data set, people 0001-0032, and the ratio of both values.
+    bundle finds the eye in every patch of a frontal head.
+
+    A slope is the movement in pixels per degree of yaw or pitch, for patches of 64 x 64 pixels.
+    Slopes are fitted by least squares within each person, side of the eye, and head pose. The
+    column `error` is the standard error over people. The column `Columbia` is the value for people
+    0001-0032 of the Columbia data set. The column `ratio` is the value divided by the value for
+    Columbia.
     """
     if source != _DRAWN and (people is not None or seed is not None):
         raise UsageError(
             f"--people and --seed are only accepted for `{_DRAWN}`, not for the folder {source}; "
-            "omit them",
+            "omit both options",
             code="drawing-options-for-folder",
             path=source,
         )

@@ -1,4 +1,4 @@
-"""`mggr-tf evaluate`."""
+"""Define the command `mggr-tf evaluate`."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ if TYPE_CHECKING:
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="Score redirected pictures with the judge of this run (see `train --stage judge`).",
+    help="Score redirected pictures with the judge of this run. A judge is a second gaze "
+    "estimator (see `train --stage judge`).",
 )
 @click.option(
-    "--estimator", is_flag=True, help="Score only the gaze estimator; a judge is not needed."
+    "--estimator",
+    is_flag=True,
+    help="Score only the gaze estimator of the run. No judge is needed.",
 )
 @click.option(
     "--still",
     is_flag=True,
-    help="Redirect eyes to their own gaze and measure how far the irises move; a judge is not "
-    "needed.",
+    help="Redirect eyes to their own gaze and measure how far the irises move. No judge is needed.",
 )
 @click.option(
     "--bundle",
     metavar="BUNDLE",
-    help="Use the models of this export of the run; only with --estimator or --still.",
+    help="Exported bundle of the run, whose models are used. Needs --estimator or --still.",
 )
 @click.option(
     "--source",
     type=click.Choice(["estimated", "labelled"]),
-    help="Source gaze of the redirections: the run's own estimate, as on a device, or the label.  "
-    "[default: both, one row each]",
+    help="Source gaze of the redirections: the estimate of the run's estimator, as on a device, "
+    "or the label.  [default: both, with one row each]",
 )
 @subjects_option
 @click.option(
@@ -50,18 +52,21 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Maximum number of scored pairs.",
 )
-@click.option("--quick", is_flag=True, help="Omit ST-LPIPS, FD-VGG and KD-VGG.")
+@click.option(
+    "--quick", is_flag=True, help="Omit ST-LPIPS, FD-VGG and KD-VGG, which take most of the time."
+)
 @click.option(
     "--lpips-weights",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Also compute stock LPIPS: pass torchvision's vgg16 or alexnet `.pth`, and lpips' linear "
-    "`.pth`.",
+    help="Also compute stock LPIPS. Pass two files: the `.pth` of torchvision's vgg16 or alexnet, "
+    "and the linear `.pth` of the package lpips.",
 )
 @click.option(
     "--inception-weights",
     type=click.Path(path_type=Path),
-    help="Also compute FID and KID with Keras' InceptionV3: pass its `.h5` without the top.",
+    help="Also compute FID and KID with Keras' InceptionV3. Pass the `.h5` file of this network "
+    "without the top.",
 )
 @click.option(
     "--json", "json_file", type=FileToWrite(), help="Also write the scores as JSON to this file."
@@ -83,7 +88,7 @@ def evaluate(
     json_file: Path | None,
     force: bool,
 ) -> None:
-    """Score a run on subjects that neither it nor the judge was trained on.
+    """Score a run on subjects that are not training subjects of the run or of the judge.
 
     \b
     Examples:
@@ -94,30 +99,33 @@ def evaluate(
       mggr-tf evaluate default --data patches/ --judge runs/judge --source estimated
       mggr-tf evaluate default --data patches/ --still --bundle default-int8
 
-    Without --subjects, all subjects are scored that neither the run nor the judge was
-    trained on. The columns are: L1, MSE, PSNR and SSIM to the real picture of the target
-    gaze; the angle in degrees between the gaze that the judge estimates and the requested
-    gaze; `outside`, the change of the source outside both irises (row `target`: the change
-    in the real picture); ST-LPIPS to the real picture; and the Fréchet and kernel distances
-    FD-VGG and KD-VGG between all redirected and all real pictures. The last three take most
-    of the time; --quick omits them. `ahead` means that the 95 % interval over resampled
-    subjects lies entirely on the better side of zero.
+    Without --subjects, the command scores all subjects that neither the run nor the judge was
+    trained on.
 
-    Row `redirected` uses the labelled gaze of the source, which a device does not have. Row
-    `redirected_estimated` uses the estimate of the run's own estimator, the mean over both
-    eyes of a photograph if the data has both. Head poses are the labels in both rows, for
-    the redirector and for the judge.
+    Columns: L1, MSE, PSNR, SSIM and ST-LPIPS compare the redirected picture with the real picture
+    of the target gaze. `gaze error` is the angle in degrees between the judge's estimate and the
+    target gaze. `outside` is the mean change of the source picture outside both irises. The row
+    `target` shows how much the real picture differs from the source there. FD-VGG and KD-VGG are
+    the Fréchet distance and the kernel distance between all redirected and all real pictures.
 
-    --estimator scores the run's gaze estimator on every patch: the correlation of estimates
-    and labels, and the errors. If the estimator predicts the state of an eye, rows for
-    openness, visible iris and occlusion follow. They are measured on synthetic eyes of
-    people that are in no training data.
+    Differences between two rows have a 95 % interval over resampled subjects. `ahead` means that
+    the whole interval lies on the better side of zero.
 
-    --still redirects every eye from its estimated to its labelled gaze, so the iris should
-    not move. The iris model measures how far it moves.
+    The row `redirected` uses the labelled gaze of the source. A device does not have this label.
+    The row `redirected_estimated` uses the estimate of the run's estimator. If the data has both
+    eyes of a photograph, the mean of both estimates is used. The redirector and the judge receive
+    the labelled head pose in both rows.
+
+    --estimator scores the run's gaze estimator on every patch. The output contains the errors and
+    the correlation of estimates and labels. If the estimator predicts the state of an eye, the
+    output also contains rows for openness, visible iris and occlusion. The state is scored on
+    synthetic eyes of people that are in no training data.
+
+    --still redirects every eye from its estimated gaze to its labelled gaze. A perfect method would
+    not move the iris. The iris model measures how far the iris moves.
 
     \b
-    Stock LPIPS, FID and KID need weights that no package contains:
+    Stock LPIPS, FID and KID need weights that you must provide:
       mggr-tf evaluate ... --lpips-weights vgg16.pth --lpips-weights vgg_linear.pth
     """
     if json_file is not None:

@@ -14,23 +14,23 @@ _MISTAKE = 2
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Start this number of processes on this machine.",
+    help="Number of processes to start on this machine.",
 )
 @click.option(
     "--hosts",
-    help="Print the command to run on each host, and start nothing: host:port of each worker, "
-    "separated by commas.",
+    help="Print the command to run on each host, and start no process. Expects host:port of each "
+    "worker, separated by commas.",
 )
 @click.option(
     "--gpus-each",
     type=click.IntRange(min=1),
-    help="With --workers: give each process this number of this machine's GPUs exclusively.",
+    help="Number of GPUs of this machine that each process gets for itself. Needs --workers.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def launch(
     workers: int | None, hosts: str | None, gpus_each: int | None, command: tuple[str, ...]
 ) -> None:
-    """Train with several processes, here or on several machines.
+    """Train with several processes, on one machine or on several machines.
 
     \b
     Examples:
@@ -38,11 +38,12 @@ def launch(
       mggr-tf launch --workers 2 -- train --stage joint --out runs/two --resume
       mggr-tf launch --hosts a:2222,b:2222 -- train --stage joint --data patches/ --out /nfs/two
 
-    All workers share each batch, and the training result is the same as with one process. Each
-    line of output starts with the number of the worker. If a worker fails or is killed, the
-    others are stopped, and the exit code is that of the first one; --resume continues from the
-    newest checkpoint. Ctrl-C and SIGTERM are sent to all workers: they save a checkpoint at the
-    same step.
+    A worker is one of these processes. All workers share each batch. The training result is the
+    same as with one process. Each line of output starts with the number of the worker.
+
+    If a worker fails or is killed, all other workers are stopped. The exit code is the exit code of
+    the first worker that ended. --resume continues from the newest checkpoint. Ctrl-C and SIGTERM
+    are sent to all workers. The workers then save a checkpoint at the same step.
     """
     from mggr_tf.training.launch import as_worker, host_lines, run_workers
 
@@ -58,7 +59,8 @@ def launch(
     if hosts is not None:
         if gpus_each is not None:
             raise UsageError(
-                f"--gpus-each {gpus_each} cannot be combined with --hosts; it needs --workers",
+                f"--gpus-each {gpus_each} cannot be combined with --hosts; use --gpus-each with "
+                "--workers",
                 code="gpus-each-with-hosts",
                 gpus_each=gpus_each,
             )
@@ -75,7 +77,7 @@ def launch(
     if ended.first is not None:
         advice = "" if ended.code == _MISTAKE else ". Add --resume to the command to continue"
         notify(
-            f"worker {ended.first} ended first, with code {ended.code}; the others were stopped. "
-            f"Its messages are above{advice}"
+            f"worker {ended.first} ended first, with code {ended.code}; the other workers were "
+            f"stopped. The messages of this worker are above{advice}"
         )
         raise SystemExit(ended.code)

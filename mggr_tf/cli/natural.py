@@ -1,4 +1,4 @@
-"""`mggr-tf natural`."""
+"""Define the command `mggr-tf natural`."""
 
 from __future__ import annotations
 
@@ -59,12 +59,13 @@ class _Row:
     default=("camera",),
     show_default=True,
     metavar="camera|PITCH,YAW",
-    help="Target gaze: `camera`, or angles in degrees; may be repeated.",
+    help="Target gaze: `camera`, or two angles in degrees. May be repeated.",
 )
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="Run with a judge that was not trained on the people in SOURCE.",
+    help="Run folder with a judge, which is a second gaze estimator. The judge must not be "
+    "trained on the people in SOURCE.",
 )
 @click.option(
     "--labels",
@@ -72,7 +73,8 @@ class _Row:
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE.csv",
-    help="Score the results with these labels of eyes in frames of one SOURCE; may be repeated.",
+    help="File with labels of eyes in frames of one SOURCE. The results are compared with these "
+    "labels. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def natural(
@@ -83,26 +85,36 @@ def natural(
     label_files: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Measure how natural a redirected clip or picture is, before it is encoded.
+    """Measure how natural a redirected clip or picture looks, before it is encoded.
 
-    Columns: `outside` is the number of changed pixels outside the masks. `border` is the 95th
-    percentile of the gradient along the borders of the masks, divided by that of the input;
-    `pasted` is the same ratio for a small square picture that is pasted with hard edges, as a
-    control. `lids` is the share of nearly or completely closed eyes that keep their openness.
-    `fully` is the share of eyes with full strength, of open eyes of frontal heads within 20
-    degrees of the target. `pairs` is the share of frontal faces with two open eyes whose
-    strengths differ by more than 0.2. `judge` is the mean angle between the target and the
-    judge's estimate, before and after redirection. `jitter`, for pictures only, is the movement
-    of irises under simulated camera noise, divided by that in the input.
+    \b
+    Columns:
+      outside  number of changed pixels outside the masks of the redirected eyes;
+               should be 0
+      border   95th percentile of the gradient along the borders of the masks,
+               divided by the same value of the input; 1 means no change
+      pasted   same ratio for a control: a small square picture that is pasted
+               with hard edges
+      lids     share of closing and closed eyes whose openness does not change
+      fully    share of eyes with full strength; counts only open eyes of frontal
+               heads whose gaze is within 20 degrees of the target
+      pairs    share of faces whose eyes have strengths that differ by more than
+               0.2; counts only frontal faces with two open eyes
+      judge    mean angle in degrees between the target and the estimate of the
+               judge, before -> after redirection
+      known    mean angle in degrees between the target and the true gaze,
+               before -> after redirection; only for `synthetic`
+      jitter   movement of the irises in the output, divided by their movement in
+               the input, with simulated camera noise; only for pictures
 
-    SOURCE `synthetic` is clips of three synthetic people whose gaze is known. `known` is the mean
-    angle between their gaze and the target, before redirection, and after it as computed from the
-    actual and the ideal positions of the irises.
+    SOURCE `synthetic` means clips of three synthetic people whose gaze is known. The gaze after
+    redirection is computed from the positions of the irises. These positions are compared with the
+    positions of the irises in a picture that is rendered with the target gaze.
 
-    `--labels`: the file has a row for each eye of some frames, with the label open, down, closed,
-    occluded, out or unsure. The output is the largest strength of an eye labelled closed, the
-    share of those eyes with a strength above 0.1, the share of eyes with the correct class, and
-    counts by label.
+    A file for `--labels` has one row per labelled eye. The label is open, down, closed, occluded,
+    out or unsure. The output contains the largest strength of the eyes labelled closed, and the
+    share of these eyes whose strength is above 0.1. The output also contains the share of eyes with
+    the correct class, and counts by label.
 
     \b
     Examples:
@@ -126,7 +138,8 @@ def natural(
             _refuse_training_people(opened, bundle)
             if asked is not None:
                 notify(
-                    f"the judge does not score `{DRAWN}`, because the gaze of its people is known"
+                    f"the judge does not score `{DRAWN}`, because the gaze of the synthetic "
+                    "people is known"
                 )
             rows += _drawn(opened, aims)
         else:
@@ -158,8 +171,8 @@ def _refuse_training_people(bundle: Bundle, name: str) -> None:
     seen = {*subjects_of_contract(bundle.contract.training)}
     if known := seen & {DrawnClip(person).name for person in range(_PEOPLE)}:
         raise UsageError(
-            f"{name} was trained on people of the synthetic clips ({some_names(known)}), so its "
-            f"scores for `{DRAWN}` are not valid; pass videos or pictures instead",
+            f"{name} was trained on people of the synthetic clips ({some_names(known)}), so the "
+            f"scores for `{DRAWN}` would not be valid; pass videos or pictures instead",
             code="trained-on-clip-people",
             bundle=name,
             subjects=some_names(known),

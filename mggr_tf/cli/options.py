@@ -1,4 +1,4 @@
-"""Options and checks that several commands share."""
+"""Define options and checks that several commands share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SubjectList(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Parse the list; an invalid list is a usage error."""
+        """Parse the list. An invalid list is a usage error."""
         if isinstance(value, tuple):
             return value
         try:
@@ -36,12 +36,15 @@ class SubjectList(click.ParamType):
 
 
 class GazeLabel(click.ParamType):
-    """A gaze `PITCH,YAW` in degrees, pitch + up, yaw + to the image's right."""
+    """A gaze `PITCH,YAW` in degrees.
+
+    A positive pitch is up. A positive yaw is to the right in the image.
+    """
 
     name = "pitch,yaw"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Gaze:
-        """Parse the gaze; anything except two angles from -90 to 90 is a usage error."""
+        """Parse the gaze. Any value except two angles from -90 to 90 degrees is a usage error."""
         from mggr_edge.geometry.angles import Gaze  # imports numpy, which --help does not need
 
         if isinstance(value, Gaze):
@@ -57,7 +60,7 @@ class GazeLabel(click.ParamType):
 
 
 class FileToWrite(click.ParamType):
-    """A file that a command writes; the name of a folder is not accepted."""
+    """A file that a command writes. The name of a folder is not accepted."""
 
     name = "file"
 
@@ -65,21 +68,25 @@ class FileToWrite(click.ParamType):
         """Check the name of the file.
 
         Raises:
-            UsageError: the name is that of a folder.
+            UsageError: the file name belongs to a folder.
         """
         option = param.opts[0] if param is not None and param.opts else "the name"
         return file_to_write(option, value)
 
 
 class SplitPart(click.ParamType):
-    """The subjects of one part of a split, such as `columbia:train` or `my-split.yaml:report`."""
+    """The subjects of one part of a split.
+
+    Examples are `columbia:train` and `my-split.yaml:report`. A split divides the subjects of a data
+    set into the parts `train`, `select` and `report`.
+    """
 
     name = "file:part"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Read the subjects from the split file; errors in the file are reported in one line."""
+        """Read the subjects from the split file. An error in the file is reported in one line."""
         if isinstance(value, tuple):
             return value
         from mggr_tf.data.subject_split import PARTS, read_split
@@ -101,7 +108,7 @@ class SplitPart(click.ParamType):
 def subjects_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options `--subjects` and `--split` to a command.
 
-    The command receives the argument `subjects`, which is set by either option.
+    The command receives one argument `subjects`. Both options set this argument.
     """
 
     @click.option(
@@ -113,7 +120,7 @@ def subjects_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--split",
         type=SplitPart(),
         help="Use only the subjects of one part of a split, e.g. columbia:train or "
-        "split.yaml:report.",
+        "split.yaml:report. The parts are train, select and report.",
     )
     @functools.wraps(command)
     def with_subjects(
@@ -129,7 +136,7 @@ def subjects_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_subjects
 
 
-force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
+force_option = click.option("--force", is_flag=True, help="Replace an existing output.")
 
 
 def notify(text: str) -> None:
@@ -138,10 +145,10 @@ def notify(text: str) -> None:
 
 
 def check_is_free(path: Path, *, force: bool) -> None:
-    """Check that an output does not exist yet, or may be replaced.
+    """Check that an output does not exist yet, or that it may be replaced.
 
     Raises:
-        OutputExistsError: it exists and `force` is false.
+        OutputExistsError: the output exists and `force` is false.
     """
     from mggr_edge.errors import OutputExistsError
 

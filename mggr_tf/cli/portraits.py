@@ -1,4 +1,8 @@
-"""`mggr-tf train --portraits`: additional photographs of people whose gaze is known."""
+"""Open the photographs of `mggr-tf train --portraits`.
+
+The photographs show people whose gaze is known. Training uses the photographs in addition to the
+other training data. Messages call these photographs portraits.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +29,16 @@ def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--portraits-split",
             metavar="FILE",
-            help="Split file for the people in --portraits: train on `train`, hold out `select`, "
-            "omit `report`. Default: hold out the config's `held_out` share.",
+            help="Split file for the people in --portraits. Train on its part `train`, hold out "
+            "its part `select`, and omit its part `report`. Default: hold out the share "
+            "`held_out` of the config.",
         ),
         click.option(
             "--portraits",
             metavar="FOLDER",
-            help="Photographs of people with known gaze (`mggr-tf data crop --gaze`), for stages "
-            "whose config has `portraits`: adapted and joint.",
+            help="Folder of eyes cut from photographs of people whose gaze is known (see `mggr-tf "
+            "data crop --gaze`). The stages adapted and joint use them if their config has "
+            "`portraits`.",
         ),
     ):
         command = option(command)
@@ -40,10 +46,10 @@ def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_portraits(portraits: str | None, split_file: str | None, *, resume: bool) -> None:
-    """Check that `--portraits-split` is used together with `--portraits` or `--resume`.
+    """Check that `--portraits-split` is combined with `--portraits` or `--resume`.
 
     Raises:
-        UsageError: it is used without both.
+        UsageError: `--portraits-split` is set without either of these options.
     """
     if split_file is not None and portraits is None and not resume:
         raise UsageError(
@@ -56,7 +62,7 @@ def check_portraits(portraits: str | None, split_file: str | None, *, resume: bo
 def check_stages(config: Config, stages: Iterable[Stage], *, portraits: bool) -> None:
     """Check that the stage `adapted` has photographs.
 
-    For other stages that could use photographs, print that they train without them.
+    If another stage could use photographs and there are no photographs, print a message.
 
     Args:
         config: config of the run.
@@ -64,7 +70,7 @@ def check_stages(config: Config, stages: Iterable[Stage], *, portraits: bool) ->
         portraits: whether the run has photographs.
 
     Raises:
-        UsageError: `adapted` is among the stages, and there are no photographs.
+        UsageError: the stages include `adapted`, and there are no photographs.
     """
     if portraits:
         return
@@ -86,18 +92,18 @@ def new_portraits(
     """Open the photographs of a new run.
 
     Args:
-        source: folder of the photographs; None for a run without photographs.
-        split_file: split file with the subjects to train on and to hold out; None holds out a
-            share of the subjects.
+        source: folder of the photographs. `None` means a run without photographs.
+        split_file: split file with the subjects to train on and the subjects to hold out. `None`
+            holds out a share of the subjects.
         config: config of the run.
         data: other training data of the run.
 
     Returns:
-        the photographs; None if `source` is None.
+        the photographs, or `None` if `source` is `None`.
 
     Raises:
-        DataError: the folder has no usable patches, or a subject is trained on in one source and
-            held out in the other.
+        DataError: the folder has no usable patches. This error is also raised if a subject is a
+            training subject in one of the two data sets and held out in the other.
     """
     from mggr_tf.data.portraits import refuse_mixed_roles
     from mggr_tf.data.subject_split import read_split
@@ -119,26 +125,29 @@ def resumed_portraits(
     data: Split,
     may_differ: bool,
 ) -> Split | None:
-    """Open the photographs of a resumed run; their folder may have moved.
+    """Open the photographs of a resumed run.
 
-    A run without photographs uses them from now on, if `source` is set.
+    The folder of the photographs may have moved since the run was started.
+
+    A run that had no photographs uses photographs from now on if `source` is set.
 
     Args:
         run: run to resume.
         stages: stages that are still to be trained.
-        source: folder of the photographs; None for the recorded folder.
-        split_file: split file with the subjects to train on and to hold out; None for the
-            recorded subjects.
+        source: folder of the photographs. `None` means the folder that the run has recorded.
+        split_file: split file with the subjects to train on and the subjects to hold out. `None`
+            means the subjects that the run has recorded.
         data: other training data of the run.
-        may_differ: whether to continue with other photographs or subjects.
+        may_differ: whether the photographs and subjects may differ from the recorded photographs
+            and subjects.
 
     Returns:
-        the photographs; None if the run has none, or no remaining stage needs them.
+        the photographs. `None` if the run has no photographs, or if no remaining stage needs them.
 
     Raises:
-        RunError: the photographs differ from the recorded ones, or a stage that can use
-            photographs was started without them and is not complete.
-        UsageError: the split file has other subjects than the run.
+        RunError: the photographs differ from the recorded photographs. This error is also raised if
+            a stage that can use photographs was started without them and is not complete.
+        UsageError: the subjects in the split file differ from the subjects of the run.
     """
     from mggr_tf.runs.provenance import note_data
 
@@ -161,15 +170,18 @@ def resumed_portraits(
 def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
     """Open the photographs of a run on a worker that is not the chief.
 
+    The chief is the first of the worker processes that share a training.
+
     Args:
         run: run that the chief has opened.
-        source: folder of the photographs on this worker; None for the recorded folder.
+        source: folder of the photographs on this worker. `None` means the folder that the run has
+            recorded.
 
     Returns:
-        the photographs; None if the run has none.
+        the photographs, or `None` if the run has no photographs.
 
     Raises:
-        RunError: they differ from the chief's photographs.
+        RunError: the photographs on this worker differ from the photographs of the chief.
     """
     from mggr_tf.data.subject_split import SubjectSplit
     from mggr_tf.runs.record import DataRecord, data_changes
@@ -182,7 +194,8 @@ def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
     )
     if (changes := data_changes(known, DataRecord.of(found))) is not None:
         raise RunError(
-            f"{run.path}: the portraits on this worker differ from those of the chief: {changes}",
+            f"{run.path}: the portraits on this worker differ from the portraits of the chief "
+            f"(the first worker): {changes}",
             code="worker-portraits-differ",
             path=run.path,
             changes=changes,
@@ -207,7 +220,7 @@ def _known_people(
         same = {*split.train} == {*known.subjects} and {*split.select} == {*known.held_out}
         if not same and not may_differ:
             raise UsageError(
-                f"{run.path} was trained on other people of --portraits than those of "
+                f"{run.path} was trained on other people in --portraits than the people in "
                 f"{split_file}; omit --portraits-split, or pass --changed-data to continue with "
                 "the new people",
                 code="portraits-people-differ",
@@ -218,8 +231,8 @@ def _known_people(
         return _opened(source, run.config, split, some_may_lack=may_differ)
     except DataError as error:
         raise RunError(
-            f"{run.path}: the portraits differ from those that the run was started with: {error}; "
-            "restore them, or pass --changed-data to continue with the existing ones",
+            f"{run.path}: the portraits have changed since the run was started: {error}; restore "
+            "the earlier portraits, or pass --changed-data to continue with the current ones",
             code="portraits-not-usable",
             path=run.path,
             cause=error.code,
@@ -235,8 +248,8 @@ def _refuse_half_trained(run: RunFolder) -> None:
         if record.done and not record.complete:
             raise RunError(
                 f"{run.path}: stage {stage} was started without portraits and is at step "
-                f"{record.done} of {record.steps}; complete it without --portraits first, or make "
-                "a new run",
+                f"{record.done} of {record.steps}; complete this stage without --portraits first, "
+                "or make a new run",
                 code="stage-started-without-portraits",
                 path=run.path,
                 stage=stage,

@@ -18,22 +18,23 @@ from mggr_tf.cli.options import check_is_free, force_option, notify
     "--model",
     default="default",
     show_default=True,
-    help="Run, bundle, or name of packaged weights.",
+    help="Run folder, bundle, or name of packaged weights.",
 )
 @click.option(
-    "--pitch", required=True, type=FiniteRange(), help="Target pitch in degrees, + up in the image."
+    "--pitch", required=True, type=FiniteRange(), help="Target pitch in degrees; positive is up."
 )
 @click.option(
     "--yaw",
     required=True,
     type=FiniteRange(),
-    help="Target yaw in degrees, + to the right in the image.",
+    help="Target yaw in degrees; positive is to the right in the image.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to create.")
 @click.option(
     "--side",
     type=click.Choice(["left", "right"]),
-    help="Subject's own side of the eye in patches whose file names do not contain it.",
+    help="Side of the eye, as seen by the subject. Needed for patches whose file names do not "
+    "contain the side.",
 )
 @force_option
 def redirect(
@@ -53,7 +54,8 @@ def redirect(
       mggr-tf redirect photo.jpg --model runs/mggr-edge --pitch 0 --yaw 0 --out met/
       mggr-tf redirect patches/ --model bundle --pitch -5 --yaw 10 --out looking-right/
 
-    A picture of 64 x 64 pixels is an eye patch. In all other pictures, faces are detected.
+    A picture of 64 x 64 pixels is treated as an eye patch. Every other picture is treated as a
+    photograph, and its faces are detected.
     """
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress
@@ -81,5 +83,5 @@ def redirect(
     for file in done.untouched:
         notify(f"{file}: no eye was redirected; the picture is unchanged")
     for reason, count in Counter(done.left_alone).items():
-        notify(f"{count} eyes redirected less or not at all: {reason}")
+        notify(f"{count} eyes redirected at reduced strength or not at all: {reason}")
     click.echo(out)

@@ -15,7 +15,7 @@ _RUN = click.Path(path_type=Path)
 
 @click.group(cls=MggrGroup)
 def runs() -> None:
-    """List runs, print hashes of their weights, compare two runs.
+    """List runs, print hashes of their weights, or compare two runs.
 
     \b
     Examples:
@@ -28,12 +28,12 @@ def runs() -> None:
 @runs.command("list")
 @click.argument("root", type=_RUN, default=Path("runs"))
 def list_(root: Path) -> None:
-    """List the runs under ROOT (runs/) with their progress and their best results.
+    """List the runs in the folder ROOT with their progress and their best results.
 
-    The best result of a stage is its best validation with the step. For a stage without
-    validation, it is the best logged value on training pairs. Differences of pictures are in the
-    networks' units, [-1, 1]. These values can compare runs of one recipe, but they are not scores.
-    For scores, use `mggr-tf evaluate`.
+    The default of ROOT is runs/. For each stage, the output shows the best validation result and
+    the training step of this result. For a stage without validation, the output shows the best
+    logged value on training pairs. Picture differences refer to pixel values in [-1, 1]. Use these
+    values only to compare runs of the same recipe. To score a run, use `mggr-tf evaluate`.
 
     \b
     Examples:
@@ -57,9 +57,10 @@ def list_(root: Path) -> None:
 @runs.command()
 @click.argument("run", type=_RUN)
 def fingerprint(run: Path) -> None:
-    """Print hashes of a run's final weights, for each network and for all networks.
+    """Print hashes of a run's final weights, for each network and for all networks together.
 
-    Equal weights have equal hashes, even if the files were written at different times or places.
+    Equal weights have equal hashes, even if the weights were saved at different times or on
+    different machines.
 
     \b
     Examples:
@@ -80,11 +81,14 @@ def fingerprint(run: Path) -> None:
     type=FileToWrite(),
     default=Path("comparison.html"),
     show_default=True,
-    help="HTML file to write; it refers to no other files.",
+    help="HTML file to write. All pictures are embedded in this file.",
 )
 @force_option
 def compare(a: Path, b: Path, out: Path, force: bool) -> None:
-    """Compare two runs: differences in config and data, curves, sample sheets.
+    """Write an HTML page that compares two runs.
+
+    The page shows the differences in config and data, the training curves, and sample sheets. A
+    sample sheet is a picture of redirected eyes that training saves.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`mggr-tf train`."""
+"""Define the command `mggr-tf train`."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from mggr_tf.training.stages import Budget
 
 _CONFIG, _DATA = "mggr-edge", "synthetic"
-"""Default config and default data."""
+"""The default config and the default data."""
 
 
 @click.command()
 @click.option(
     "--stage",
     type=click.Choice(["estimator", "judge", "coarse", "fine", "joint", "adapted"]),
-    help="Last stage to train; stages that it needs are trained first if the run lacks them. "
-    "Default: the last stage of the config's recipe, without --portraits the last one except "
-    "`adapted`.",
+    help="Last stage to train. Stages that this stage needs are trained first, if they are not "
+    "trained yet. Default: the last stage in the config's `recipe`. Without --portraits, the "
+    "stage `adapted` is omitted.",
 )
 @click.option(
     "--data",
@@ -76,34 +76,35 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
 @click.option(
     "--from",
     "from_run",
-    help="Fine-tune the weights of this run, or the packaged weights: `default`. On other data "
-    "than that of the run, fine-tune the estimator first.",
+    help="Fine-tune the weights of this run, or the packaged weights `default`. If the data "
+    "differs from the data of that run, the estimator is fine-tuned first.",
 )
 @click.option(
     "--vgg16",
     type=click.Path(path_type=Path),
-    help="VGG-16 weights (.h5, without dense layers), for configs with `models.features: vgg16`.",
+    help="File with VGG-16 weights (.h5, without dense layers). Needed for configs with "
+    "`models.features: vgg16`.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in --out.")
 @click.option(
     "--changed-data",
     is_flag=True,
-    help="Continue although the data or portraits differ from those that the run was started "
-    "with. Held-out subjects stay held out.",
+    help="With --resume: continue although the data or the portraits have changed. Held-out "
+    "subjects stay held out.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(["auto", "one", "mirrored", "multiworker"]),
     default="auto",
     show_default=True,
-    help="Select the devices that share each batch: `auto` uses all GPUs of this machine, "
-    "`multiworker` the workers in TF_CONFIG (see `mggr-tf launch`).",
+    help="Select the devices that share each batch. `auto` uses all GPUs of this machine. "
+    "`multiworker` uses the processes in TF_CONFIG (see `mggr-tf launch`).",
 )
 @click.option(
     "--changed-config",
     is_flag=True,
-    help="Continue with the changes of --config and --set, for example a lower learning rate. "
-    "The networks cannot change.",
+    help="With --resume: continue with the changes of --config and --set, for example with a "
+    "lower learning rate. The networks cannot change.",
 )
 @force_option
 def train(
@@ -125,7 +126,10 @@ def train(
     strategy: StrategyName,
     force: bool,
 ) -> None:
-    """Train the stages of a run: estimator, coarse, joint, and adapted (to photographs).
+    """Train the stages of a run.
+
+    The config lists the stages in order. With the default config, the stages are estimator, coarse
+    and joint. The config mggr-synthetic also has the stage adapted, which needs photographs.
 
     \b
     Examples:
@@ -138,8 +142,8 @@ def train(
       mggr-tf train --stage joint --set stages.joint.batch=32 --set seed=2
       mggr-tf train --config mggr-synthetic --portraits eyes/ --portraits-split split.yaml
 
-    On Ctrl-C, SIGTERM or SIGHUP, the training state is saved, and --resume continues from it. The
-    exit code is then 130, 143 or 129.
+    On Ctrl-C, SIGTERM or SIGHUP, the training state is saved, and the exit code is 130, 143 or 129.
+    --resume continues from the saved state.
     """
     one_budget(steps, minutes)
     check_portraits(portraits, portraits_split, resume=resume)
@@ -167,7 +171,7 @@ def train(
     from mggr_tf.training.stage_parts import check_shares
     from mggr_tf.training.stages import Budget, stages_to_train
 
-    # This must be first: workers cannot connect once TensorFlow has computed anything.
+    # This must come first, because workers cannot connect after TensorFlow has computed anything.
     distribution = open_distribution(strategy, notify=notify)
     with ExitStack() as held:
         if not distribution.is_chief:

@@ -1,4 +1,8 @@
-"""Data and budget of `mggr-tf train`, for the chief and the other workers."""
+"""Open the data of `mggr-tf train` and check its budget.
+
+A training can have several processes, which are called workers. The first worker is the chief. The
+chief creates the run folder and writes to it.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +33,17 @@ def opened_data(
     subjects: tuple[str, ...] | None,
     held_out: tuple[str, ...] | None = None,
 ) -> Split:
-    """Open the training data of a run; see `mggr_tf.data.source.open_split`.
+    """Open the training data of a run.
+
+    See `mggr_tf.data.source.open_split`.
 
     Args:
         data: folder of patches, or `synthetic`.
-        out: folder of the run, for messages.
+        out: folder of the run. The path is only used in a message.
         config: config of the run.
         stage: last stage to train.
-        subjects: subjects to train on; None for all except the held-out ones.
-        held_out: subjects to hold out; None selects them at random.
+        subjects: subjects to train on. `None` means all subjects that are not held out.
+        held_out: subjects to hold out. `None` selects subjects at random.
 
     Raises:
         ConfigError: the config has no such stage.
@@ -69,7 +75,7 @@ def follow_run(out: Path, distribution: Distribution) -> RunFolder:
         distribution: connection to the other workers.
 
     Raises:
-        RunError: the folder does not exist on this worker, or the chief is lost.
+        RunError: the folder does not exist on this worker, or the connection to the chief is lost.
     """
     from mggr_tf.runs.folder import RunFolder
 
@@ -92,10 +98,10 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
     Args:
         run: run that the chief has opened.
         stage: last stage to train.
-        data: folder of the data on this worker; None for the recorded folder.
+        data: folder of the data on this worker. `None` means the folder that the run has recorded.
 
     Raises:
-        RunError: the data differs from the chief's data.
+        RunError: the data on this worker differs from the data of the chief.
         DataError: the data is missing.
     """
     from mggr_tf.runs.record import DataRecord, data_changes
@@ -112,7 +118,8 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
     )
     if (changes := data_changes(known, DataRecord.of(split))) is not None:
         raise RunError(
-            f"{run.path}: the data on this worker differs from that of the chief: {changes}",
+            f"{run.path}: the data on this worker differs from the data of the chief (the first "
+            f"worker): {changes}",
             code="worker-data-differs",
             path=run.path,
             changes=changes,
@@ -121,16 +128,20 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
 
 
 def check_budget(run: RunFolder, stage: Stage, *, steps: int | None, minutes: float | None) -> None:
-    """Check that a budget does not change the budget of a stage in progress.
+    """Check that a requested budget fits the stages that are in progress.
+
+    The budget of a stage cannot change after the stage has started.
 
     Args:
         run: run to resume.
         stage: last stage to train.
-        steps: requested steps of each stage; None if not requested.
-        minutes: requested minutes for all stages; None if not requested.
+        steps: requested number of steps of each stage. `None` means that the user did not set a
+            number of steps.
+        minutes: requested minutes for all stages together. `None` means that the user did not set a
+            number of minutes.
 
     Raises:
-        UsageError: a stage in progress was started with another budget.
+        UsageError: a stage that is in progress was started with another budget.
     """
     from mggr_tf.training.stages import minutes_of_each
 
@@ -145,14 +156,14 @@ def check_budget(run: RunFolder, stage: Stage, *, steps: int | None, minutes: fl
 
 
 def check_config_steps(run: RunFolder, changed: Collection[str]) -> None:
-    """Check that a changed config does not change the steps of a stage in progress.
+    """Check that a changed config keeps the number of steps of stages in progress.
 
     Args:
         run: run to resume, with the changed config.
-        changed: keys whose values differ from the config that the run was trained with.
+        changed: keys of the config whose values have changed since the run was trained.
 
     Raises:
-        UsageError: a stage in progress was started with another number of steps.
+        UsageError: a stage that is in progress was started with another number of steps.
     """
     for name, asked in run.config.stages.items():
         key, record = f"stages.{name}.steps", run.record.stages.get(name)
@@ -175,8 +186,8 @@ def _is_as_long(record: StageRecord, minutes: float | None) -> bool:
 def _refused(run: RunFolder, stage: Stage, record: StageRecord, option: str) -> UsageError:
     minutes = "" if record.minutes is None else f" ({record.minutes:.4g} minutes)"
     return UsageError(
-        f"{run.path}: stage {stage} was started with a budget of {record.steps} steps{minutes}, "
-        f"which cannot change; omit {option} until {stage} is complete, or make a new run",
+        f"{run.path}: stage {stage} was started with a budget of {record.steps} steps{minutes}; "
+        f"this budget cannot change; omit {option} until {stage} is complete, or make a new run",
         code="stage-budget-fixed",
         path=run.path,
         stage=stage,

@@ -1,4 +1,7 @@
-"""Run folders of `mggr-tf train`: plan and create a new run, or reopen one."""
+"""Create or reopen the run folder of `mggr-tf train`.
+
+A donor is a run whose weights a new run starts from.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ class NewRun:
     Attributes:
         config: config of the run.
         out: folder of the run.
-        donor: run whose weights the new run starts from; None for initial weights.
+        donor: run whose weights the new run starts from. `None` means initial weights.
         vgg16: file with VGG-16 weights for the perceptual loss, if the config needs it.
-        replaces: whether the new run replaces an existing run.
-        is_named: whether the user named `out`. If not, and `out` exists in the meantime, another
-            name is used.
+        replaces: whether the new run replaces an existing run at `out`.
+        is_named: whether the user named `out`. If false, and another program has created `out` in
+            the meantime, the run uses another name.
     """
 
     config: Config
@@ -51,22 +54,24 @@ def plan_run(
     force: bool,
     held: ExitStack,
 ) -> NewRun:
-    """Plan a new run, and raise errors before any data is opened.
+    """Plan a new run.
+
+    Errors in the arguments are raised here, before any data is opened.
 
     Args:
         config: config of the run.
-        out: folder of the run; None selects a free name under `runs/`.
-        from_run: run whose weights the new run starts from; None for initial weights.
+        out: folder of the run. `None` selects a free name under `runs/`.
+        from_run: run whose weights the new run starts from. `None` means initial weights.
         vgg16: file with VGG-16 weights for the perceptual loss, if the config needs it.
         force: whether an existing run may be replaced.
-        held: exit stack that holds the lock of the replaced run.
+        held: exit stack that keeps the lock of the replaced run until it closes.
 
     Raises:
         OutputExistsError: `out` exists and `force` is false.
-        UsageError: the arguments are not consistent, or `out` exists and is not a run that can
-            be replaced.
-        RunError: the donor does not exist or its weights do not fit the config, or a training is
-            running in the run to replace.
+        UsageError: the arguments contradict each other. This error is also raised if `out` exists
+            and is not a run that can be replaced.
+        RunError: the donor does not exist, or its weights do not fit the config. This error is also
+            raised if a training is running in the run that would be replaced.
         DiskError: the folder is not writable.
     """
     from mggr_tf.runs.folder import DEFAULT_ROOT, weights_to_adopt
@@ -108,7 +113,7 @@ def _for_donor(config: Config, donor: RunFolder) -> Config:
         names = " and ".join(name for name, is_missing in missing.items() if is_missing)
         notify(
             f"the estimator of {donor.path} does not predict {names}; the new run is trained "
-            "without them"
+            "without these outputs"
         )
     return fitting
 
@@ -121,13 +126,13 @@ def create_run(
     Args:
         plan: plan of the run.
         split: training data.
-        portraits: additional photographs; None without photographs.
+        portraits: additional photographs. `None` means that there are none.
         stage: last stage to train.
         held: exit stack that holds the lock of the run.
 
     Raises:
-        OutputExistsError: another training has created a run there in the meantime.
-        RunError, DiskError: the run cannot be created; a partly created folder is removed.
+        OutputExistsError: another training has created a run in the same folder in the meantime.
+        RunError, DiskError: the run cannot be created. A partly created folder is removed.
     """
     from mggr_tf.runs.folder import RunFolder
     from mggr_tf.runs.lock import only_training
@@ -162,13 +167,13 @@ def create_run(
 def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
     if not (out / "run.json").is_file():
         raise UsageError(
-            f"{out} is not a run, and --force replaces runs only; choose another --out",
+            f"{out} is not a run, and --force replaces only runs; choose another --out",
             code="force-not-a-run",
             path=out,
         )
     if donor is not None and donor.path.resolve().is_relative_to(out.resolve()):
         raise UsageError(
-            f"--force would delete {donor.path}, the run of --from; choose another --out",
+            f"--force would delete {donor.path}, which is the run of --from; choose another --out",
             code="force-would-delete-donor",
             path=out,
             donor=donor.path,
@@ -176,7 +181,10 @@ def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
 
 
 def _make(plan: NewRun) -> Path:
-    """Create the run's folder; trainings without a named folder never share a folder."""
+    """Create the run's folder.
+
+    Two trainings without a named folder never use the same folder.
+    """
     from mggr_tf.runs.folder import DEFAULT_ROOT
 
     try:
@@ -196,7 +204,7 @@ def _make(plan: NewRun) -> Path:
 
 
 def _clear(out: Path) -> None:
-    """Remove all files of a run except the lock, which this training holds."""
+    """Remove all files of a run except its lock file, because this training holds the lock."""
     from mggr_tf.runs.lock import LOCK
 
     for path in out.iterdir():
@@ -207,10 +215,11 @@ def _clear(out: Path) -> None:
 
 
 def _of_people(donor: RunFolder, split: Split) -> tuple[Stage, ...]:
-    """Return the stages that are fine-tuned in addition to the requested one.
+    """Return the stages that are fine-tuned in addition to the requested stage.
 
-    On other data than the donor's, the estimator is fine-tuned to the new people, because the
-    redirector is trained with its gazes, and a device uses it to estimate the source gaze.
+    If the data differs from the donor's data, the estimator is fine-tuned to the new people. There
+    are two reasons: the redirector is trained with the estimator's gazes, and a device uses the
+    estimator for the source gaze.
     """
     return () if split.source == donor.record.data.source else ("estimator",)
 
@@ -223,16 +232,16 @@ def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
     advice = f"; for other subjects, pass --set synthetic.seed={config.synthetic.seed + 1}" * drawn
     notify(
         f"{len(known)} of these subjects are training subjects of {donor.path}, including "
-        f"{len(seen & {*split.aside})} of the {len(split.aside)} held-out subjects: their "
-        f"validation is too optimistic, and `evaluate` rejects them{advice}"
+        f"{len(seen & {*split.aside})} of the {len(split.aside)} held-out subjects: the "
+        f"validation on these subjects is too optimistic, and `evaluate` rejects them{advice}"
     )
 
 
 def _warn_if_unknown(donor: RunFolder) -> None:
     if not donor.record.origins_known:
         notify(
-            f"warning: {donor.path} was made by a version that did not record donors (--from): "
-            "bundles of the new run state that their licence is partly unknown"
+            f"warning: {donor.path} was made by a version that did not record the runs of --from: "
+            "bundles of the new run will state that their licence is partly unknown"
         )
 
 
@@ -248,20 +257,22 @@ def reopen_run(
 
     Args:
         out: folder of the run.
-        config_name: requested config; None for the config of the run.
-        changes: changes to that config.
-        may_differ: whether to continue with the requested config if it differs from that of the
-            run. If false, a difference is an error.
+        config_name: requested config. `None` means the config of the run.
+        changes: changes to the requested config.
+        may_differ: whether to continue if the requested config differs from the config of the run.
+            If false, a difference is an error.
         held: exit stack that holds the lock of the run.
 
     Returns:
-        the run with the config to continue with, which is not written to disk yet; and the
-        changes of the config as text, empty without changes.
+        the run, and the changes of the config as text. `config` of the run is the config to
+        continue with. This config is not written to disk yet. The text is empty if there are no
+        changes.
 
     Raises:
-        UsageError: `out` is None, or a stage in progress was started with another number of steps.
-        RunError: the folder is not a run, its config was edited, another config is requested, or
-            another training is running in it.
+        UsageError: `out` is `None`. This error is also raised if a stage that is in progress was
+            started with another number of steps.
+        RunError: the folder is not a run, or another training is running in it. This error is also
+            raised if the config file in the folder was edited, or another config is requested.
         DiskError: the folder is not writable.
     """
     from mggr_tf.config.files import changed_config, in_words, load_config
@@ -276,15 +287,16 @@ def reopen_run(
     run = RunFolder.open(out)
     if versions := other_versions(run.record.versions, installed_versions()):
         notify(
-            f"warning: {out} was started with other versions ({versions}); its next steps may "
-            "differ from those with the earlier versions"
+            f"warning: {out} was started with other versions of packages ({versions}); the next "
+            "training steps may give different results than with the earlier versions"
         )
     asked = changed_config(run.config, changes)
     if config_name is not None:
         asked = load_config(config_name, changes=changes)
     found = asked_changes(out, trained=run.config, asked=asked, may_differ=may_differ)
     if found:
-        # All other settings stay those of the run, such as a resolved precision.
+        # All other settings of the run stay the same, for example a precision that `auto` has
+        # selected.
         run.config = replace(
             run.config, stages=asked.stages, checkpoints=asked.checkpoints, limits=asked.limits
         )
@@ -301,15 +313,17 @@ def resumed_data(
     subjects: tuple[str, ...] | None,
     may_differ: bool,
 ) -> Split:
-    """Open the training data of a resumed run; it may have moved.
+    """Open the training data of a resumed run.
+
+    The data may have moved since the run was started.
 
     Args:
         run: run to resume.
         stage: last stage to train.
-        data: folder of the data, or `synthetic`; None for the recorded source.
-        subjects: requested subjects; None for those of the run. They must be the subjects of the
-            run, unless `may_differ` is true and the run was started with named subjects.
-        may_differ: whether to continue with other data.
+        data: folder of the data, or `synthetic`. `None` means the data that the run has recorded.
+        subjects: requested subjects. `None` means the subjects of the run. Other subjects are
+            accepted only if `may_differ` is true and the run was started with named subjects.
+        may_differ: whether the data may differ from the recorded data.
 
     Raises:
         UsageError: other subjects are requested.
@@ -324,16 +338,17 @@ def resumed_data(
     run.record = with_present_names(run.record, seed=seed, source=source)
     known = run.record.data
     subjects = None if subjects is None else present_names(subjects, source, seed=seed)
-    # A run without held-out people was started with subjects named on the command line.
+    # If a run has no held-out people, its subjects were named on the command line.
     named = None if known.held_out else subjects or known.subjects
     held_out = known.held_out
     if present_names(held_out, source, seed=seed) != held_out:
-        # These are numbers of other data, which would select synthetic people of this folder.
+        # These subjects are numbers from other data. In this folder, the same numbers would select
+        # synthetic people.
         held_out = ()
     if subjects is not None and {*subjects} != {*known.subjects} and not (named and may_differ):
         raise UsageError(
-            f"{run.path} was trained on other subjects ({some_names(known.subjects)}) than "
-            f"{some_names(subjects)}; omit --subjects, or make a new run",
+            f"{run.path} was trained on the subjects {some_names(known.subjects)}, but "
+            f"{some_names(subjects)} are requested; omit --subjects, or make a new run",
             code="subjects-differ",
             path=run.path,
             found=some_names(subjects),
@@ -341,9 +356,9 @@ def resumed_data(
         )
     if subjects is None and named and present_names(named, source, seed=seed) != named:
         raise RunError(
-            f"{run.path} was trained on {some_names(named)} of {known.source}, but {source} has "
-            "synthetic people; restore the data, or pass --changed-data and --subjects to continue "
-            "with them",
+            f"{run.path} was trained on {some_names(named)} of {known.source}, but {source} "
+            "contains synthetic people; restore the earlier data, or pass --changed-data and "
+            "--subjects to continue with the synthetic people",
             code="subjects-of-other-data",
             path=run.path,
             subjects=some_names(named),
@@ -361,8 +376,7 @@ def resumed_data(
     except DataError as error:
         advice = "; select subjects of this data with --subjects" if may_differ and named else ""
         raise RunError(
-            f"{run.path}: the data differs from that which the run was started with: "
-            f"{error}{advice}",
+            f"{run.path}: the data has changed since the run was started: {error}{advice}",
             code="data-not-usable",
             path=run.path,
             cause=error.code,

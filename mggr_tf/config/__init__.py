@@ -1,8 +1,12 @@
-"""The config of a run: one complete file per method and size, validated when it is read.
+"""Config of a run.
 
-A config defines the networks, their training, and the limits of model conversion. It contains no
-paths of data or outputs. An unknown key, a wrong type or a value out of range is an error whose
-message names the key. `mggr_tf.config.files` finds and reads config files.
+There is one complete config file for each method and size. A config file is validated when it is
+read.
+
+A config defines the networks and their training. A config also limits how much a converted model
+may differ from the Keras model. A config contains no paths of data or outputs. An unknown key, a
+wrong type or a value out of range is an error. The error message names the key.
+`mggr_tf.config.files` finds and reads config files.
 """
 
 from __future__ import annotations
@@ -52,30 +56,34 @@ class ModelConfig:
     """Structure and sizes of the networks.
 
     Attributes:
-        discriminator: channels of the discriminator's levels.
-        coarse: branch that predicts the flow; null omits it. It is an encoder-decoder, or for
-            DeepWarp also a stack of convolutions as published.
-        fine: branch that adds the details that a warp cannot produce; null omits it. It has the
-            same kinds of sizes as `coarse`.
-        generator: PRGAN's generator, which replaces both branches.
-        interpolation: interpolation of the warp; bicubic preserves texture, and devices use it.
-        guidance: inputs besides the eye that the redirector uses; the others are ignored.
-        features: network whose feature maps the losses `perceptual`, `lpips` and `style` compare.
-        features_precision: dtype in which this frozen network computes, and the frozen network
-            of the loss `efficientnet`. bfloat16 is faster on processors with bfloat16
-            instructions, and slower on others. `auto` chooses for this machine, and a new run
-            stores the choice.
-        random_views: whether these two networks compare a random view of the pictures in each
+        discriminator: number of channels of each level of the discriminator.
+        coarse: size of the branch that predicts the flow. `null` omits this branch. The branch is
+            an encoder-decoder. DeepWarp also accepts a stack of convolutions, as published.
+        fine: size of the branch that adds details that a warp cannot produce. `null` omits this
+            branch. This setting accepts the same kinds of sizes as `coarse`.
+        generator: size of PRGAN's generator. PRGAN has this generator instead of both branches.
+        interpolation: interpolation method of the warp. `bicubic` preserves texture. Devices use
+            `bicubic`.
+        guidance: inputs that the redirector uses in addition to the picture of the eye. The
+            redirector ignores all inputs that are not in this list.
+        features: name of the feature network. The losses `perceptual`, `lpips` and `style` compare
+            the feature maps of this network.
+        features_precision: dtype in which the frozen networks compute. These are the feature
+            network and the network of the loss `efficientnet`. `bfloat16` is faster on processors
+            with bfloat16 instructions, and slower on other processors. With `auto`, a new run
+            selects the faster dtype for the machine and stores it.
+        random_views: whether both frozen networks compare a random view of the pictures in each
             step.
-        estimator: channels of the estimator's levels.
-        estimator_squeeze: number of channels to which a 1 x 1 convolution reduces the estimator's
-            last feature maps before the dense layer. Without it, the dense layer holds most of
-            the weights; 0 omits it.
+        estimator: number of channels of each level of the estimator.
+        estimator_squeeze: number of output channels of a 1 x 1 convolution. The convolution reduces
+            the estimator's last feature maps before the dense layer. 0 omits the convolution; then
+            most of the estimator's weights are in the dense layer.
         estimator_landmarks: whether the estimator predicts the gaze from landmarks and head pose
-            alone; the stage `estimator` then needs a loss `landmarks`.
-        estimator_state: whether the estimator also predicts the state of an eye, as its output
-            `state`; the stages of the estimator then need a loss `state`.
-        judge: channels of the judge's first level.
+            only. If true, the stage `estimator` needs a loss `landmarks`.
+        estimator_state: whether the estimator also predicts the state of an eye, in its output
+            `state`. If true, the stages that train the estimator need a loss `state`.
+        judge: number of channels of the judge's first level. The judge is a gaze estimator that
+            only scores redirected pictures.
     """
 
     discriminator: tuple[int, ...]
@@ -96,18 +104,20 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not {"gazemap", "delta"} & set(self.guidance):
             raise ValueError(
-                "guidance must contain gazemap or delta; no other input has the target gaze"
+                "guidance must contain gazemap or delta, because no other input contains the "
+                "target gaze"
             )
         if self.features == "estimator" and self.features_precision != "float32":
             raise ValueError("features_precision must be float32 with features: estimator")
         if self.features == "estimator" and self.random_views:
             raise ValueError(
-                "random_views must be false with features: estimator, which needs upright eyes"
+                "random_views must be false with features: estimator, because the estimator needs "
+                "upright eyes"
             )
 
     @property
     def parts(self) -> tuple[Literal["coarse", "fine"], ...]:
-        """Names of the redirector's networks, each of which has its own weights file."""
+        """Names of the redirector's networks. Each of these networks has its own weights file."""
         if self.generator is not None:
             return ("fine",)
         return tuple(name for name in ("coarse", "fine") if getattr(self, name) is not None)
@@ -121,18 +131,19 @@ class Config:
         name: name of the method and size.
         models: structure and sizes of the networks.
         stages: config of each stage.
-        method: method whose redirector is built.
-        recipe: stages that produce the redirector, in order.
-        seed: seed of weights, batches and augmentation.
-        moving_average: decay of the moving average of the redirector's weights. The averaged
-            weights are exported.
-        held_out: share of the subjects that is held out from training, if no subjects are named.
-        checkpoints: frequency and number of checkpoints.
+        method: redirection method. The method determines which networks form the redirector.
+        recipe: stages that a run trains, in order.
+        seed: seed of the initial weights, the batches and the augmentation.
+        moving_average: decay of the moving average of the redirector's weights, in [0, 1). The
+            averaged weights are exported.
+        held_out: share of the subjects that are held out from training. This share is used if the
+            user does not name the subjects.
+        checkpoints: settings for how often checkpoints are written and how many are kept.
         synthetic: amount of synthetic data.
-        packed: reading of packed data.
-        compute: precision and compilation of training steps.
+        packed: settings for reading packed data.
+        compute: settings for the precision and the compilation of training steps.
         conventions: geometry and scales of the networks' inputs and outputs.
-        limits: limits on the difference between converted models and Keras.
+        limits: maximum differences between the outputs of converted models and of the Keras models.
     """
 
     name: str
@@ -172,10 +183,11 @@ class Config:
     def builds_alike(self, network: str, other: Config) -> bool:
         """Return whether a network has the same structure in another config.
 
-        If so, its weights can be exchanged between the two configs.
+        If the structure is the same, a run of one config can use the network's weights from a run
+        of the other config.
 
         Args:
-            network: name of the network, such as `coarse` or `estimator`.
+            network: name of the network, for example `coarse` or `estimator`.
             other: config to compare with.
         """
         of_gaze = network in ("estimator", "adapted")
@@ -190,20 +202,25 @@ class Config:
         )
 
     def last_stage(self, *, portraits: bool) -> Stage:
-        """Return the last stage of the recipe that a run trains.
+        """Return the last stage that a run of this config trains.
 
         Args:
-            portraits: whether the run has photographs; the stage `adapted` needs them.
+            portraits: whether the run has photographs. Without photographs, the stage `adapted` is
+                omitted.
         """
         return self.recipe[-1] if portraits else self.redirecting[-1]
 
     @property
     def redirecting(self) -> tuple[Stage, ...]:
-        """Stages of the recipe that produce the redirector: all except `adapted`."""
+        """All stages of the recipe except `adapted`. These stages produce the redirector."""
         return tuple(stage for stage in self.recipe if stage != "adapted")
 
     def asks_for_exact_flow(self, stage: Stage) -> bool:
-        """Return whether a stage, or a stage that it needs, has a loss on the exact flow."""
+        """Return whether a stage needs data with the exact flow.
+
+        A stage needs the exact flow if the stage has a loss on the exact flow. A stage also needs
+        the exact flow if one of the stages in `needed` has such a loss.
+        """
         stages = (self.stage(name) for name in (*self.needed(stage), stage))
         return any(loss.name in NEEDS_EXACT_FLOW for one in stages for loss in one.active)
 
@@ -212,15 +229,21 @@ class Config:
         return any(loss.name in NEEDS_LANDMARKS for loss in self.stage(stage).active)
 
     def asks_for_state(self, stage: Stage) -> bool:
-        """Return whether a stage has a loss on the state of eyes, and so needs closing eyes."""
+        """Return whether a stage has a loss on the state of eyes.
+
+        Such a stage needs additional synthetic eyes that are open, closing or closed.
+        """
         return any(loss.name in NEEDS_STATE for loss in self.stage(stage).active)
 
     def for_donor(self, donor: Config) -> Config:
-        """Return the config of a run that starts from the weights of another run, the donor.
+        """Return the config of a run that starts from the weights of a donor.
 
-        If the donor's estimator predicts no state or no landmarks and has the same structure
-        otherwise, the result does not predict them either, because the donor has no weights for
-        them. In all other cases the config is not changed.
+        A donor is another run whose weights the new run uses.
+
+        The donor's estimator may lack the output for the state or for the landmarks. If the
+        structure is the same in all other points, the result omits these outputs, too. The reason
+        is that the donor has no weights for them. In all other cases, this config is returned
+        unchanged.
         """
         candidates = (
             self,
@@ -231,31 +254,34 @@ class Config:
         return next((one for one in candidates if one.builds_alike("estimator", donor)), self)
 
     def losses_that_ask_the_estimator(self, stage: Stage) -> tuple[str, ...]:
-        """Return the losses of a stage that use the run's estimator or its feature maps."""
+        """Return the losses of a stage that use the run's estimator.
+
+        These losses use the gazes or the feature maps of the estimator.
+        """
         asking = set(NEEDS_GAZE)
         if self.models.features == "estimator":
             asking |= NEEDS_FEATURES
         return tuple(loss.name for loss in self.stage(stage).active if loss.name in asking)
 
     def refuse_untrainable(self, stages: Iterable[Stage], *, has_estimator: bool) -> None:
-        """Check that the stages to train have the networks and weights that they need.
+        """Check that all stages to train have the networks and weights that they need.
 
-        This matters for stages outside the recipe; those in the recipe are already checked when
-        the config is read.
+        This check is needed for stages that are not in the recipe. Stages in the recipe are already
+        checked when the config is read.
 
         Args:
             stages: stages to train, in order.
-            has_estimator: whether the run already has an estimator's weights.
+            has_estimator: whether the run already has weights of an estimator.
 
         Raises:
-            ConfigError: the branch of a stage does not exist, or a stage uses the estimator and
-                no earlier stage trains it.
+            ConfigError: the config does not set the branch that a stage trains. This error is also
+                raised if a stage uses the estimator, and no earlier stage trains the estimator.
         """
         for stage in stages:
             if stage in ("coarse", "fine") and stage not in self.models.parts:
                 raise ConfigError(
-                    f"{self.name}: stage {stage} trains models.{stage}, which is not set; set it, "
-                    f"or train a stage of the recipe: {', '.join(self.recipe)}",
+                    f"{self.name}: stage {stage} needs a value for models.{stage}; set it, or "
+                    f"train a stage of the recipe: {', '.join(self.recipe)}",
                     code="branch-not-set",
                     config=self.name,
                     stage=stage,
@@ -279,9 +305,9 @@ class Config:
     def needed(self, stage: Stage) -> tuple[Stage, ...]:
         """Return the stages that must be trained before a stage.
 
-        For a stage of the recipe these are the stages before it. For another stage they are all
-        stages before the last one that trains the redirector. The stage `adapted` needs the
-        finished redirector; the stages `estimator` and `judge` need none.
+        A stage of the recipe needs all stages before it in the recipe. A stage that is not in the
+        recipe needs all stages of `redirecting` except the last one. The stage `adapted` needs all
+        stages of `redirecting`. The stages `estimator` and `judge` need no other stage.
         """
         if stage in ("estimator", "judge"):
             return ()
@@ -300,7 +326,7 @@ class Config:
         if name not in self.stages:
             known = ", ".join(self.stages)
             raise ConfigError(
-                f"{self.name} has no stage {name!r}; its stages: {known}",
+                f"{self.name} has no stage {name!r}; the stages of this config are: {known}",
                 code="no-such-stage",
                 config=self.name,
                 stage=name,
@@ -317,7 +343,8 @@ def _check_networks(config: Config) -> None:
         )
     if method == "prgan" and (models.coarse or models.fine):
         raise ValueError(
-            "models.coarse and models.fine must be null for method prgan, which has a generator"
+            "models.coarse and models.fine must be null for method prgan, because prgan has a "
+            "generator"
         )
     if method == "deepwarp" and not (models.coarse and models.fine):
         raise ValueError("method deepwarp needs both models.coarse and models.fine")
@@ -329,13 +356,13 @@ def _check_networks(config: Config) -> None:
         size = getattr(models, name)
         if isinstance(size, BranchSize) and (size.detail or size.paint):
             raise ValueError(
-                f"models.{name}: detail and paint are accepted for models.fine of method mggr only"
+                f"models.{name}: detail and paint are accepted only for models.fine of method mggr"
             )
     if method == "mggr" and not models.parts:
         raise ValueError("method mggr needs models.coarse, models.fine or both")
     for stage in ("coarse", "fine"):
         if stage in config.recipe and stage not in models.parts:
-            raise ValueError(f"recipe: stage {stage} trains models.{stage}, which is not set")
+            raise ValueError(f"recipe: stage {stage} needs a value for models.{stage}")
 
 
 def _check_losses(config: Config) -> None:
@@ -349,12 +376,10 @@ def _check_losses(config: Config) -> None:
                 raise ValueError(
                     f"{here}: loss {loss.name!r} is not accepted for stage {stage}; the stages "
                     f"estimator and adapted accept {', '.join(sorted(OF_ESTIMATOR))}, the stage "
-                    "judge accepts none, and all other stages accept the other losses"
+                    "judge accepts no losses, and all other stages accept all other losses"
                 )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
-                raise ValueError(
-                    f"{here}: {loss.name!r} is accepted for the stages fine and joint only"
-                )
+                raise ValueError(f"{here}: only the stages fine and joint accept {loss.name!r}")
             if stage == "coarse" and loss.name not in ON_NO_PICTURE and loss.picture != "coarse":
                 raise ValueError(
                     f"{here}: stage coarse has no redirected picture; set `picture: coarse` for "
@@ -388,12 +413,14 @@ def _without_state(config: Config) -> Config:
 
 
 def _check_state_is_learned(config: Config) -> None:
-    """Check that the estimator predicts the state if and only if a loss trains this output.
+    """Check that a loss trains the estimator's output `state` if the estimator has this output.
 
-    Devices would read noise from an output that no loss trains.
+    Also check that there is no such loss if the estimator does not have this output.
+
+    Without such a loss, the output would be noise, and devices would use this noise.
 
     Raises:
-        ValueError: only one of the two is configured.
+        ValueError: the config has the output without the loss, or the loss without the output.
     """
     stages: tuple[Stage, ...] = ("estimator", "adapted")
     for stage in stages:
@@ -402,32 +429,34 @@ def _check_state_is_learned(config: Config) -> None:
         if config.models.estimator_state != config.asks_for_state(stage):
             raise ValueError(
                 f"models.estimator_state: true requires a loss `state` in stages.{stage}.losses, "
-                f"and false forbids it; got {str(config.models.estimator_state).lower()} and "
+                "and false does not permit this loss; got "
+                f"{str(config.models.estimator_state).lower()} and "
                 f"{'a' if config.asks_for_state(stage) else 'no'} loss; set both, for example "
                 f"stages.{stage}.losses.state={{name: state, weight: 1}}, or neither"
             )
 
 
 def _check_is_trained(config: Config, stage: Stage) -> None:
-    """Check that at least one loss of a stage depends on the networks that the stage trains.
+    """Check that a stage has at least one loss that depends on the networks that the stage trains.
 
     Raises:
-        ValueError: no loss depends on them, so the stage would train nothing.
+        ValueError: no loss depends on these networks. The stage would train nothing.
     """
     active = config.stages[stage].active
     if not active:
         raise ValueError(
             f"stages.{stage}.losses: no loss has a weight other than 0; add one, for example l1"
         )
-    # MGGR's fine branch and PRGAN's generator do not change the flow; they only add to the eye.
+    # MGGR's fine branch and PRGAN's generator do not change the flow. Both networks only add values
+    # to the picture of the eye.
     with_flow = config.method == "deepwarp" or (
         config.method == "mggr" and config.models.coarse is not None and stage != "fine"
     )
     if not with_flow and all(_is_on_the_flow(loss) for loss in active):
         names = ", ".join(loss.name for loss in active)
         raise ValueError(
-            f"stages.{stage}.losses: {names} depend on the flow only, which stage {stage} does "
-            f"not train with method {config.method}; add a loss with `picture: redirected`, for "
+            f"stages.{stage}.losses: {names} depend on the flow only, but stage {stage} of method "
+            f"{config.method} does not train the flow; add a loss with `picture: redirected`, for "
             "example l1"
         )
 
@@ -467,7 +496,7 @@ def config_from_plain(data: object) -> Config:
     """Read a config from dicts and lists, as returned by `config_to_plain`.
 
     Raises:
-        ConfigError: a key or value is not valid, or a number is not finite; the message names the
+        ConfigError: a key or value is not valid, or a number is not finite. The message names the
             key.
     """
     _check_is_finite(data, ())

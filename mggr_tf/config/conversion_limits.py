@@ -1,7 +1,9 @@
-"""Limits on the difference between converted models and Keras; part of every config.
+"""Limits on the differences between converted models and the Keras models.
 
-The limits are guarantees for users of a bundle. The bundle contains them with the rest of the
-config, and `mggr-tf verify` checks the bundle against them.
+These limits are part of every config.
+
+The limits are guarantees for users of a bundle. A bundle contains its config and thus the limits.
+`mggr-tf verify` checks that the bundle meets the limits.
 """
 
 from __future__ import annotations
@@ -10,21 +12,25 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, cast
 
 Precision = Literal["float32", "float16", "int8"]
-"""Dtype in which an artifact's convolutions compute."""
+"""Dtype in which the convolutions of a converted model compute."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Limits on the difference of one output; null is no limit.
+    """Limits on the difference of one output of a converted model from the Keras model.
+
+    The value `null` means that there is no limit.
 
     Attributes:
-        max_abs: maximum absolute difference, in the unit of the tensor (pixels for the flow; all
-            other outputs in their own range).
-        mean_abs: mean absolute difference, in the same unit.
-        min_psnr_db: minimum peak signal-to-noise ratio in dB, relative to the tensor's range.
+        max_abs: maximum absolute difference. The difference of the flow is in pixels. The
+            differences of all other outputs are in the units of the network's values.
+        mean_abs: limit on the mean absolute difference, in the same unit.
+        min_psnr_db: minimum peak signal-to-noise ratio (PSNR) in dB. The peak is the range of the
+            output.
 
     Raises:
-        ValueError: all limits are null, or a limit is negative or not a number.
+        ValueError: all limits are `null`. This error is also raised if a limit is negative or not a
+            number.
     """
 
     max_abs: float | None = None
@@ -54,21 +60,22 @@ _OUTPUTS = ("flow", "coarse", "residual", "redirected", "gaze", "state")
 
 @dataclass(frozen=True)
 class PrecisionLimits:
-    """Limits on the difference of every output in one precision.
+    """Limits on the differences of all outputs in one precision.
 
     Attributes:
         flow: limit of the redirector's output `flow`.
         coarse: limit of the redirector's output `coarse`.
         residual: limit of the redirector's output `residual`.
         redirected: limit of the redirector's output `redirected`.
-        gaze: limit of the estimator's output `gaze`, in network units.
-        extra_gaze_deg: maximum increase of the error of redirected gazes in degrees, mean over
-            pairs, as measured by the run's own estimator.
-        opening: limit of `redirected` inside the eye opening, the region that a device shows. It
-            is a PSNR only. Null is no limit, for configs that were written before this limit
-            existed.
-        state: limit of the estimator's output `state`, in the range [0, 1]. Null is no limit, for
-            configs that were written before estimators predicted the state.
+        gaze: limit of the estimator's output `gaze`, in the units of the network.
+        extra_gaze_deg: maximum increase of the gaze error of redirected eyes, compared with the
+            Keras model. The error is in degrees, averaged over pairs. The run's own estimator
+            measures the error.
+        opening: limit of the output `redirected`, measured inside the eye opening. A device shows
+            only this region. This limit accepts only a PSNR. `null` means no limit. This value
+            exists for configs that are older than this limit.
+        state: limit of the estimator's output `state`, whose values are in [0, 1]. `null` means no
+            limit. This value exists for configs that are older than the output `state`.
     """
 
     flow: Limit
@@ -86,10 +93,10 @@ class PrecisionLimits:
             raise ValueError("opening accepts min_psnr_db only")
 
     def of(self, output: str) -> Limit | None:
-        """Return the limit of an output by its name; None if the output has no limit.
+        """Return the limit of an output by its name, or `None` if the output has no limit.
 
         Raises:
-            ValueError: neither the redirector nor the estimator has such an output.
+            ValueError: neither the redirector nor the estimator has an output with this name.
         """
         if output not in _OUTPUTS:
             raise ValueError(f"output {output!r} has no limit")
@@ -97,16 +104,18 @@ class PrecisionLimits:
 
 
 def _float32() -> PrecisionLimits:
-    # Measured differences on real eyes: 5e-6 for pictures, 4e-6 pixels for the flow.
+    # The measured differences on photographed eyes are 5e-6 for pictures and 4e-6 pixels for the
+    # flow.
     exact = Limit(max_abs=1e-4)
     return PrecisionLimits(exact, exact, exact, exact, exact, extra_gaze_deg=0.01, state=exact)
 
 
 def _float16() -> PrecisionLimits:
-    # The worst differences of the packaged weights as TFLite and ONNX, on synthetic eyes and
-    # on photographs, are 86 dB, 81 dB inside the eye opening, 0.0004 pixels of flow, 0.00003 of
-    # residual and 0.0007 of gaze. The limits leave a margin of about a factor of two. The limit of
-    # the state leaves more: 0.00015 was measured on an estimator after 300 steps.
+    # The packaged weights were converted to TFLite and ONNX, and measured on synthetic eyes and on
+    # photographs. The worst results are: 86 dB for the whole picture, 81 dB inside the eye opening,
+    # 0.0004 pixels for the flow, 0.00003 for the residual, and 0.0007 for the gaze. The limits are
+    # about twice as large as these differences. The limit of the state has a larger margin. An
+    # estimator after 300 training steps had a difference of 0.00015.
     return PrecisionLimits(
         flow=Limit(mean_abs=0.001),
         coarse=Limit(min_psnr_db=80.0),
@@ -120,10 +129,10 @@ def _float16() -> PrecisionLimits:
 
 
 def _int8() -> PrecisionLimits:
-    # The measured values are in docs/export.md, section "Limits". A PSNR limit is the worst value
-    # over all networks, formats and kinds of eyes minus about 2 dB. A limit of a mean is 1.25 to
-    # 1.4 times the worst value. The mean over the people of a proof has a standard error of about
-    # 1 dB.
+    # The measured values are in docs/export.md, section "Limits". The values were measured for all
+    # networks, formats and kinds of eyes. A limit on a PSNR is the worst measured value minus about
+    # 2 dB. A limit on a mean is 1.25 to 1.4 times the worst measured value. A measured PSNR is a
+    # mean over people. The standard error of this mean is about 1 dB.
     return PrecisionLimits(
         flow=Limit(mean_abs=0.06),
         coarse=Limit(min_psnr_db=44.0),
@@ -138,9 +147,10 @@ def _int8() -> PrecisionLimits:
 
 @dataclass(frozen=True)
 class ConversionLimits:
-    """Limits by precision.
+    """Limits for each precision.
 
-    A config that overrides one precision must state all required limits of that precision.
+    A config that overrides the limits of one precision must contain all required limits of this
+    precision.
 
     Attributes:
         float32: limits of float32 files.

@@ -1,4 +1,4 @@
-"""Find, read, change and compare configs."""
+"""Find, read, change and compare config files."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ from mggr_edge.errors import ConfigError
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 
 _EXPONENT = re.compile(r"[-+]?\d+\.?\d*[eE][-+]?\d+")
-"""Numbers such as `1e-4`, which YAML 1.1 reads as strings because it requires `1.0e-4`. They are
-converted, because such a value of `--set` is always meant as a number."""
+"""Matches numbers such as `1e-4`. YAML 1.1 reads such numbers as strings, because YAML 1.1 requires
+`1.0e-4`. Such a value of `--set` is always meant as a number, so it is converted."""
 
 
 def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
-    """Read a packaged config by name (`mggr-edge`), or a config file by path.
+    """Read a packaged config by its name, or a config file by its path.
+
+    An example of a name is `mggr-edge`.
 
     Args:
         name_or_file: name of a packaged config, or path of a `.yaml` or `.yml` file.
-        changes: changes `key=value` with dotted keys, as for the option `--set`. Values are YAML;
-            an element of a list is selected by its index or its `name`.
+        changes: changes of the form `key=value`, as for the option `--set`. Keys are dotted, for
+            example `stages.joint.batch`. Values are YAML. For an element of a list, the key
+            contains the index or the `name` of the element.
 
     Raises:
-        ConfigError: there is no such config, or it is not valid; the message names the path.
+        ConfigError: there is no such config, or the config is not valid. The message contains
+            `name_or_file`.
     """
     file = config_file(name_or_file)
     try:
@@ -48,11 +52,12 @@ def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
 def changed_config(config: Config, changes: Iterable[str]) -> Config:
     """Return a config with some values changed.
 
-    Values that are not in the config's file and have their default can be changed, too.
+    All values can be changed. Values that are not in the config file have their default, and can be
+    changed, too.
 
     Args:
-        config: config to change; the object itself stays the same.
-        changes: changes `key=value`, as in `load_config`.
+        config: config to change. This object is not modified.
+        changes: changes of the form `key=value`, as in `load_config`.
 
     Raises:
         ConfigError: a change is not valid.
@@ -72,7 +77,7 @@ def config_file(name_or_file: str) -> Path:
     """Return the path of a config.
 
     Raises:
-        ConfigError: there is neither such a file nor a packaged config of this name.
+        ConfigError: there is no such file, or no packaged config has this name.
     """
     given = Path(name_or_file)
     if given.suffix in (".yaml", ".yml"):
@@ -94,7 +99,8 @@ def config_file(name_or_file: str) -> Path:
 def packaged_folder() -> Path:
     """Return the folder of the packaged configs."""
     inside = Path(str(resources.files("mggr_tf"))) / "configs"
-    # A wheel contains the configs inside the package; a checkout has them at its top level.
+    # A wheel contains the configs inside the package. In a checkout, the configs are in the
+    # top-level folder.
     return inside if inside.is_dir() else inside.parent.parent / "configs"
 
 
@@ -134,7 +140,8 @@ def _index(place: Any, step: str, change: str) -> Any:
         return _index_in_list(place, step, change)
     if not isinstance(place, dict):
         raise ConfigError(
-            f"--set {change}: {step!r} does not exist; the key before it has a plain value",
+            f"--set {change}: there is no key {step!r}, because the key before it has a single "
+            "value",
             code="change-below-value",
             change=change,
             key=step,
@@ -143,10 +150,13 @@ def _index(place: Any, step: str, change: str) -> Any:
 
 
 def _index_in_list(place: list[Any], step: str, change: str) -> int:
-    """Return the index of a list element from its number or its name (`losses.ssim.weight=0`).
+    """Return the index of a list element.
+
+    `step` is the index or the name of the element. For example, `ssim` is the name in the change
+    `losses.ssim.weight=0`.
 
     Raises:
-        ConfigError: no element or more than one element has the name.
+        ConfigError: no element has the name, or several elements have the name.
     """
     if step.isdigit() and int(step) < len(place):
         return int(step)
@@ -183,9 +193,11 @@ class Difference:
     """One key whose values differ between two configs.
 
     Attributes:
-        key: dotted key, as for the option `--set`.
-        before: value in the first config; empty if it has no such key.
-        after: value in the second config; empty if it has no such key.
+        key: key with dots, as for the option `--set`.
+        before: value in the first config. The text is empty if the first config does not contain
+            the key.
+        after: value in the second config. The text is empty if the second config does not contain
+            the key.
     """
 
     key: str
@@ -197,7 +209,7 @@ class Difference:
 
 
 def differences(before: Config, after: Config) -> tuple[Difference, ...]:
-    """Return the differences between two configs, in the order of the keys of the first one.
+    """Return the differences between two configs, in the order of the keys of the first config.
 
     Example:
         >>> from mggr_tf.config.files import load_config
@@ -217,16 +229,20 @@ def differences(before: Config, after: Config) -> tuple[Difference, ...]:
 
 
 def in_words(found: tuple[Difference, ...]) -> str:
-    """Return differences as text on one line; after 12 of them, only the number of the others."""
+    """Return differences as text on one line.
+
+    If there are more than 12, the text contains the first 12 and the number of further differences.
+    """
     shown = [str(one) for one in found[:_MOST_SHOWN]]
     more = len(found) - len(shown)
     return "; ".join([*shown, f"and {more} more"] if more else shown)
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every value in nested dicts and lists as (dotted key, text of the value).
+    """Yield every value in nested dicts and lists as a tuple (key with dots, text of the value).
 
-    The key of an element of a list of dicts is its `name` if that is unique, otherwise its index.
+    In a list of dicts, the key of an element is its `name` if the name is unique. Otherwise the key
+    is the index of the element.
 
     Example:
         >>> dict(leaves({"a": [1, 2], "b": [{"name": "l1", "weight": 2.0}]}))

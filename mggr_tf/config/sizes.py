@@ -1,4 +1,4 @@
-"""Config sections for network sizes, amounts of data, checkpoints, and computation."""
+"""Define the config sections for network sizes, amounts of data, checkpoints and computation."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ class BranchSize:
     """Size of an encoder-decoder branch.
 
     Attributes:
-        widths: channels of each encoder level; every level after the first halves the resolution.
+        widths: number of channels of each encoder level. Every level after the first level halves
+            the resolution.
         blocks: number of residual blocks at the lowest resolution.
-        decoder: channels of each decoder level, from low to high resolution.
-        stem_stride: stride of the first level, 1 or 2; with 2, the first level also halves the
+        decoder: number of channels of each decoder level, from low to high resolution.
+        stem_stride: stride of the first level, 1 or 2. With 2, the first level also halves the
             resolution.
-        detail: channels of a full-resolution layer after the decoder, which reads the input
-            pictures again. It is meant for a fine branch whose stem halves the resolution; 0
-            omits it.
-        paint: whether a fine branch can also replace pixels of the coarse picture, in addition to
-            the residual that it adds.
+        detail: number of channels of an additional layer after the decoder. This layer has full
+            resolution and reads the input pictures again. The layer is useful for a fine branch
+            whose first level halves the resolution. The value 0 omits the layer.
+        paint: whether a fine branch can replace pixels of the coarse picture. A fine branch always
+            adds a residual to the coarse picture.
     """
 
     widths: tuple[int, ...]
@@ -33,8 +34,8 @@ class BranchSize:
     def __post_init__(self) -> None:
         if len(self.decoder) != len(self.widths) - 1:
             raise ValueError(
-                f"decoder must have one level less than widths, got {len(self.decoder)} "
-                f"and {len(self.widths)} levels"
+                f"decoder must have one level fewer than widths, got {len(self.decoder)} and "
+                f"{len(self.widths)} levels"
             )
         if self.stem_stride not in (1, 2):
             raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
@@ -47,9 +48,10 @@ class StackSize:
     """Size of a DeepWarp module as published: a stack of convolutions at one resolution.
 
     Attributes:
-        widths: channels of each convolution.
-        kernels: kernel size of each convolution in pixels; as many values as `widths`.
-        stem_stride: 1, or 2 for a module whose input has half the resolution.
+        widths: number of channels of each convolution.
+        kernels: kernel size of each convolution in pixels. There are as many values as in `widths`.
+        stem_stride: 1 or 2. With 2, average pooling halves the resolution of the input before the
+            first convolution.
     """
 
     widths: tuple[int, ...]
@@ -70,7 +72,8 @@ class GeneratorSize:
     """Size of PRGAN's generator.
 
     Attributes:
-        width: channels of the first layer; each of the two strided layers doubles them.
+        width: number of channels of the first layer. Each of the two strided layers doubles this
+            number.
         blocks: number of residual blocks at the lowest resolution.
     """
 
@@ -88,11 +91,13 @@ class SyntheticConfig:
 
     Attributes:
         subjects: number of people in the data set `synthetic`.
-        per_group: number of pictures for each combination of person, side and head pose.
+        per_group: number of pictures for each combination of person, side of the eye, and head
+            pose.
         seed: seed of the renderer.
-        closing_subjects: number of additional synthetic people with closing eyes, 24 pictures
-            each. The estimator's loss `state` needs them with any data set.
-        closing_share: share of the estimator's pairs that show these additional people.
+        closing_subjects: number of additional synthetic people, with 24 pictures each. The eyes of
+            these people are open, closing or closed. The estimator's loss `state` needs these
+            people, whichever data set is used.
+        closing_share: share of the estimator's training pairs that show these additional people.
     """
 
     subjects: int = 400
@@ -110,15 +115,18 @@ class SyntheticConfig:
 
 @dataclass(frozen=True)
 class PackedConfig:
-    """Reading of packed data (see docs/data.md).
+    """Settings for reading packed data (see docs/data.md).
+
+    A pack is a data set that `mggr-tf data pack` has converted to a few large files.
 
     Attributes:
-        memory_mb: size of pixel data in MB up to which a pack is read into memory completely.
-        chunks: number of chunks that each row of a batch selects its pairs from. A chunk contains
-            patches of one person and head pose. Chunks stay in memory until each of their patches
-            was used about once.
-        corrupt_limit: maximum number of corrupt records that are skipped; one more stops
-            training.
+        memory_mb: amount of pixel data in MB. A pack with at most this amount is read completely
+            into memory. A larger pack is read in parts.
+        chunks: number of chunks in memory for each position of a batch. The pair at this position
+            is chosen from these chunks. A chunk contains patches of one person and head pose. A
+            chunk stays in memory until each patch of the chunk was used about once.
+        corrupt_limit: maximum number of corrupt records that are skipped. The next corrupt record
+            stops training.
     """
 
     memory_mb: int = 1000
@@ -132,12 +140,13 @@ class PackedConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Frequency and number of checkpoints.
+    """Settings for how often checkpoints are written and how many are kept.
 
     Attributes:
-        seconds: time between two checkpoints in seconds. Another checkpoint is written after
-            every validation that is the best so far.
-        keep: number of newest checkpoints that are kept, in addition to the best by validation.
+        seconds: time between two checkpoints in seconds. A checkpoint is also written after each
+            validation with the best result so far.
+        keep: number of newest checkpoints that are kept. The checkpoint with the best validation is
+            kept, too.
     """
 
     seconds: float = 60.0
@@ -150,14 +159,16 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """Precision and compilation of training steps. Trained weights are always saved as float32.
+    """Settings for the precision and the compilation of training steps.
+
+    Trained weights are always saved as float32.
 
     Attributes:
-        precision: dtype of the layers of the trained networks. Weights, heads, the warp, losses
-            and moving averages are float32. float16 uses loss scaling and needs a GPU. bfloat16
-            needs no loss scaling, and is not faster where it is emulated. Frozen networks use
-            `models.features_precision` instead.
-        xla: whether XLA compiles the whole step.
+        precision: dtype in which the layers of the trained networks compute. Weights, output
+            layers, the warp, losses and moving averages are always float32. `float16` uses loss
+            scaling and needs a GPU. `bfloat16` needs no loss scaling. `bfloat16` is not faster on
+            machines that emulate bfloat16. Frozen networks use `models.features_precision` instead.
+        xla: whether XLA compiles the whole training step.
     """
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"

@@ -1,4 +1,11 @@
-"""Config sections of one stage: losses, augmentation, portraits, validation."""
+"""Define the config sections of one stage: losses, augmentation, portraits and validation.
+
+Portraits are photographs of people whose gaze is known. The user adds portraits with the option
+`--portraits` of `mggr-tf train`.
+
+The exact flow is the true displacement of each pixel from source to target. Only synthetic eyes
+have an exact flow.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +16,35 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths of the augmentation of pairs; 0 disables an augmentation.
+    """Strengths of the augmentation of pairs. The value 0 disables an augmentation.
 
     Attributes:
         brightness: maximum change of brightness, in units of the [-1, 1] range.
         contrast: maximum relative change of contrast.
         colour: maximum relative change of a colour channel.
-        shift_px: maximum shift of both pictures in whole pixels.
-        gamma: maximum absolute logarithm of the gamma exponent; 0.3 means exponents from 0.74 to
-            1.35.
-        ramp: maximum relative change of brightness from the centre to a corner, in any direction.
-        blur: maximum weight of a blurred copy; negative weights, which sharpen, go to half of it.
+        shift_px: maximum shift of both pictures, in whole pixels.
+        gamma: maximum absolute logarithm of the gamma exponent. For example, 0.3 permits exponents
+            from 0.74 to 1.35.
+        ramp: maximum relative change of brightness from the centre to a corner. The direction is
+            chosen at random.
+        blur: maximum weight of a blurred copy. A negative weight sharpens the picture. The
+            strongest negative weight is half of the maximum weight.
         noise: maximum standard deviation of camera noise, in units of the [-1, 1] range.
-        stretch: maximum absolute logarithm of the change of the eye's height. The changes of the
-            width and of the tilt of the eye are smaller. The exact flow is not adjusted.
-        occlusion: share of pairs that each of two occluders covers. An occluder shows fingers,
-            hair, a rim of glasses, glare, or a bar of any colour.
-        colour_mix: share of pairs whose colour channels are mixed at random. Independently, the
-            same share of pairs loses at least half of its saturation.
-        surroundings: share of pairs in which the region outside an ellipse around the eye is
-            blurred, or replaced by a flipped copy. The exact flow is not adjusted.
-        source_gaze_deg: standard deviation in degrees, per axis, of the error that is added to
-            the redirector's source gaze. It simulates a device, where this gaze is an estimate.
-        head_pose_deg: standard deviation in degrees, per axis, of the error that is added to the
-            head pose that all networks receive.
+        stretch: maximum absolute logarithm of the factor that changes the eye's height. The width
+            and the tilt of the eye change less. The exact flow is not adjusted to this change.
+        occlusion: probability that an occluder covers a pair. There are two occluders, and each is
+            added with this probability. An occluder shows fingers, hair, a rim of glasses, glare,
+            or a bar of any colour.
+        colour_mix: share of pairs whose colour channels are mixed at random. The same share of
+            pairs, chosen independently, loses at least half of its saturation.
+        surroundings: share of pairs whose region outside an ellipse around the eye is changed. The
+            region is blurred, or a flipped copy replaces it. The exact flow is not adjusted to this
+            change.
+        source_gaze_deg: standard deviation of a random error, in degrees per axis. The error is
+            added to the redirector's source gaze. The error simulates a device, where the source
+            gaze is only an estimate.
+        head_pose_deg: standard deviation of a random error, in degrees per axis. The error is added
+            to the head pose. All networks receive the changed head pose.
     """
 
     brightness: float = 0.15
@@ -61,12 +73,14 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class TargetRange:
-    """Target gazes of photographs: uniformly distributed around the camera direction (0, 0).
+    """Range of the target gazes of photographs.
+
+    Target gazes are uniformly distributed around the direction of the camera, (0, 0).
 
     Attributes:
-        pairs: in the stage `joint`, number of photographs per step; in the stage `adapted`, number
-            of pairs of photographs or their redirected versions per step. Both are over all
-            devices and in addition to the stage's `batch`.
+        pairs: number of additional items per step, over all devices. The stage's `batch` does not
+            include these items. In the stage `joint`, an item is a photograph. In the stage
+            `adapted`, an item is a pair of photographs or of redirected versions of a photograph.
         pitch_range_deg: maximum absolute pitch in degrees.
         yaw_range_deg: maximum absolute yaw in degrees.
     """
@@ -93,8 +107,8 @@ class RedirectedPortraits(TargetRange):
     """Pairs of photographs and their redirected versions, for the stage `adapted`.
 
     Attributes:
-        redirected: number of redirected versions of each eye, which are made once at the start of
-            the stage.
+        redirected: number of redirected versions of each eye. The versions are made once, at the
+            start of the stage.
     """
 
     redirected: int = 4
@@ -109,22 +123,24 @@ class RedirectedPortraits(TargetRange):
 class CycledPortraits(TargetRange):
     """Photographs that are redirected to random gazes and back, for the stage `joint`.
 
-    There is no second picture of the same eye, so the losses compare a photograph with its own
+    There is only one photograph of each eye. Therefore the losses compare a photograph with its own
     redirected versions.
 
     Attributes:
-        cycle: weight of the cycle loss, the difference between a photograph and the picture that
-            is redirected to a random gaze and back. It is the L1 difference plus the stage's
-            losses on feature maps with their own weights.
-        identity: weight of the L1 difference between a photograph and its redirection to the gaze
-            that it already has.
-        gaze: weight of the stage's gaze loss, applied to the difference between the estimated
-            gazes of the redirected and the original photograph. The estimator's personal bias is
-            in both estimates and cancels. Without this loss, `cycle` and `identity` train the
-            redirector to leave photographs unchanged.
-        adversarial: weight of the generator's adversarial loss on redirected photographs. If it
-            is above 0, the discriminator is also trained with photographs as real pictures and
-            with their redirected versions as generated ones.
+        cycle: weight of the cycle loss. The photograph is redirected to a random gaze and back to
+            its own gaze. The loss compares the result with the photograph. The cycle loss is the L1
+            difference plus the stage's losses on feature maps. These losses have their own weights.
+        identity: weight of the identity loss. The photograph is redirected to the gaze that it
+            already has. The loss is the L1 difference between the photograph and the result.
+        gaze: weight of the stage's gaze loss on photographs. The gaze is estimated before and after
+            redirection. The loss compares the difference of the two estimates with the requested
+            difference. Both estimates contain the estimator's bias for this person, so the bias
+            cancels. Without this loss, `cycle` and `identity` train the redirector to leave
+            photographs unchanged.
+        adversarial: weight of the generator's adversarial loss on redirected photographs. If this
+            weight is above 0, the discriminator is also trained on photographs. Original
+            photographs count as real pictures, and redirected photographs count as generated
+            pictures.
     """
 
     cycle: float = 0.0
@@ -141,8 +157,8 @@ class CycledPortraits(TargetRange):
             )
         if not self.gaze:
             raise ValueError(
-                "gaze must be above 0; without it, the other losses are lowest if all photographs "
-                "stay unchanged"
+                "gaze must be above 0; without the gaze loss, the other losses are lowest if all "
+                "photographs stay unchanged"
             )
 
 
@@ -150,15 +166,15 @@ Portraits = RedirectedPortraits | CycledPortraits
 
 
 def check_portraits(recipe: Sequence[str], portraits: Mapping[str, Portraits | None]) -> None:
-    """Check that the settings for photographs fit the stages, and the position of `adapted`.
+    """Check the settings for photographs and the position of the stage `adapted`.
 
     Args:
         recipe: stages in order.
-        portraits: stage -> settings for photographs, of all configured stages.
+        portraits: stage -> its settings for photographs, for all stages in the config.
 
     Raises:
-        ValueError: the recipe has `adapted` in a position where it cannot be trained, or the
-            settings for photographs belong to another stage.
+        ValueError: the stage `adapted` cannot be trained at its position in the recipe. This error
+            is also raised if a stage has settings for photographs that only another stage accepts.
     """
     for stage, how in portraits.items():
         if (stage == "adapted") != isinstance(how, RedirectedPortraits):
@@ -168,8 +184,8 @@ def check_portraits(recipe: Sequence[str], portraits: Mapping[str, Portraits | N
             )
         if stage != "joint" and isinstance(how, CycledPortraits):
             raise ValueError(
-                f"stages.{stage}.portraits: cycle, identity, gaze and adversarial are accepted for "
-                "the stage joint only"
+                f"stages.{stage}.portraits: only the stage joint accepts cycle, identity, gaze "
+                "and adversarial"
             )
     if "adapted" not in recipe:
         return
@@ -187,7 +203,8 @@ Stage = Literal["estimator", "judge", "coarse", "fine", "joint", "adapted"]
 STAGES: tuple[Stage, ...] = ("estimator", "judge", "coarse", "fine", "joint", "adapted")
 
 OF_GAZE: frozenset[Stage] = frozenset({"estimator", "judge", "adapted"})
-"""Stages that train a gaze estimator or the judge; all others train a redirector."""
+"""Stages that train the gaze estimator or the judge. All other stages train a redirector. The judge
+is a second gaze estimator, which only scores redirected pictures."""
 
 LossName = Literal[
     "l1",
@@ -218,10 +235,10 @@ NEEDS_LANDMARKS = frozenset({"landmarks"})
 NEEDS_STATE = frozenset({"state"})
 NEEDS_DIFFERENCE = frozenset({"gaze_difference"})
 OF_ESTIMATOR = NEEDS_LANDMARKS | NEEDS_STATE | NEEDS_DIFFERENCE
-"""Losses that only the stages that train the estimator have."""
+"""Losses that are accepted only for the stages that train the estimator."""
 
 ON_NO_PICTURE = OF_ESTIMATOR | {"flow_smoothness", "exact_flow", "cycle"}
-"""Losses that are not computed on the coarse or the redirected picture."""
+"""Losses that use neither the coarse picture nor the redirected picture."""
 
 
 @dataclass(frozen=True)
@@ -230,8 +247,9 @@ class LossConfig:
 
     Attributes:
         name: name of the loss.
-        weight: factor of the loss; 0 disables it.
-        picture: picture that the loss is computed on; ignored by the losses in `ON_NO_PICTURE`.
+        weight: factor of the loss. The value 0 disables the loss.
+        picture: picture that the loss is computed on. The losses in `ON_NO_PICTURE` ignore this
+            setting.
     """
 
     name: LossName
@@ -244,14 +262,16 @@ class AdversaryConfig:
     """Settings of the discriminator.
 
     Attributes:
-        game: adversarial loss: `hinge` (Lim, Ye 2017), or `wasserstein` (Arjovsky et al. 2017).
+        game: type of the adversarial loss: `hinge` (Lim, Ye 2017) or `wasserstein` (Arjovsky et al.
+            2017).
         penalty: penalty on the gradient of the discriminator's score. `real` keeps the gradient
-            small on real pictures (R1, Mescheder et al. 2018). `between` keeps the gradient's
-            norm at 1 on blends of real and generated pictures (Gulrajani et al. 2017).
+            small on real pictures (R1, Mescheder et al. 2018). `between` keeps the norm of the
+            gradient at 1 on blends of a real and a generated picture (Gulrajani et al. 2017).
         penalty_weight: weight of the penalty.
-        gaze_weight: weight of the discriminator's gaze regression, if the stage has the loss
-            `discriminator_gaze`.
-        critic_steps: number of discriminator updates per generator update, each on its own batch.
+        gaze_weight: weight of the discriminator's gaze regression. The weight is used if the stage
+            has the loss `discriminator_gaze`.
+        critic_steps: number of discriminator updates per generator update. Each update uses its own
+            batch.
     """
 
     game: Literal["hinge", "wasserstein"] = "hinge"
@@ -272,11 +292,11 @@ class ValidationConfig:
     """Validation of a stage on held-out subjects, and early stopping.
 
     Attributes:
-        every: steps between two validations. The last step is always followed by a validation; 0
-            disables all validations.
-        pairs: number of pairs of patches, the same pairs in every validation.
-        patience: number of consecutive validations without improvement after which the stage
-            stops early; 0 disables early stopping.
+        every: number of steps between two validations. A validation always follows the last step.
+            The value 0 disables all validations.
+        pairs: number of pairs of patches. Every validation uses the same pairs.
+        patience: number of consecutive validations without improvement after which the stage stops.
+            The value 0 disables early stopping.
     """
 
     every: int = 500
@@ -287,10 +307,15 @@ class ValidationConfig:
         if self.every < 0 or self.patience < 0 or self.pairs < 1:
             raise ValueError("every and patience must be at least 0, pairs at least 1")
         if self.patience and not self.every:
-            raise ValueError("patience must be 0 with `every: 0`, which disables validations")
+            raise ValueError(
+                "patience must be 0 if every is 0, because `every: 0` disables all validations"
+            )
 
     def is_due(self, step: int, total: int) -> bool:
-        """Return whether a validation follows `step`, counted from 1, of `total` steps."""
+        """Return whether a validation follows `step`.
+
+        Steps are counted from 1 to `total`.
+        """
         return self.every > 0 and (step % self.every == 0 or step == total)
 
 
@@ -299,17 +324,21 @@ class StageConfig:
     """Training of one stage.
 
     Attributes:
-        steps: number of training steps, if the command line sets no budget.
-        batch: pairs per step, over all devices.
-        learning_rate: peak of the learning rate schedule (warm-up, then cosine decay).
-        share: relative weight of the stage when several stages share a `--minutes` budget.
-        discriminator_learning_rate: peak of the discriminator's learning rate schedule.
-        losses: terms of the training objective. The estimator's stages always have a gaze loss in
-            addition to the losses in this list.
-        adversary: settings of the discriminator, for stages with a loss that needs it.
-        augmentation: augmentation of pairs.
-        validation: validation and early stopping.
-        portraits: settings for the photographs of `train --portraits`; null trains without them.
+        steps: number of training steps. A budget on the command line overrides this number.
+        batch: number of pairs per step, over all devices.
+        learning_rate: highest learning rate. The learning rate rises to this value in a warm-up and
+            then decreases as a cosine.
+        share: relative share of the stage in a `--minutes` budget. The share is used if several
+            stages share the budget.
+        discriminator_learning_rate: highest learning rate of the discriminator.
+        losses: terms of the training objective. The stages that train the estimator always have a
+            gaze loss in addition to this list.
+        adversary: settings of the discriminator. The settings are used if a loss of the stage needs
+            a discriminator.
+        augmentation: settings for the augmentation of pairs.
+        validation: settings for validation and early stopping.
+        portraits: settings for the photographs of `train --portraits`. With `null`, the stage
+            trains without photographs.
     """
 
     steps: int
@@ -325,7 +354,10 @@ class StageConfig:
 
     @property
     def critic_steps(self) -> int:
-        """Discriminator updates per step; always 1 if no loss needs a discriminator."""
+        """Number of discriminator updates per step.
+
+        The number is 1 if no loss needs a discriminator.
+        """
         needed = any(loss.name in NEEDS_DISCRIMINATOR for loss in self.active)
         return self.adversary.critic_steps if needed else 1
 
@@ -344,12 +376,13 @@ class StageConfig:
             raise ValueError("portraits.adversarial needs a discriminator; add a loss adversarial")
         aimed = isinstance(self.portraits, CycledPortraits)
         if aimed and not any(loss.name in NEEDS_GAZE for loss in self.active):
-            raise ValueError("portraits.gaze needs a loss gaze in losses; add it")
+            raise ValueError("portraits.gaze needs a loss gaze; add this loss to losses")
         if self.share <= 0:
             raise ValueError(f"share must be above 0, got {self.share}")
         if any(one.name in NEEDS_EXACT_FLOW for one in self.active):
             for name in ("stretch", "surroundings"):
                 if getattr(self.augmentation, name):
                     raise ValueError(
-                        f"augmentation.{name} must be 0 with loss exact_flow, which ignores it"
+                        f"augmentation.{name} must be 0 with loss exact_flow, because this loss "
+                        "ignores the augmentation"
                     )

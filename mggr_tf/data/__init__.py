@@ -1,1 +1,1 @@
-"""Labelled eye patches: file formats, validation, synthesis, augmentation and pairing."""
+"""Read, validate, augment and pair labelled eye patches (images of one eye)."""

@@ -1,12 +1,15 @@
-"""Augmentation of image pairs, and gaze maps, inside the TensorFlow graph.
+"""Augment image pairs (change the images at random) and render gaze maps.
 
-Both images of a pair receive the same changes (except for sensor noise), so that they differ in
-gaze only. The changes are pure functions of a seed. They include proportions and colours that the
-renderer does not produce; `mggr_tf.data.occluders` adds occluders.
+All functions run inside the TensorFlow graph. Both images of a pair get the same changes. Only the
+sensor noise is different. Apart from the noise, the images of a pair therefore still differ only in
+the gaze. The changes depend only on a seed. They include proportions and colours that the renderer
+of the synthetic eyes does not produce. `mggr_tf.data.occluders` adds occluders (objects in front of
+the eye).
 
-`with_other_surroundings` replaces brow, nose and cheek. An estimator infers the head direction from
-them and adds it to the direction of the eye in the head. The relation that it learns from synthetic
-brows does not hold for photographs: if the surroundings in photographs are blurred, the estimated
+`with_other_surroundings` replaces the brow, the nose and the cheek. A gaze estimator infers the
+direction of the head from these surroundings. It adds this direction to the direction of the eye in
+the head. The estimator learns this relation from synthetic brows, but the relation is wrong for
+photographs. A test shows the error: if the surroundings in photographs are blurred, the estimated
 pitch decreases by four degrees.
 """
 
@@ -28,12 +31,12 @@ _LEAST_VARIANCE = 1e-6
 
 
 class Stretched(NamedTuple):
-    """Result of `stretched`.
+    """The result of `stretched`.
 
     Attributes:
-        both: [B, H, W, 6], the pair.
-        points: [B, K, 2] pixels (x, y), moved with the images; None without points.
-        taller: [B], factor of the eye opening.
+        both: [B, H, W, 6], the two images of the pairs.
+        points: [B, K, 2] pixels (x, y), moved with the images. It is `None` if there are no points.
+        taller: [B], factors by which the eye openings became taller, relative to their width.
     """
 
     both: tf.Tensor
@@ -44,26 +47,26 @@ class Stretched(NamedTuple):
 def stretched(
     both: tf.Tensor, points: tf.Tensor | None, *, seed: tf.Tensor, limit: float, rows: Rows
 ) -> Stretched:
-    """Change the height and the width of eyes, and tilt the line between their corners.
+    """Change the height and the width of eyes, and tilt the line through the eye corners.
+
+    Pixels outside the original image repeat the pixels at its border.
 
     Args:
-        both: [B, H, W, 6], the pair.
-        points: [B, K, 2] pixels (x, y) to move with the images; None without points.
+        both: [B, H, W, 6], the two images of the pairs.
+        points: [B, K, 2] pixels (x, y) to move with the images. `None` means no points.
         seed: [2] integers, seed of the whole batch.
-        limit: maximum absolute logarithm of the height factor. The limit for the width is two
-            thirds of it. The tilt moves a point vertically by up to `limit` / 2 pixels per pixel of
-            horizontal distance.
+        limit: largest absolute value of the logarithm of the height factor. For the width factor,
+            the largest value is two thirds of `limit`. The tilt moves each point vertically. For
+            each pixel of horizontal distance from the centre, the point moves by up to `limit` / 2
+            pixels.
         rows: rows of the batch that the pairs belong to.
-
-    Returns:
-        the pair, with repeated border pixels, its points, and the factor of the eye opening.
     """
     height, width = both.shape[1], both.shape[2]
     tall, wide, slant = tf.unstack(limit * rows.signed([], seed, before=(3,)))
     per_x, per_y = tf.exp(-2 / 3 * wide), tf.exp(-tall)
     slant = slant / 2
     x, y = (width - 1) / 2, (height - 1) / 2
-    # Coefficients of (x, y, 1) that map each output pixel to a position in the input image.
+    # These coefficients of (x, y, 1) map each output pixel to a position in the input image.
     nothing = tf.zeros_like(tall)
     from_x = (per_x, nothing, x * (1 - per_x))
     from_y = (slant, per_y, y * (1 - per_y) - slant * x)
@@ -86,14 +89,17 @@ def stretched(
 
 
 def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows) -> tf.Tensor:
-    """Mix the colour channels with random weights, and reduce the saturation, in some of the pairs.
+    """Change the colours of some pairs.
 
-    The overall brightness and contrast stay the same, and dark areas stay darker than light ones.
+    The colour channels are mixed with random weights, or the saturation is reduced, or both. The
+    mean brightness and the contrast of the whole image stay the same. Dark areas stay darker than
+    light areas.
 
     Args:
-        both: [B, H, W, 6] in [-1, 1], the pair.
+        both: [B, H, W, 6] in [-1, 1], the two images of the pairs.
         seed: [2] integers, seed of the whole batch.
-        share: probability of the mixing, and of the reduced saturation. Their amounts are random.
+        share: probability that the channels of a pair are mixed. The saturation is reduced with the
+            same probability. The strength of both changes is random.
         rows: rows of the batch that the pairs belong to.
     """
     seeds = tf.random.experimental.stateless_split(seed, 3)
@@ -122,27 +128,32 @@ _CENTRE_PX = (-3.5, 3.5)
 _HALF_WIDTH_PX = (17.0, 32.0)
 _HALF_HEIGHT_PX = (8.0, 24.0)
 _EDGES = (2.0, 8.0)
-"""Ranges of the random ellipse that is kept, in pixels of a 64-pixel patch: its centre relative to
-the patch centre, its half axes, and the slope of its edge (1 / width of the edge in half axes). In
-an eye patch, the corners of the eye are 20 pixels from the centre, and the lids 4 to 8 pixels."""
+"""The ranges of the random ellipse whose content stays unchanged. The values are in pixels, for
+patches of 64 x 64 pixels. The first range is the position of the centre, relative to the centre of
+the patch. The next two ranges are the half axes. The last range is the slope of the edge, 1 /
+(width of the edge). The width of the edge is in units of the half axes. In an eye patch, the
+corners of the eye are 20 pixels from the centre. The lids are 4 to 8 pixels from the centre."""
 
 _SIZE_PX = 64
 _BLURRED_TO = 5
-"""Blurred surroundings are the means of the image on a grid of this many squares per side."""
+"""The number of squares per side of a grid. Blurred surroundings consist of the mean colours of the
+image in these squares."""
 
 
 def with_other_surroundings(
     both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows
 ) -> tf.Tensor:
-    """Replace the surroundings outside a random ellipse around the eye, in a fraction of the pairs.
+    """Replace the surroundings of the eye in a fraction of the pairs.
 
-    The replacement is either blurred, or it is the same image flipped vertically, horizontally, or
-    both. It has the same skin and light, but shows no face with a recognisable head direction.
+    The surroundings are everything outside a random ellipse around the eye. They are replaced by a
+    changed copy of the same image. The copy is blurred, or it is flipped vertically, horizontally,
+    or in both directions. The copy has the same skin and light as the original. However, it does
+    not show the direction of the head.
 
     Args:
-        both: [B, H, W, 6] in [-1, 1], the pair.
+        both: [B, H, W, 6] in [-1, 1], the two images of the pairs.
         seed: [2] integers, seed of the whole batch.
-        share: fraction of the pairs, in [0, 1].
+        share: fraction of the pairs to change, in [0, 1].
         rows: rows of the batch that the pairs belong to.
     """
     height, width = both.shape[1], both.shape[2]
@@ -172,7 +183,7 @@ def with_other_surroundings(
 
 
 class Changed(NamedTuple):
-    """A pair after augmentation; see `augment_pair`."""
+    """The result of `augment_pair`: pairs after augmentation."""
 
     source: tf.Tensor
     target: tf.Tensor
@@ -198,16 +209,16 @@ def augment_pair(
         source, target: [B, H, W, 3] uint8.
         seed: [2] integers, seed of the whole batch.
         how: settings of the random changes.
-        rows: rows of the batch that the pairs belong to; None means all rows.
-        codes: [B, H, W, 2] int8 codes of the flow between the images. They are shifted with the
-            images; the flow vectors stay the same.
-        landmarks: [B, K, 2] pixels (x, y) in either image.
-        state: states of the eyes in both images. Stretching changes their openness, and occluders
-            change their occlusion.
+        rows: rows of the batch that the pairs belong to. `None` means all rows.
+        codes: [B, H, W, 2] int8, codes of the flow between the images. The codes are shifted with
+            the images. The values of the flow vectors stay the same.
+        landmarks: [B, K, 2] pixels (x, y). A landmark can belong to the source or to the target.
+        state: states of the eyes in both images. Stretching changes the openness of an eye.
+            Occluders change the occlusion.
 
     Returns:
-        both images, [B, H, W, 3] float32 in [-1, 1], and the changed codes, landmarks and states;
-        the states are [B, 2, 3].
+        both images, [B, H, W, 3] float32 in [-1, 1], and the changed codes, landmarks and states.
+        The states have the shape [B, 2, 3].
     """
     height, width = source.shape[1], source.shape[2]
     rows = rows or Rows.all(source.shape[0])
@@ -218,7 +229,8 @@ def augment_pair(
     both = tf.cast(tf.concat([source, target], -1), tf.float32) / 127.5 - 1
     points = _points(landmarks, state)
     if how.shift_px:
-        # Whole pixels (y, x), position of the output image's corner in the input image.
+        # The offsets are whole pixels (y, x). They are the position of the top left corner of the
+        # output image in the input image.
         offsets = rows.whole([2], seeds[3], low=-how.shift_px, high=how.shift_px + 1)
         both = _shift(both, offsets, (height, width))
         if codes is not None:
@@ -258,14 +270,14 @@ def augment_pair(
 
 
 def _points(landmarks: tf.Tensor | None, state: EyeStates | None) -> tf.Tensor | None:
-    """Return all points [B, K, 2] that move with the images: landmarks first, then lid regions."""
+    """Return all points [B, K, 2] that move with the images: first landmarks, then lid regions."""
     lids = None if state is None else tf.reshape(state.regions, [-1, 2 * OUTLINE_POINTS, 2])
     given = [points for points in (landmarks, lids) if points is not None]
     return tf.concat(given, 1) if given else None
 
 
 def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Rows) -> tf.Tensor:
-    """Apply a gamma curve and a linear brightness gradient across the image."""
+    """Apply a gamma curve, and a brightness factor that changes linearly across the image."""
     if how.gamma == 0 and how.ramp == 0:
         return both
     height, width = both.shape[1], both.shape[2]
@@ -279,7 +291,7 @@ def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Ro
 
 
 def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Rows) -> tf.Tensor:
-    """Blur or sharpen the images, and add noise that is independent in both images."""
+    """Blur or sharpen the images, and add noise. The two images of a pair have different noise."""
     if how.blur == 0 and how.noise == 0:
         return both
     channels = both.shape[3]
@@ -298,7 +310,7 @@ def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: 
 
 
 def _shift(images: tf.Tensor, offsets: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Shift each image by its own offsets, with repeated border pixels."""
+    """Shift each image by its own offsets. Missing pixels repeat the pixels at the border."""
     rows = tf.clip_by_value(tf.range(size[0])[None] + offsets[:, :1], 0, size[0] - 1)
     columns = tf.clip_by_value(tf.range(size[1])[None] + offsets[:, 1:], 0, size[1] - 1)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
@@ -309,10 +321,11 @@ _EPSILON = 1e-6
 
 
 class Gazemap:
-    """Draws gaze maps from angles; a property test compares it to the numpy implementation.
+    """Renders gaze maps: images of the iris and the eyeball for a given gaze.
 
-    Call it with [B, 2] float32 degrees, (pitch, yaw). It returns [B, H, W, 2] float32 in [0, 1]:
-    (iris, eyeball). See `mggr_edge.geometry.gaze_map` for the formula and its source.
+    The argument of a call is [B, 2] float32, (pitch, yaw) in degrees. The result is [B, H, W, 2]
+    float32 in [0, 1]. The two channels are (iris, eyeball). See `mggr_edge.geometry.gaze_map` for
+    the formula and its source. A property test compares this class with the numpy implementation.
     """
 
     def __init__(

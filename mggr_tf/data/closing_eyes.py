@@ -1,9 +1,12 @@
-"""Synthetic eyes that are closing or occluded, with labels of the eye state.
+"""Render closing or occluded synthetic eyes, and compute the labels of their state.
 
-They are used in addition to the training data. Their subjects differ from the subjects that
-`mggr_tf.data.source` renders with the same seed.
+Closing eyes are synthetic eyes at any stage from open to closed. Occluders are objects in front of
+an eye, for example a hand or hair. The state of an eye consists of the openness, the visible
+fraction of the iris, and the occlusion. Training uses these eyes in addition to the other data. The
+subjects of these eyes differ from the subjects that `mggr_tf.data.source` renders with the same
+seed.
 
-NaN marks an unknown value; values that are computed from it are NaN, too.
+An unknown value is NaN. All results that depend on an unknown value are NaN, too.
 """
 
 from __future__ import annotations
@@ -26,19 +29,19 @@ from mggr_tf.drawn_eyes import draw_closing_eyes
 from mggr_tf.drawn_eyes.closing import FIRST_CLOSING
 
 _COARSER = 2
-"""Factor by which an image is downsampled for measuring the occlusion."""
+"""The images are downsampled by this factor before the occlusion is measured."""
 _IRIS_NEEDED = (0.1, 0.35)
 _COVER_ALLOWED = (0.4, 0.75)
 
 
 class EyeStates(NamedTuple):
-    """Eye states of pairs.
+    """The eye states of pairs. A pair consists of a source image and a target image.
 
     Attributes:
-        values: [B, 2, 3] in the order of `mggr_tf.data.schema.STATES`, of the source and the
-            target.
-        regions: [B, 2, 16, 2] pixels, polygons (`mggr_tf.drawn_eyes.lids.lid_region`) in which the
-            occlusion is measured.
+        values: [B, 2, 3], states of source and target. The last axis has the order of
+            `mggr_tf.data.schema.STATES`.
+        regions: [B, 2, 16, 2] pixels (x, y). Each polygon of 16 points is the region in which the
+            occlusion is measured (`mggr_tf.drawn_eyes.lids.lid_region`).
     """
 
     values: tf.Tensor
@@ -50,21 +53,24 @@ def with_openness(values: tf.Tensor, taller: tf.Tensor) -> tf.Tensor:
 
     Args:
         values: [B, 2, 3], states before stretching.
-        taller: [B], factor of the eye opening.
+        taller: [B], factors by which the eye openings became taller, relative to their width.
     """
     openness = tf.clip_by_value(values[..., :1] * taller[:, None, None], 0, 1)
     return tf.concat([openness, values[..., 1:]], -1)
 
 
 def with_occlusion(values: tf.Tensor, cover: tf.Tensor, regions: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Return the states [B, P, 3] of eyes behind occluders, combined with the occlusion before.
+    """Return the states [B, P, 3] of eyes after occluders were added.
+
+    The new occlusion combines the old occlusion with the area that the occluders cover.
 
     Args:
         values: [B, P, 3], states before the occluders are added.
-        cover: [B, H, W] in [0, 1], covered fraction of each pixel, shared by all images of a row.
+        cover: [B, H, W] in [0, 1], covered fraction of each pixel. All P images of a row have the
+            same occluders.
         regions: P tensors [B, 16, 2] in pixels, the lid regions.
     """
-    # Half the resolution is precise enough and needs a quarter of the computation.
+    # Half of the resolution is precise enough. It needs only a quarter of the computation time.
     coarse = tf.nn.avg_pool2d(cover[..., None], _COARSER, _COARSER, "VALID")[..., 0]
     size = coarse.shape[1], coarse.shape[2]
     middle = (_COARSER - 1) / 2
@@ -75,11 +81,12 @@ def with_occlusion(values: tf.Tensor, cover: tf.Tensor, regions: Sequence[tf.Ten
 
 
 def gaze_weight(values: tf.Tensor) -> tf.Tensor:
-    """Return the weight [...] of a gaze label for the eye state [..., 3].
+    """Return the weights [...] of gaze labels. They depend on the states [..., 3] of the eyes.
 
-    The weight is 0 if less than a tenth of the iris or a quarter of the eye opening is visible,
-    because the gaze of such an eye cannot be determined. It rises to 1 at about a third of the iris
-    and three fifths of the eye opening. Unknown values count as visible.
+    The weight is 0 if less than a tenth of the iris is visible. It is also 0 if less than a quarter
+    of the eye opening is visible. The gaze of such an eye cannot be determined. The weight is 1 if
+    at least 35 % of the iris and 60 % of the eye opening are visible. Between these limits, the
+    weight increases. An unknown value counts as visible.
     """
     known = tf.where(tf.math.is_nan(values), tf.constant([1.0, 1.0, 0.0]), values)
     least, enough = _IRIS_NEEDED
@@ -92,16 +99,16 @@ def gaze_weight(values: tf.Tensor) -> tf.Tensor:
 _PER_GROUP = 6
 _HELD_OUT = 0.1
 _FIRST_UNSEEN = 2 * FIRST_CLOSING
-"""Number of the first subject that is never used for training."""
+"""The number of the first subject that is never used for training."""
 
 
 @dataclass(frozen=True)
 class ClosingEyes:
-    """Synthetic eyes that are closing.
+    """The closing eyes of a run.
 
     Attributes:
         train: samples of the subjects for training.
-        held_out: samples of other subjects, for validation.
+        held_out: samples of all other subjects, for validation.
     """
 
     train: EyeSamples
@@ -109,18 +116,18 @@ class ClosingEyes:
 
 
 def closing_people(how: SyntheticConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of the subjects of `ClosingEyes.train` and of `ClosingEyes.held_out`."""
+    """Return the names of the subjects for training, and of the held-out subjects."""
     people = [drawn_name(how.seed, FIRST_CLOSING + i) for i in range(how.closing_subjects)]
     trained = len(people) - max(1, round(_HELD_OUT * len(people)))
     return tuple(people[:trained]), tuple(people[trained:])
 
 
 def closing_eyes(how: SyntheticConfig, *, progress: Progress = no_progress) -> ClosingEyes:
-    """Render the closing eyes of a config; a pure function of the config.
+    """Render the closing eyes of a run. The same config gives the same images.
 
     Args:
         how: config with the number of subjects and the seed.
-        progress: progress bar factory; it counts images.
+        progress: function that creates a progress bar. The progress bar counts images.
     """
     samples = _drawn(how.seed, how.closing_subjects, first=FIRST_CLOSING, progress=progress)
     train, held_out = closing_people(how)
@@ -128,18 +135,18 @@ def closing_eyes(how: SyntheticConfig, *, progress: Progress = no_progress) -> C
 
 
 def unseen_closing_eyes(seed: int, people: int, *, progress: Progress = no_progress) -> EyeSamples:
-    """Render closing eyes of subjects that training never uses, with this or any other seed.
+    """Render closing eyes of subjects that no training run uses.
 
     Args:
-        seed: value of `synthetic.seed` of a run.
+        seed: value of the setting `synthetic.seed` of a run.
         people: number of subjects.
-        progress: progress bar factory; it counts images.
+        progress: function that creates a progress bar. The progress bar counts images.
     """
     return _drawn(seed, people, first=_FIRST_UNSEEN, progress=progress)
 
 
 def trained_closing_eyes(seed: int, people: int, *, progress: Progress = no_progress) -> EyeSamples:
-    """Render closing eyes of the first subjects of a training run with this seed.
+    """Render closing eyes of the first subjects that a training run with this seed uses.
 
     Args:
         seed, people, progress: see `unseen_closing_eyes`.
@@ -164,12 +171,12 @@ _BATCH = 64
 
 
 def behind_occluders(samples: EyeSamples, *, share: float, seed: int) -> EyeSamples:
-    """Place occluders in front of some of the eyes; a pure function of all arguments.
+    """Add occluders to some of the images. The same arguments give the same images.
 
     Args:
         samples: samples with lid regions and states.
-        share: probability, in [0, 1], that each of the `mggr_tf.data.occluders.SLOTS` occluders of
-            an image is present.
+        share: probability of each occluder, in [0, 1]. An image has up to
+            `mggr_tf.data.occluders.SLOTS` occluders.
         seed: seed of the occluders.
 
     Raises:

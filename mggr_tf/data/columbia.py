@@ -1,17 +1,21 @@
-"""Eye patches and photographs with file names as in the Columbia Gaze Data Set.
+"""Read eye patches with file names as in the Columbia Gaze Data Set, and write synthetic patches.
 
-A photograph is named `<subject>_2m_<head>P_<pitch>V_<yaw>H.jpg`, with angles in whole degrees: P is
-the yaw of the head, V the pitch of the gaze and H the yaw of the gaze. Signs are as in the rest of
-this project. The subject is a number or the name of a synthetic subject. The name of a patch from
-this photograph has the additional suffix `_L` or `_R`. Both may have any supported image format;
-the file extension may be in upper case. The suffix denotes the position of the eye in the image:
-`L` is on the left of the image and is the subject's *right* eye (its nose and caruncle are on the
-right side of the patch), `R` is the other eye.
+An eye patch is an image of one eye. The name of a photograph is
+`<subject>_2m_<head>P_<pitch>V_<yaw>H.jpg`. The angles are in whole degrees: P is the yaw of the
+head, V is the pitch of the gaze, and H is the yaw of the gaze. Signs are as in the rest of this
+project. The subject is a number or the name of a synthetic subject.
 
-The data set is for non-commercial research [1].
+The name of a patch from this photograph has the additional suffix `_L` or `_R`. The suffix is the
+position of the eye in the image. `L` means the eye on the left of the image. This is the *right*
+eye of the subject. The nose and the inner corner of this eye are on the right side of the patch.
+`R` means the other eye. Photographs and patches can have any supported image format. The file
+extension can be in upper case.
 
-The generated data set has ten groups per subject (five head poses, two sides) with 21 gazes each.
-Files are written group by group, frontal heads first, so that pairs exist for any number of files.
+The licence of the data set permits only non-commercial research [1].
+
+The synthetic data set has ten groups per subject, for five head poses and two sides. Each group has
+21 gazes. The files are written group by group, and the groups of frontal heads are written first.
+Training pairs therefore exist also for a small number of files.
 
 References:
     [1] Smith, Yin, Feiner, Nayar, Gaze Locking, UIST 2013.
@@ -54,8 +58,8 @@ LABEL_OF_SIDE = {side: label for label, side in SIDE_OF_LABEL.items()}
 
 LICENCE = "Columbia Gaze Data Set: non-commercial research only"
 _JPEG = (".jpg", ".jpeg")
-"""File extensions of typical patches. A JPEG file without a patch name is an error; an image of
-another format without a patch name is skipped."""
+"""The usual file extensions of patches. A JPEG file without a valid patch name is an error. An
+image of another format without a valid patch name is skipped."""
 
 _SUFFIX = rf"(?i:{'|'.join(map(re.escape, PICTURE_SUFFIXES))})"
 _PHOTO = rf"(?P<subject>\d+|{DRAWN_NAME})_2m_(?P<head>-?\d+)P_(?P<pitch>-?\d+)V_(?P<yaw>-?\d+)H"
@@ -65,7 +69,7 @@ _PATCH_NAME = re.compile(_PHOTO + r"_(?P<eye>[LR])" + _SUFFIX)
 
 @dataclass(frozen=True)
 class PhotoName:
-    """Labels in the file name of a photograph."""
+    """The labels in the file name of a photograph."""
 
     subject: str
     head: Gaze
@@ -78,7 +82,7 @@ class PhotoName:
 
 @dataclass(frozen=True)
 class PatchName:
-    """Labels in the file name of a patch."""
+    """The labels in the file name of a patch."""
 
     subject: str
     head: Gaze
@@ -101,19 +105,19 @@ def parse_name(file_name: str) -> PatchName:
     """Parse the file name of a patch.
 
     Raises:
-        DataError: the name does not have the expected form.
+        DataError: the name is not a valid name of a patch.
     """
     match = _PATCH_NAME.fullmatch(file_name)
     if match is None:
         if parse_photo_name(file_name) is not None:
             raise DataError(
-                f"{file_name}: the name is that of a whole photograph, not of an eye patch; cut "
-                "its eyes out with `mggr-tf data crop`",
+                f"{file_name}: this is the name of a whole photograph, not of an eye patch; cut "
+                "the eyes out with `mggr-tf data crop`",
                 code="patch-name-of-photograph",
                 name=file_name,
             )
         raise DataError(
-            f"{file_name}: invalid name of an eye patch; expected "
+            f"{file_name}: this is not a valid name of an eye patch; expected "
             "<subject>_2m_<head>P_<pitch>V_<yaw>H_<L|R>.jpg "
             f"(or {', '.join(PICTURE_SUFFIXES[1:])}), "
             "for example 0001_2m_0P_10V_-5H_L.jpg",
@@ -124,7 +128,7 @@ def parse_name(file_name: str) -> PatchName:
 
 
 def parse_photo_name(file_name: str) -> PhotoName | None:
-    """Parse the file name of a photograph; return None if it does not have the expected form."""
+    """Parse the file name of a photograph. If the name is not valid, return `None`."""
     match = _PHOTO_NAME.fullmatch(file_name)
     return None if match is None else _photo_name(match)
 
@@ -146,7 +150,7 @@ def _photo_name(match: re.Match[str]) -> PhotoName:
 
 
 def recognises(path: Path) -> bool:
-    """Return whether the folder contains a JPEG file or any other image with a patch name."""
+    """Return whether the folder contains a JPEG file, or another image with the name of a patch."""
     return any(
         _is_jpeg(name) or _PATCH_NAME.fullmatch(name)
         for name in os.listdir(path)
@@ -155,18 +159,18 @@ def recognises(path: Path) -> bool:
 
 
 def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """List all images of a folder, sorted by name, without system files.
+    """List all images of a folder, sorted by name. System files are skipped.
 
-    A JPEG file without a patch name is an error. An image of another format without a patch name,
-    typically an overview image, is a bad patch.
+    A JPEG file must have a valid patch name. Otherwise, an error is raised. An image of another
+    format without a valid patch name is listed as a bad patch. It is usually an overview image.
 
     Args:
         folder: folder of the patches.
-        subjects: names of the subjects to list; None lists all.
+        subjects: names of the subjects to list. `None` lists all subjects.
 
     Raises:
-        DataError: a name does not have the expected form, or two files contain the same patch. It
-            is raised at the first entry.
+        DataError: a JPEG file has no valid name, or two files contain the same patch. The error is
+            raised when the first patch is requested.
     """
     synthetic = (folder / SYNTHETIC_MARK).is_file()
     return Listing(
@@ -177,7 +181,7 @@ def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing
 
 
 def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Read all patches of `listing` into memory and separate the valid from the bad ones."""
+    """Read all patches of `listing` into memory, and separate valid and bad patches."""
     return scan_listing(listing(folder, subjects=subjects))
 
 
@@ -188,7 +192,7 @@ def _entries(folder: Path, subjects: Collection[str] | None) -> Iterator[Entry |
             for file in files:
                 if _is_picture(file.name):
                     names.add(file.name)
-        _refuse_twins(names)  # It also rejects invalid names, before any image is read.
+        _refuse_twins(names)  # This call also rejects invalid names before any image is read.
         for name in names:
             if not _is_jpeg(name) and not _PATCH_NAME.fullmatch(name):
                 if subjects is None:
@@ -215,7 +219,7 @@ def _refuse_twins(names: SortedNames) -> None:
             parse_name(name)
         if Path(name).stem == Path(before).stem:
             raise DataError(
-                f"{before} and {name} contain the same patch; remove one of them",
+                f"{before} and {name} contain the same patch; remove one of the two files",
                 code="patch-in-two-files",
                 first=before,
                 second=name,
@@ -235,23 +239,24 @@ _MARK_TEXT = "Drawn by mggr-tf ({count} patches, seed {seed}); no person was pho
 def write_dataset(
     out: Path, *, count: int, seed: int, progress: Progress | None = None, force: bool = False
 ) -> int:
-    """Render synthetic patches into a new folder.
+    """Render synthetic patches, and write them to a new folder.
 
-    The images are a pure function of the seed: a larger count adds files to those of a smaller
-    count. On failure, the incomplete folder is removed.
+    The images depend only on the seed. A larger count adds files. It does not change the other
+    files. On failure, the incomplete folder is removed.
 
     Args:
-        out: path of the new folder; its parent folder must exist.
+        out: path of the new folder. Its parent folder must exist.
         count: number of patches.
         seed: seed of the subjects and of the camera noise.
-        progress: callback that is called with (done, total) after each patch.
-        force: whether an existing folder is replaced, with all its content.
+        progress: callback. It is called with (done, total) after each patch.
+        force: whether to replace an existing folder with all its content.
 
     Returns:
-        The number of patches written.
+        the number of patches that were written.
 
     Raises:
-        UsageError: `count` is below 1, `seed` is negative, or the folder cannot be created.
+        UsageError: `count` is below 1, or `seed` is negative.
+        UsageError: the folder cannot be created.
         OutputExistsError: `out` exists and `force` is false.
     """
     if count < 1:
@@ -270,7 +275,7 @@ def write_dataset(
 
 
 def _pictures(seed: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield (file name, image) without end, subject by subject."""
+    """Yield (file name, image), subject by subject. The iterator never ends."""
     number = 0
     while True:
         person = draw_subject([seed, number])

@@ -1,11 +1,14 @@
-"""Cuts eye patches out of photographs.
+"""Cut eye patches out of photographs. An eye patch is a square image of one eye.
 
-The face landmark models and the crop square (`Eye.crop_outline` in `crop_of_eye`) are those of the
-device, so that training images match the images on the device. There is one difference: the square
-is not rotated. A gaze label is (up, right) in the axes of the original photograph, and it stays
-valid only in a patch with the same axes. The available patches of the Columbia data set are
-upright, too. A gaze into the lens, (0, 0), is the same in all axes. Patches of such eyes can
-therefore be levelled: they are rotated with the eye exactly as on the device.
+Training images must match the images on the device. This module therefore uses the face landmark
+models of the device. It also uses the same crop square: `Eye.crop_outline` in `crop_of_eye`.
+
+There is one difference: the square is not rotated. A gaze label consists of two angles, (up,
+right), in the axes of the original photograph. The label is valid only in a patch with the same
+axes. The available patches of the Columbia data set are upright, too.
+
+A gaze into the lens, (0, 0), is the same in all axes. The patches of such eyes can therefore be
+levelled: they are rotated with the eye, exactly as on the device.
 """
 
 from __future__ import annotations
@@ -31,19 +34,19 @@ from mggr_tf.data.columbia import LABEL_OF_SIDE, PhotoName, parse_photo_name
 from mggr_tf.data.patch_files import eyeless_reason, patch_jpeg
 
 _MOST_ENLARGED = 2.0
-"""Greatest allowed enlargement of a patch. Beyond it, the iris has too little detail to learn
-from."""
+"""The largest allowed enlargement of a patch. With a larger enlargement, the iris has too little
+detail to learn from."""
 
 
 @dataclass(frozen=True)
 class CutEye:
-    """A patch that was cut out of a photograph.
+    """An eye patch that was cut out of a photograph.
 
     Attributes:
-        face: number of the face in the photograph, counted from 0; 0 is the largest face.
+        face: number of the face in the photograph. The largest face has the number 0.
         side: side of the eye, from the subject's point of view.
-        head: direction of the face, estimated from the face mesh, in the axes of the patch.
-        patch: [64, 64, 3] uint8 RGB; upright, or rotated with the eye.
+        head: direction of the face in the axes of the patch. It is estimated from the face mesh.
+        patch: [64, 64, 3] uint8 RGB. The patch is upright or rotated with the eye.
     """
 
     face: int
@@ -54,19 +57,19 @@ class CutEye:
 
 @dataclass(frozen=True)
 class NotCut:
-    """A detected eye that yields no patch, and the reason."""
+    """A detected eye that cannot be used, with the reason."""
 
     what: str
     reason: str
 
 
 def upright_crop(eye: Eye) -> EyeCrop:
-    """Return the device's square around an eye, without rotation."""
+    """Return the crop square of an eye as on the device, but without rotation."""
     return replace(crop_of_eye(eye.crop_outline, corners=eye.crop_corners), roll_deg=0.0)
 
 
 def level_crop(eye: Eye) -> EyeCrop:
-    """Return the device's square around an eye, rotated so that the eye corners are level."""
+    """Return the crop square of an eye as on the device. Its rotation makes the corners level."""
     return crop_of_eye(eye.crop_outline, corners=eye.crop_corners, side=eye.side)
 
 
@@ -84,11 +87,11 @@ def cut_eyes(
         frame: [H, W, 3] uint8 RGB.
         faces: faces in the order in which they are numbered.
         level: whether to rotate each square with its eye, as on the device. The head pose is then
-            in the axes of the rotated square. Use it only for gazes into the lens.
+            in the axes of the rotated square. Set `level` only for gazes into the lens.
 
     Returns:
-        the patches, and the unusable eyes. An eye is unusable if it is too small or if its patch
-        shows nothing that could be an eye.
+        the patches, and the eyes that cannot be used. An eye cannot be used if it is too small or
+        if its patch shows no eye.
     """
     cut: list[CutEye] = []
     not_cut: list[NotCut] = []
@@ -123,7 +126,7 @@ class Photo:
 
     Attributes:
         file: path of the file.
-        name: labels in the file name; None if the name contains no labels.
+        name: labels in the file name. It is `None` if the file name contains no labels.
     """
 
     file: Path
@@ -132,29 +135,30 @@ class Photo:
     def patch_file(self, side: Side, *, face: int) -> str:
         """Return the file name of a patch.
 
-        If the photograph's name contains labels, the patch has the Columbia name with the same
-        labels. Otherwise the name consists of the photograph's stem, the number of the face (from
-        the second face on), and the label of the eye.
+        If the name of the photograph contains labels, the patch gets the Columbia name with the
+        same labels. Otherwise, the name consists of the stem of the photograph and the label of the
+        eye. From the second face on, it also contains the number of the face.
         """
         if self.name is not None:
             return self.name.patch(side).file_name()
         return f"{self.subject(face=face)}_{LABEL_OF_SIDE[side]}.jpg"
 
     def subject(self, *, face: int) -> str:
-        """Return the subject of a patch; without a label, it is derived from the file name."""
+        """Return the subject of a patch. Without a label, the subject depends on the file name."""
         if self.name is not None:
             return self.name.subject
         return self.file.stem if face == 0 else f"{self.file.stem}-face{face + 1}"
 
 
 def find_photos(source: Path) -> tuple[Photo, ...]:
-    """Find the photographs in a folder and its subfolders, or a single photograph.
+    """Find the photographs in a folder and its subfolders. The source can also be one photograph.
 
     Hidden files and system files (see `mggr_edge.common.folders`) are skipped.
 
     Raises:
-        DataError: the source does not exist or contains no photograph; two photographs have the
-            same name; or some names contain labels and others do not, which is usually a mistake.
+        DataError: the source does not exist or contains no photograph.
+        DataError: two photographs have the same name.
+        DataError: some names contain labels and other names do not. This is usually a mistake.
     """
     if source.is_file():
         files = [source]
@@ -166,7 +170,7 @@ def find_photos(source: Path) -> tuple[Photo, ...]:
         )
     else:
         raise DataError(
-            f"{source} does not exist; name a photograph or a folder of photographs",
+            f"{source} does not exist; specify a photograph or a folder of photographs",
             code="photos-not-found",
             path=source,
         )
@@ -177,7 +181,7 @@ def find_photos(source: Path) -> tuple[Photo, ...]:
     )
     if not photos:
         raise DataError(
-            f"{source} contains no photographs ({', '.join(PICTURE_SUFFIXES)})",
+            f"{source} contains no photographs; expected files with {', '.join(PICTURE_SUFFIXES)}",
             code="no-photographs",
             path=source,
         )
@@ -191,9 +195,9 @@ def _refuse_mixture(photos: tuple[Photo, ...]) -> None:
     if plain and len(plain) < len(photos):
         named = next(photo for photo in photos if photo.name is not None)
         raise DataError(
-            f"the name of {plain[0].file.name} contains no labels, but that of {named.file.name} "
-            "does: rename the first, for example to 0001_2m_-15P_10V_-10H.jpg, or crop the two "
-            "kinds of photographs separately",
+            f"the file name {plain[0].file.name} contains no labels, but the file name "
+            f"{named.file.name} contains labels; rename the first file, for example to "
+            "0001_2m_-15P_10V_-10H.jpg, or crop the two kinds of photographs separately",
             code="photo-names-mixed",
             unlabelled=plain[0].file.name,
             labelled=named.file.name,
@@ -229,13 +233,13 @@ class Patch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result for one photograph.
+    """The result for one photograph.
 
     Attributes:
         photo: the photograph.
-        patches: patches of both eyes of each face, without the eyes in `not_cut`.
-        not_cut: unusable eyes.
-        failure: reason why no face was found; None if faces were found.
+        patches: patches of both eyes of each face. The eyes in `not_cut` have no patch.
+        not_cut: eyes that cannot be used.
+        failure: reason why no face was found. It is `None` if a face was found.
     """
 
     photo: Photo
@@ -245,15 +249,15 @@ class Outcome:
 
 
 class EyeCutter:
-    """Cuts the eyes out of photographs.
+    """Cuts the eye patches out of photographs.
 
-    A photograph with a known gaze shows one subject, so only its largest face is used. In other
+    A photograph with a known gaze shows one subject. Only its largest face is used. In all other
     photographs, all faces are used.
 
     Args:
-        gaze: gaze of the subject in every photograph; None if the file names contain the labels or
-            if the gaze is unknown. Patches are levelled if the gaze is (0, 0), into the lens (see
-            the module docstring).
+        gaze: gaze of the subject in every photograph. It is `None` if the file names contain the
+            labels, or if the gaze is unknown. If the gaze is (0, 0), into the lens, the patches are
+            levelled (see the module docstring).
 
     Raises:
         MissingPackageError: the landmark models are not installed.

@@ -1,4 +1,7 @@
-"""Cuts a folder of photographs into a folder of patches, as one atomic operation."""
+"""Cut the eyes out of a folder of photographs, and write a folder of eye patches.
+
+The new folder appears only when it is complete. An eye patch is an image of one eye.
+"""
 
 from __future__ import annotations
 
@@ -22,26 +25,26 @@ from mggr_tf.data.patch_files import LICENCE_FILE
 from mggr_tf.data.processes import mapped
 
 NOT_CUT = "not-cut.csv"
-"""File that lists the eyes without a patch, and the reasons."""
+"""The name of the file that lists the eyes without a patch, and the reasons."""
 
 _FEW = 8
-"""Number of photographs that one process cuts in about the time that another process takes to
+"""One process cuts about this number of photographs in the time that a new process needs to
 start."""
 
 
 @dataclass(frozen=True)
 class Cropped:
-    """Result of cutting a folder of photographs.
+    """The result of cutting a folder of photographs.
 
     Attributes:
         photos: number of photographs.
         patches: number of patches that were written.
-        labelled: whether every patch has a gaze label, from its photograph's name or from the
-            `gaze` argument.
+        labelled: whether every patch has a gaze label. The label is from the name of its photograph
+            or from the argument `gaze`.
         not_cut: (photograph, eye, reason) for each eye without a patch. The eye is empty if the
             photograph could not be read or shows no face.
-        failed: photographs that could not be read or show no face, and labelled photographs with
-            fewer than two patches.
+        failed: photographs that could not be read or show no face. A labelled photograph with fewer
+            than two patches is also in this list.
     """
 
     photos: int
@@ -62,27 +65,28 @@ def crop_photos(
 ) -> Cropped:
     """Cut both eyes out of every photograph.
 
-    If photographs are named as in the Columbia data set, the names of the patches contain the same
-    labels. Patches of other photographs are listed in an `eyes.csv` with empty gaze cells, which
-    the user fills in, because the gaze cannot be read from the image. With the argument `gaze`, all
-    photographs have this gaze, and each photograph shows one subject.
+    The names of photographs can contain labels, as in the Columbia data set. In this case, the
+    names of the patches contain the same labels. Otherwise, the patches are listed in a table,
+    `eyes.csv`. The gaze cannot be read from the image. The table therefore has empty gaze cells,
+    and the user fills in the gaze. With the argument `gaze`, all photographs have this gaze, and
+    each photograph shows one subject.
 
     Args:
-        source: a photograph, or a folder of photographs; subfolders are included.
-        out: path of the new folder; its parent folder must exist.
-        gaze: gaze of the subject in every photograph, in the photograph's axes; None if it differs
-            between photographs. If it is (0, 0), into the lens, patches and head poses are rotated
-            with the eye, as on the device. All other patches are upright.
-        workers: number of processes; None uses all cores, or one process for a few photographs.
-        force: whether an existing `out` is replaced, with all its content.
-        progress: progress bar factory; it counts photographs.
+        source: photograph or folder of photographs. Subfolders are included.
+        out: path of the new folder. Its parent folder must exist.
+        gaze: gaze of the subject in every photograph, in the axes of the photograph. It is `None`
+            if the photographs have different gazes. If the gaze is (0, 0), into the lens, patches
+            and head poses are rotated with the eye, as on the device. Otherwise, all patches are
+            upright.
+        workers: number of processes. `None` uses all cores, or one process for a few photographs.
+        force: whether to replace an existing `out` with all its content.
+        progress: function that creates a progress bar. The progress bar counts photographs.
 
     Raises:
-        DataError: there are no photographs, or no eye could be cut; nothing is written in this
-            case.
+        DataError: there are no photographs, or no eye could be cut out. Nothing is then written.
         OutputExistsError: `out` exists and `force` is false.
         MissingPackageError: the landmark models are not installed.
-        UsageError: `gaze` is given although the photographs' names contain labels.
+        UsageError: `gaze` is set, although the names of the photographs contain labels.
     """
     photos = find_photos(source)
     if gaze is not None and photos[0].name is not None:
@@ -92,7 +96,7 @@ def crop_photos(
             code="gaze-for-labelled-photos",
             name=photos[0].file.name,
         )
-    find_landmark_models()  # Raises the error once, before the processes start.
+    find_landmark_models()  # Raises the error only once, before the processes start.
     count = min(workers or _processes(len(photos)), len(photos))
     with atomic_folder(out, force=force) as folder:
         done: list[Outcome] = []
@@ -132,8 +136,8 @@ def _write_patches(folder: Path, outcome: Outcome) -> None:
                 handle.write(patch.jpeg)
         except FileExistsError as error:
             raise DataError(
-                f"patches of {outcome.photo.file} and of another photograph would both be named "
-                f"{file.name}; rename one of the photographs",
+                f"the file name {file.name} would be used for a patch of {outcome.photo.file} and "
+                "for a patch of another photograph; rename one of the photographs",
                 code="patch-name-taken",
                 photo=outcome.photo.file,
                 patch=file.name,
@@ -162,8 +166,8 @@ def _missing(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _failed(outcome: Outcome, *, labelled: bool) -> bool:
-    # In a photograph of a group, some eyes are usually too small; a labelled photograph shows one
-    # subject, so two patches are expected.
+    # A labelled photograph shows one subject. Two patches are therefore expected. In a photograph
+    # of several people, some eyes are usually too small.
     lacks_an_eye = labelled and len(outcome.patches) < 2
     return outcome.failure is not None or lacks_an_eye
 

@@ -1,18 +1,20 @@
-"""A folder of eye patches with a table of their labels.
+"""Read and write a folder of eye patches with a table of their labels.
 
-`eyes.csv` has one row for each patch:
+An eye patch is an image of one eye. The table `eyes.csv` has one row for each patch:
 
     file,subject,side,pitch_deg,yaw_deg,head_pitch_deg,head_yaw_deg
     anna/001.jpg,anna,left,-4.5,12,0,3.1
 
-Both head columns may be missing; the heads then face the camera. Both gaze cells of a row may be
-empty: `mggr-tf data check` counts such rows, and training rejects them.
+Both head columns can be missing. All heads then face the camera. Both gaze cells of a row can be
+empty. `mggr-tf data check` counts such rows, and training rejects such rows.
 
-Tables from spreadsheet programs are supported: cells may be separated by semicolons or tabs
-(numbers may then have a decimal comma), and there may be empty rows and columns at the end. A row
-for a system file, such as `._001.jpg`, is a bad patch. Everything else is an error with the number
-of the line: an unknown column, a cell that is not a number, a file that does not exist or is
-outside the folder.
+Tables from spreadsheet programs are supported. Their cells can be separated by semicolons or tabs.
+In this case, numbers can have a decimal comma. The table can have empty rows and columns at the
+end.
+
+A row for a system file, for example `._001.jpg`, is listed as a bad patch. All other problems raise
+an error with the number of the line. Examples are an unknown column, a cell that is not a number,
+and a file that does not exist or is outside the folder.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ TABLE = "eyes.csv"
 LICENCE = f"not stated (the patches have no {LICENCE_FILE})"
 
 HEAD_BIN_DEG = 5.0
-"""Measured head poses never repeat exactly; the patches of a pair have head poses in the same bin
-of this width."""
+"""The width of the head pose bins. Measured head poses never repeat exactly. The patches of a pair
+therefore have head poses in the same bin."""
 
 _GAZE = ("pitch_deg", "yaw_deg")
 _HEAD = ("head_pitch_deg", "head_yaw_deg")
@@ -45,7 +47,7 @@ _SIDES: dict[str, Side] = {"left": "left", "right": "right"}
 
 
 class _Where(NamedTuple):
-    """Row of a table, for error messages."""
+    """The position of a row in a table, for error messages."""
 
     path: Path
     line: int
@@ -55,20 +57,20 @@ class _Where(NamedTuple):
 
 
 def recognises(path: Path) -> bool:
-    """Return whether the folder contains a table."""
+    """Return whether the folder contains the table `eyes.csv`."""
     return (path / TABLE).is_file()
 
 
 def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """List the rows of the table, in their order.
+    """List the rows of the table, in the order of the table.
 
     Args:
         folder: folder that contains `eyes.csv`.
-        subjects: names of the subjects to list; None lists all.
+        subjects: names of the subjects to list. `None` lists all subjects.
 
     Raises:
-        DataError: a row of the table is invalid; the message contains the file and the line. The
-            whole table is checked before the first entry is returned.
+        DataError: a row of the table is invalid. The message contains the file and the line. The
+            whole table is checked before the first patch is returned.
     """
     return Listing(
         entries=_entries(folder / TABLE, subjects),
@@ -79,16 +81,17 @@ def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing
 
 
 def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Read all patches of `listing` into memory and separate the valid from the bad ones."""
+    """Read all patches of `listing` into memory, and separate valid and bad patches."""
     return scan_listing(listing(folder, subjects=subjects))
 
 
 def write_table(path: Path, rows: Iterable[tuple[str, EyeLabel]]) -> None:
-    """Write a table, with angles rounded to a tenth of a degree.
+    """Write a table. Angles are rounded to a tenth of a degree.
 
     Args:
-        path: path of the table, `TABLE` in the folder of the patches.
-        rows: file names relative to that folder, with labels.
+        path: path of the table. The table must have the name `TABLE` and be in the folder of the
+            patches.
+        rows: file names and labels. The file names are relative to the folder of the patches.
     """
     with open(path, "w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
@@ -106,7 +109,7 @@ def _cells(direction: Gaze | None) -> tuple[str, str]:
 
 def _entries(table: Path, subjects: Collection[str] | None) -> Iterator[Entry | BadPatch]:
     for _ in _read_table(table):
-        pass  # This checks the whole table before any image is read.
+        pass  # The loop checks the whole table before any image is read.
     for entry in _read_table(table):
         if isinstance(entry, BadPatch):
             if subjects is None:
@@ -136,12 +139,15 @@ def _read_table(table: Path) -> Iterator[Entry | BadPatch]:
                 yield Entry(file, _label(row, where))
     if not line:
         raise DataError(
-            f"{table} contains no eye patch: it has no rows", code="table-empty", path=table
+            f"{table} contains no eye patch: the table has no rows", code="table-empty", path=table
         )
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, stripped cells by column); numbers have a decimal point."""
+    """Yield (line number, cells by column). Spaces around cells are removed.
+
+    Decimal commas are converted to decimal points.
+    """
     try:
         with open(table, encoding="utf-8-sig", newline="") as handle:
             separator, before = _separator(handle)
@@ -181,10 +187,10 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _separator(handle: TextIO) -> tuple[str, int]:
-    """Return the cell separator of the header, and the number of lines before the header (0 or 1).
+    """Return the cell separator, and the number of lines before the header (0 or 1).
 
-    The file position is at the header afterwards. Spreadsheet programs may write a line `sep=;`
-    before the header.
+    Some spreadsheet programs write a line `sep=;` before the header. After this call, the next line
+    that `handle` reads is the header.
     """
     first = handle.readline()
     before = int(first.lower().startswith("sep="))
@@ -197,7 +203,10 @@ def _separator(handle: TextIO) -> tuple[str, int]:
 
 
 def _without_empty_end(cells: list[str], *, keep: int = 0) -> list[str]:
-    """Strip the cells and remove empty ones at the end, but keep at least `keep` cells."""
+    """Remove spaces around all cells, and remove empty cells at the end.
+
+    At least `keep` cells are kept.
+    """
     stripped = [cell.strip() for cell in cells]
     while len(stripped) > keep and not stripped[-1]:
         stripped.pop()

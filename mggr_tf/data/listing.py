@@ -1,4 +1,8 @@
-"""Lists and validates the eye patches of a data source, with labels and counts."""
+"""List and validate the eye patches of a data source, and count them by label.
+
+An eye patch is an image of one eye, 64 x 64 pixels. A data source is a folder with patches in one
+of the supported formats.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,14 @@ from mggr_tf.data.schema import EyeSamples, make_samples
 
 @dataclass(frozen=True)
 class EyeLabel:
-    """Labels of one patch in the axes of the original photograph, without mirroring.
+    """The labels of one patch. Angles are in the axes of the original photograph, not mirrored.
 
     Attributes:
         subject: name of the subject. All patches of one subject have the same name.
         side: side of the eye, from the subject's point of view.
         head: direction of the face relative to the camera.
-        gaze: direction of the gaze relative to the camera; None if the patch has no gaze label.
+        gaze: direction of the gaze relative to the camera. It is `None` if the patch has no gaze
+            label.
     """
 
     subject: str
@@ -37,15 +42,16 @@ class EyeLabel:
 
 @dataclass(frozen=True)
 class BadPatch:
-    """A patch that must not be used for training, and the reason.
+    """A patch that cannot be used for training, with the reason.
 
     Attributes:
         file: path of the file.
         reason: description of the problem.
-        fatal: whether training must reject the whole source. This is True for files that do not
-            match the expected format, for example corrupt files. Non-fatal patches, for example
-            those that show no eye, are skipped.
-        within: identifier of the patch in a file that contains several patches; empty otherwise.
+        fatal: whether training must reject the whole source. A patch is fatal if its file does not
+            match the expected format, for example if the file is corrupt. Training skips all other
+            bad patches, for example patches that show no eye.
+        within: identifier of the patch in its file. It is empty if the file contains only one
+            patch.
     """
 
     file: Path
@@ -55,7 +61,7 @@ class BadPatch:
 
     @property
     def name(self) -> str:
-        """File name, followed by the identifier of the patch in the file."""
+        """The file name, followed by the identifier of the patch in the file."""
         return f"{self.file.name} {self.within}".rstrip()
 
 
@@ -66,8 +72,8 @@ class Entry:
     Attributes:
         file: path of the file.
         label: labels of the patch.
-        number: number of the patch in a file that contains several patches, counted from 1; 0 if
-            the file contains a single patch.
+        number: number of the patch in its file, counted from 1. It is 0 if the file contains only
+            one patch.
     """
 
     file: Path
@@ -76,23 +82,25 @@ class Entry:
 
 
 ReadEntry = Callable[[Entry], NDArray[np.uint8] | BadPatch]
-"""Reads the image of an entry: [64, 64, 3] uint8 RGB, not mirrored. Returns a `BadPatch` with the
-reason if the image must not be used."""
+"""A function that reads the image of an entry: [64, 64, 3] uint8 RGB, not mirrored. It returns a
+`BadPatch` if the image cannot be used."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All patches of a source as an iterator, so that memory use does not grow with their number.
+    """An iterator over all patches of a source, with the function that reads their images.
+
+    The iterator needs little memory, even for a large number of patches.
 
     Attributes:
-        entries: iterator over the patches; it can be consumed only once. Patches with an invalid
-            label are already `BadPatch` objects.
-        read: function that reads the image of an entry. It is a plain function so that it can run
+        entries: iterator over the patches. It can be used only once. It yields a `BadPatch` for a
+            patch with an invalid label.
+        read: function that reads the image of an entry. It is a plain function, so that it can run
             in several processes.
         licence: terms of use for models that are trained on these patches.
-        head_bin_deg: width of the head pose bins, in degrees; patches whose head poses fall into
-            the same bin may be paired. 0 if the head poses are not measured but set by the
-            experiment, and therefore repeat exactly.
+        head_bin_deg: width of the head pose bins, in degrees. Two patches can be paired only if
+            their head poses are in the same bin. The width is 0 if the experiment prescribed the
+            head poses. Such head poses repeat exactly.
     """
 
     entries: Iterator[Entry | BadPatch]
@@ -101,7 +109,11 @@ class Listing:
     head_bin_deg: float = 0.0
 
     def looked_at(self) -> Iterator[tuple[EyeLabel, NDArray[np.uint8]] | BadPatch]:
-        """Read the images one by one; yield (label, image) for a valid patch, else a `BadPatch`."""
+        """Read the images one after another.
+
+        Yields:
+            (label, image) for a valid patch, and a `BadPatch` for any other patch.
+        """
         for entry in self.entries:
             found = entry if isinstance(entry, BadPatch) else self.read(entry)
             if isinstance(entry, BadPatch) or isinstance(found, BadPatch):
@@ -113,10 +125,11 @@ class Listing:
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts of the patches in a source.
+    """The counts of the patches in a source.
 
     Attributes:
-        counts: category (subject, side, head pitch, ...) -> value -> number of valid patches.
+        counts: category -> value -> number of valid patches with this value. A category is, for
+            example, `subject` or `head pitch`.
         good: number of valid patches.
         unlabelled: number of valid patches without a gaze label.
         bad: patches that are not valid.
@@ -133,15 +146,17 @@ class Tally:
 def tally(listing: Listing, *, source: Path, advance: Advance) -> Tally:
     """Read every patch of a source and count the patches by subject, side, head pose and gaze.
 
-    Angles are rounded to multiples of `listing.head_bin_deg`, or to whole degrees if that is 0.
+    Angles are rounded to multiples of `listing.head_bin_deg`. If `listing.head_bin_deg` is 0,
+    angles are rounded to whole degrees.
 
     Args:
         listing: listing of the source.
         source: path of the source, for error messages.
-        advance: progress callback, called with the number of patches that were processed.
+        advance: progress callback. Its argument is the number of patches that were processed since
+            the last call.
 
     Raises:
-        DataError: the source contains no patch, or the listing raises the error.
+        DataError: the source contains no patch, or the listing raised the error.
     """
     step = listing.head_bin_deg or 1.0
     counters: dict[str, Counter[str]] = {}
@@ -179,16 +194,16 @@ def _counted(label: EyeLabel, step: float) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Scan:
-    """All patches of a source in memory.
+    """The patches of a source, in memory.
 
     Attributes:
         labels: labels of the valid patches.
         images: [N, 64, 64, 3] uint8 RGB, images of the valid patches, not mirrored.
         bad: patches that are not valid.
         licence: terms of use for models that are trained on these patches.
-        head_bin_deg: width of the head pose bins, in degrees; patches whose head poses fall into
-            the same bin may be paired. 0 if the head poses are not measured but set by the
-            experiment, and therefore repeat exactly.
+        head_bin_deg: width of the head pose bins, in degrees. Two patches can be paired only if
+            their head poses are in the same bin. The width is 0 if the experiment prescribed the
+            head poses. Such head poses repeat exactly.
     """
 
     labels: tuple[EyeLabel, ...]
@@ -199,21 +214,25 @@ class Scan:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Sorted names of all subjects that have a valid patch."""
+        """The sorted names of all subjects that have a valid patch."""
         return tuple(sorted({label.subject for label in self.labels}))
 
     @property
     def unlabelled(self) -> int:
-        """Number of valid patches without a gaze label."""
+        """The number of valid patches without a gaze label."""
         return sum(label.gaze is None for label in self.labels)
 
     def counts(self, what: Callable[[EyeLabel], str]) -> dict[str, int]:
-        """Return value -> number of valid patches for the values of `what`, sorted by value."""
+        """Count the valid patches by the value that the function `what` returns for their labels.
+
+        Returns:
+            value -> number of valid patches, sorted by value.
+        """
         return dict(sorted(Counter(what(label) for label in self.labels).items()))
 
 
 def scan_listing(listing: Listing) -> Scan:
-    """Read all patches of a listing into memory and separate the valid from the bad ones."""
+    """Read all patches of a listing into memory, and separate valid and bad patches."""
     labels: list[EyeLabel] = []
     images: list[NDArray[np.uint8]] = []
     bad: list[BadPatch] = []
@@ -233,17 +252,17 @@ def scan_listing(listing: Listing) -> Scan:
 
 
 def _stacked(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Stack images to [N, 64, 64, 3]; N may be 0."""
+    """Stack images to [N, 64, 64, 3]. N can be 0."""
     if not images:
         return np.zeros((0, DEFAULT_SIZE_PX, DEFAULT_SIZE_PX, 3), np.uint8)
     return np.stack(images)
 
 
 def refuse_fatal(bad: Sequence[BadPatch], source: Path) -> None:
-    """Raise an error if training must reject the source.
+    """Raise an error if at least one bad patch is fatal.
 
     Raises:
-        DataError: a bad patch is fatal.
+        DataError: at least one bad patch is fatal.
     """
     fatal = [one for one in bad if one.fatal]
     if fatal:
@@ -261,7 +280,7 @@ def refuse_fatal(bad: Sequence[BadPatch], source: Path) -> None:
 
 
 def refuse_unlabelled(unlabelled: int, patches: int, source: Path) -> None:
-    """Raise an error if patches without a gaze label are present.
+    """Raise an error if at least one patch has no gaze label.
 
     Raises:
         DataError: at least one patch has no gaze label.
@@ -269,7 +288,7 @@ def refuse_unlabelled(unlabelled: int, patches: int, source: Path) -> None:
     if unlabelled:
         raise DataError(
             f"{source}: {unlabelled} of {patches} patches have no gaze label; "
-            "fill in pitch_deg and yaw_deg or remove their rows",
+            "fill in 'pitch_deg' and 'yaw_deg', or remove the rows of these patches",
             code="gaze-label-missing",
             path=source,
             count=unlabelled,
@@ -282,12 +301,13 @@ def samples_of(scanned: Scan, *, source: Path) -> EyeSamples:
 
     Args:
         scanned: patches of `source`.
-        source: path of the source. Its name is stored in the samples; error messages contain the
+        source: path of the source. The samples contain the folder name. Error messages contain the
             path.
 
     Raises:
-        DataError: a bad patch is fatal (a corrupt file or an image of the wrong size), no patch is
-            valid, or at least one patch has no gaze label.
+        DataError: a bad patch is fatal, for example because its file is corrupt.
+        DataError: no patch is valid.
+        DataError: at least one patch has no gaze label.
     """
     refuse_fatal(scanned.bad, source)
     if not scanned.labels:

@@ -1,31 +1,41 @@
-"""Reader of MPIIGaze [1], `Data/Normalized/p00/day01.mat`: eyes from laptop cameras over months.
+"""Read the data set MPIIGaze [1] as eye patches (images of one eye).
 
-Every `.mat` file contains `data.left` and `data.right` (sides from the subject's point of view),
-each with `image` [N, 36, 60] uint8 grey, `gaze` [N, 3] and `pose` [N, 3].
+The data set contains images of eyes that laptop cameras recorded over several months. The path of a
+file is, for example, `Data/Normalized/p00/day01.mat`. Every `.mat` file contains `data.left` and
+`data.right`. The sides are from the subject's point of view. Each side has `image` [N, 36, 60]
+uint8 grey, `gaze` [N, 3] and `pose` [N, 3].
 
-**Angles.** The images are those of a virtual camera that points at the eye, with x to the image's
-right, y down and z forward. `gaze` is a unit vector from the eye to the gaze target, so z < 0 is
-towards the camera. The unit vector of this project (x to the image's right, y up, z towards the
-camera) is (x, -y, -z). With this project's formula (cos p sin y, sin p, cos p cos y), it follows:
+**Angles.** The images are those of a virtual camera that points at the eye. Its x axis points to
+the right of the image, y points down, and z points forward. `gaze` is a unit vector from the eye to
+the gaze target. A gaze towards the camera therefore has z < 0. In this project, x points to the
+right of the image, y points up, and z points towards the camera. The same unit vector is therefore
+(x, -y, -z) in this project. For a pitch p and a yaw y, the unit vector in this project is (cos p
+sin y, sin p, cos p cos y). These equations follow:
 
     pitch = asin(-y)        yaw = atan2(x, -z)
 
-The common code for this data set uses atan2(-x, -z): its yaw is positive to the image's left.
+Most other code for this data set uses atan2(-x, -z). In that formula, a yaw to the left of the
+image is positive.
+
 `pose` is a rotation vector from head axes to camera axes. For a head that faces the camera, the
-axes of head and camera are equal. The z axis of the head therefore points *into* the head, and the
-direction of the face is -(third column of the matrix); the formulas above then apply.
+axes of head and camera are equal. The z axis of the head therefore points *into* the head. The
+direction of the face is -(third column of the rotation matrix). The equations above convert this
+direction to angles.
 
-**Scale.** The virtual camera has a focal length of 960 pixels and a distance of 600 mm, which is
-1.6 pixels per millimetre. It points at the midpoint between the eye corners, which is pixel (30,
-18). The corners are taken from the 3D face model with which the data set was created, a mean face,
-rotated by `pose`. Half their distance in the image is R, and the patch is the square of side 3.4 R
-around (30, 18). For a frontal face, the side is 64.7 pixels, so that the scale is almost 1. This is
-an approximation: if the eyes of a subject are wider than those of the mean face, the patch is too
-narrow by the same factor. The square is higher than the image, so the border rows of the image are
-repeated.
+**Scale.** The virtual camera has a focal length of 960 pixels and a distance of 600 mm from the
+eye. The scale is therefore 1.6 pixels per millimetre. The camera points at the midpoint between the
+eye corners. This midpoint is pixel (30, 18). The data set was created with a 3D model of a mean
+face. The positions of the eye corners are computed from this model, rotated by `pose`. R is half
+the distance between the two corners in the image. The patch is the square with the side length 3.4
+R around pixel (30, 18). For a frontal face, the side length is 64.7 pixels. A patch has 64 pixels
+per side. Patches of frontal faces therefore have almost the same scale as the images.
 
-Head poses are measured and never repeat exactly; the patches of a pair have head poses in the same
-bin.
+The size is only an approximation. If the eyes of a subject are wider than the eyes of the mean
+face, the patch is too narrow by the same factor. The square is taller than the image. The border
+rows of the image are therefore repeated.
+
+**Pairs.** Head poses are measured and never repeat exactly. The patches of a pair therefore have
+head poses in the same bin.
 
 References:
     [1] Zhang, Sugano, Fritz, Bulling, Appearance-Based Gaze Estimation in the Wild, CVPR 2015.
@@ -60,9 +70,10 @@ _SIZE = (36, 60)
 _CENTRE = (30.0, 18.0)
 _PX_PER_MM = 960 / 600
 
-# Vector from the midpoint of an eye to its corner on the image's right, in millimetres, in head
-# axes (x to the image's right, y down, z into the head): half the difference of the corners
-# (-45.10, -0.48, 2.40) and (-21.31, 0.48, -2.40) of the data set's face model.
+# The vector from the midpoint of an eye to its corner on the right of the image, in millimetres.
+# The vector is in head axes: x to the right of the image, y down, z into the head. In the face
+# model of the data set, the corners are (-45.10, -0.48, 2.40) and (-21.31, 0.48, -2.40). The vector
+# is half of their difference.
 _HALF_EYE_MM: dict[Side, tuple[float, float, float]] = {
     "right": (11.892, 0.484, -2.397),
     "left": (11.892, -0.484, 2.397),
@@ -70,13 +81,13 @@ _HALF_EYE_MM: dict[Side, tuple[float, float, float]] = {
 _UNIT_TOLERANCE = 0.05
 
 _DAYS_KEPT = 64
-"""Number of files in the cache, about 70 MB. It holds all days of one subject, because the patches
-of one head pose can be spread over all of them."""
+"""The number of files in the cache, about 70 MB. The patches of one head pose can be in the files
+of many days. The cache therefore has enough space for all days of one subject."""
 
 
 @dataclass(frozen=True)
 class _Eyes:
-    """Eyes of one side in one file: images [N, 36, 60], gazes [N, 3], poses [N, 3]."""
+    """The eyes of one side in one file: images [N, 36, 60], gazes [N, 3], poses [N, 3]."""
 
     images: NDArray[np.uint8]
     gazes: NDArray[np.float64]
@@ -84,20 +95,20 @@ class _Eyes:
 
 
 def recognises(path: Path) -> bool:
-    """Return whether the path is the data set, its `Data` folder, or its `Normalized` folder."""
+    """Return whether the path is the data set, or its folder `Data` or `Normalized`."""
     return bool(_people(path))
 
 
 def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """List the normalised eyes, ordered by subject and day.
+    """List the eyes of the data set, ordered by subject and day.
 
     Args:
-        path: the data set, its `Data` folder, or its `Normalized` folder.
-        subjects: names of the subjects to list (`p00`); None lists all.
+        path: path of the data set, or of its folder `Data` or `Normalized`.
+        subjects: names of the subjects to list, for example `p00`. `None` lists all subjects.
 
     Raises:
-        DataError: a file does not have the layout of the data set. It is raised when the iterator
-            reaches the file.
+        DataError: a file does not have the layout of the data set. The error is raised when the
+            iterator reaches this file.
     """
     return Listing(
         entries=_entries(path, subjects), read=_read, licence=LICENCE, head_bin_deg=HEAD_BIN_DEG
@@ -105,22 +116,22 @@ def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
 
 
 def scan(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Read all patches of `listing` into memory and separate the valid from the bad ones.
+    """Read all patches of `listing` into memory, and separate valid and bad patches.
 
-    The whole data set, 427,318 eyes, needs more than 5 GB of memory: select some subjects.
+    The whole data set (427,318 eyes) needs more than 5 GB of memory. Select only some subjects.
     """
     return scan_listing(listing(path, subjects=subjects))
 
 
 def direction(vector: NDArray[np.float64]) -> Gaze:
-    """Convert a unit vector (x right, y down, z forward) to a gaze; see the module docstring."""
+    """Convert a unit vector (x right, y down, z forward) to a gaze. See the module docstring."""
     x, y, z = vector
     pitch, yaw = np.arcsin(np.clip(-y, -1.0, 1.0)), np.arctan2(x, -z)
     return Gaze(float(np.degrees(pitch)), float(np.degrees(yaw)))
 
 
 def eye_square(pose: NDArray[np.float64], side: Side) -> EyeCrop:
-    """Return the square of a normalised image that a patch shows, for a head rotated by `pose`."""
+    """Return the crop square of a patch. `pose` is the rotation of the head."""
     half_mm = cv2.Rodrigues(pose)[0] @ np.asarray(_HALF_EYE_MM[side])
     radius_px = _PX_PER_MM * float(np.hypot(half_mm[0], half_mm[1]))
     return EyeCrop(centre=_CENTRE, width_px=DEFAULT_CROP_FACTOR * radius_px, roll_deg=0.0)
@@ -135,7 +146,7 @@ def _people(path: Path) -> list[Path]:
 
 
 def _days(person: Path) -> list[Path]:
-    """Return the files `day01.mat` and so on of a subject, without system files."""
+    """Return the files of a subject, for example `day01.mat`, without system files."""
     if not person.is_dir():
         return []
     return sorted(
@@ -174,7 +185,7 @@ def _read(entry: Entry) -> NDArray[np.uint8] | BadPatch:
     side, index = entry.label.side, entry.number - 1
     eyes = _day(entry.file)[side]
     image = cv2.cvtColor(np.ascontiguousarray(eyes.images[index]), cv2.COLOR_GRAY2RGB)
-    # The check uses the original image, because the repeated rows of the patch contain no eye.
+    # The check uses the original image, because the repeated rows of the patch show no eye.
     eyeless = eyeless_reason(image)
     if eyeless is not None:
         return BadPatch(entry.file, eyeless, fatal=False, within=f"{side} {entry.number}")
@@ -196,12 +207,16 @@ def _day(file: Path) -> dict[Side, _Eyes]:
 
 @lru_cache(maxsize=_DAYS_KEPT)
 def _kept(file: Path, size: int, mtime_ns: int) -> dict[Side, _Eyes]:
-    """Return the cached content of a file; size and modification time identify its version."""
+    """Return the content of a file, and cache it.
+
+    The size and the modification time identify the version of the file.
+    """
     return _load(file)
 
 
 def _load(file: Path) -> dict[Side, _Eyes]:
-    # Imported here because only this source needs scipy, a dependency of scikit-image.
+    # Scipy is imported here, because only this data source needs it. It is a dependency of
+    # scikit-image.
     from scipy.io import loadmat  # type: ignore[import-untyped]
     from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
 

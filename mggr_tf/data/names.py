@@ -1,10 +1,13 @@
-"""Subject names: command line syntax, and names of synthetic subjects.
+"""Parse subject names on the command line, and create the names of synthetic subjects.
 
-`drawn-1-00042` is the synthetic subject with index 42 (counted from 0) and seed 1. The name is the
-same for patches that `mggr-tf data synth` writes to a folder and for patches that training renders
-in memory. Earlier versions named this subject `00042` in memory and `0043` in a folder. Folders,
-packs, runs and bundles of those versions can still be read: if the seed is known, their names are
-converted to the current form.
+A synthetic subject is a computer-generated person. The subject `drawn-1-00042` has the seed 1 and
+the index 42 (counted from 0). `mggr-tf data synth` writes patches of synthetic subjects to a
+folder. Training can also render such patches in memory. The name of a subject is the same in both
+cases.
+
+Earlier versions named this subject `00042` in memory and `0043` in a folder. Files of those
+versions can still be read. If the seed is known, the old subject names in these files are converted
+to the current form.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ _RANGE = re.compile(r"(?P<prefix>(?:.*\D)?)(?P<first>\d+)-(?P=prefix)(?P<last>\d
 def parse_subjects(text: str) -> tuple[str, ...]:
     """Parse `0001-0032`, `0003,0007,0010-0012`, `p00-p09` or `anna,bert smith`.
 
-    A name in double quotes is used literally: `"Smith, Anna"`, or `"0001-0003"` for a subject with
-    that name.
+    A name in double quotes is not parsed. `"Smith, Anna"` is therefore one subject, and
+    `"0001-0003"` is one subject, not a range.
 
     Example:
         >>> parse_subjects("p08-p10,anna")
@@ -36,14 +39,14 @@ def parse_subjects(text: str) -> tuple[str, ...]:
         ('bert smith', 'Smith, Anna')
 
     Raises:
-        DataError: the text does not have this form.
+        DataError: the text does not match this syntax.
     """
     names: list[str] = []
     for part, quoted in _parts(text):
         if not part or (not quoted and "-" in (part[0], part[-1])):
             raise DataError(
-                f"subjects: expected 0001-0032 or 0003,0007 or anna,bert, got {text!r}; a name "
-                'with a comma or in the form of a range needs double quotes: "Smith, Anna"',
+                f"subjects: expected 0001-0032 or 0003,0007 or anna,bert, got {text!r}; put a name "
+                'that contains a comma or looks like a range in double quotes: "Smith, Anna"',
                 code="subjects-syntax",
                 found=text,
             )
@@ -54,7 +57,7 @@ def parse_subjects(text: str) -> tuple[str, ...]:
         first, last = int(span["first"]), int(span["last"])
         if last < first:
             raise DataError(
-                f"subjects: the range {part!r} ends before it begins; swap its ends",
+                f"subjects: the range {part!r} ends before it begins; swap its two ends",
                 code="subjects-range-reversed",
                 found=part,
             )
@@ -64,7 +67,10 @@ def parse_subjects(text: str) -> tuple[str, ...]:
 
 
 def subjects_text(names: Iterable[str]) -> str | None:
-    """Format names, sorted, for `parse_subjects`; return None if it would parse to other names.
+    """Sort names and format them as a text for `parse_subjects`.
+
+    Returns:
+        the text. `None` if `parse_subjects` would return other names for the text.
 
     Example:
         >>> subjects_text(["0007", "0001", "0002", "0003"])
@@ -97,7 +103,10 @@ def names_text(names: Iterable[str]) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield (name or range, whether it was quoted); for a syntax error, yield an empty name."""
+    """Yield (name or range, whether it was quoted).
+
+    After a syntax error, yield an empty name and stop.
+    """
     at = 0
     while at <= len(text):
         match = _PART.match(text, at)
@@ -137,18 +146,18 @@ def _follows(before: str, name: str) -> bool:
 
 
 SYNTHETIC = "synthetic"
-"""Name of the data source whose patches are rendered in memory during training."""
+"""The name of the synthetic data source. Training renders its patches in memory."""
 
 SYNTHETIC_LICENCE = "Apache-2.0 (drawn by mggr-tf)"
 SYNTHETIC_MARK = "SYNTHETIC"
-"""Name of the file that marks a folder of synthetic patches. Its text contains the seed."""
+"""The name of the file that marks a folder of synthetic patches. The file contains the seed."""
 
 FIRST_IN_MEMORY: Literal[0] = 0
 FIRST_IN_FOLDER: Literal[1] = 1
-"""Numbers of the first subject of a seed in earlier versions: in memory and in a folder."""
+"""Earlier versions gave the first subject of a seed this number: 0 in memory, 1 in a folder."""
 
 DRAWN_NAME = r"drawn-\d+-\d+"
-"""Regular expression of the names of synthetic subjects."""
+"""A regular expression that matches the names of synthetic subjects."""
 
 _NAME = re.compile(r"drawn-(?P<seed>\d+)-(?P<index>\d+)")
 _SEED = re.compile(r"\bseed (?P<seed>\d+)\b")
@@ -156,7 +165,7 @@ _SEED = re.compile(r"\bseed (?P<seed>\d+)\b")
 
 @dataclass(frozen=True)
 class DrawnPerson:
-    """A synthetic subject: `draw_subject([seed, index])`."""
+    """A synthetic subject. `draw_subject([seed, index])` creates this subject."""
 
     seed: int
     index: int
@@ -173,13 +182,19 @@ def drawn_name(seed: int, index: int) -> str:
 
 
 def drawn_person(name: str) -> DrawnPerson | None:
-    """Return the synthetic subject with this name, or None for any other name."""
+    """Return the synthetic subject with this name.
+
+    If this is not the name of a synthetic subject, return `None`.
+    """
     match = _NAME.fullmatch(name)
     return None if match is None else DrawnPerson(int(match["seed"]), int(match["index"]))
 
 
 def drawn_seed(folder: Path) -> int | None:
-    """Return the seed of a folder that `mggr-tf data synth` wrote, or None if there is none."""
+    """Return the seed of a folder that `mggr-tf data synth` wrote.
+
+    If the folder contains no seed, return `None`.
+    """
     try:
         text = (folder / SYNTHETIC_MARK).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -189,13 +204,15 @@ def drawn_seed(folder: Path) -> int | None:
 
 
 def present_name(name: str, *, seed: int | None, first: Literal[0, 1]) -> str:
-    """Convert the number of a synthetic subject in an earlier version to the current name.
+    """Convert the name of a synthetic subject from an earlier version to the current name.
+
+    Earlier versions used numbers as names.
 
     Args:
-        name: name of any form. Names that are not numbers are returned unchanged.
-        seed: seed of the subject; if None (unknown), the name is returned unchanged.
-        first: number of the seed's first subject, `FIRST_IN_MEMORY` or `FIRST_IN_FOLDER`, depending
-            on the origin of the name.
+        name: any name. A name that is not a number is returned unchanged.
+        seed: seed of the subject. If the seed is `None` (unknown), the name is returned unchanged.
+        first: number of the first subject of the seed. Use `FIRST_IN_MEMORY` or `FIRST_IN_FOLDER`,
+            depending on the origin of the name.
 
     Example:
         >>> present_name("0043", seed=1, first=FIRST_IN_FOLDER)
@@ -207,18 +224,23 @@ def present_name(name: str, *, seed: int | None, first: Literal[0, 1]) -> str:
 
 
 def former_name(name: str, *, first: Literal[0, 1]) -> str:
-    """Return the number of a synthetic subject in earlier versions; other names stay unchanged."""
+    """Convert the name of a synthetic subject to its number in earlier versions.
+
+    All other names are returned unchanged.
+    """
     person = drawn_person(name)
     return name if person is None else f"{person.index + first:0{5 - first}d}"
 
 
 def present_names(names: Iterable[str], source: str, *, seed: int) -> tuple[str, ...]:
-    """Return the current names of subjects that the user may have named by their old numbers.
+    """Convert old numbers of synthetic subjects to the current names.
+
+    All other names stay unchanged.
 
     Args:
-        names: names of any form.
-        source: `synthetic`, or a folder.
-        seed: seed of the subjects in memory; used only if `source` is `synthetic`.
+        names: names that the user specified.
+        source: `synthetic` or a folder.
+        seed: seed of the subjects in memory. It is used only if `source` is `synthetic`.
     """
     if source == SYNTHETIC:
         return tuple(present_name(name, seed=seed, first=FIRST_IN_MEMORY) for name in names)

@@ -1,10 +1,14 @@
-"""Random occluders in front of an eye: fingers, hands, hair, glasses rims, glare and coloured bars.
+"""Render random occluders: objects in front of an eye.
 
-They are composited onto images inside the TensorFlow graph, as pure functions of a seed. All kinds
-use the same shape with different parameters: bars with round ends, side by side (fingers) or split
-into strands (hair), straight or bent, with sharp or soft edges, with flat or cylindrical shading.
-The images may be synthetic or photographs. `covered_share` returns the covered fraction of a mask,
-for example of the polygon `lid_region`.
+The kinds are fingers, hands, hair, glasses rims, glare and coloured bars. The TensorFlow graph
+renders the occluders onto images. The images can be synthetic eyes or photographs. The same seed
+gives the same occluders.
+
+All kinds use the same shape with different parameters. The shape consists of bars with round ends.
+Fingers are several bars side by side. Hair is a bar that is split into strands. The bars are
+straight or bent. Their edges are sharp or soft. Their shading is flat or cylindrical.
+
+`covered_share` returns the covered fraction of a mask, for example of the polygon `lid_region`.
 """
 
 from __future__ import annotations
@@ -17,33 +21,33 @@ import tensorflow as tf
 from mggr_tf.data.rows import Rows
 
 SLOTS = 2
-"""Maximum number of occluders per image."""
+"""The maximum number of occluders per image."""
 
 _PI = 3.14159265
 _NUMBERS = 23
-"""Number of random numbers per occluder; `_layer` consumes exactly this many."""
+"""The number of random numbers per occluder. `_layer` uses exactly this number."""
 
 
 class _Kind(NamedTuple):
-    """Parameters of one kind of occluder; pairs are (minimum, maximum).
+    """The parameters of one kind of occluder. Pairs are (minimum, maximum).
 
     Attributes:
         odds: relative frequency of the kind.
         radius_px: half the width of a bar, in pixels.
-        length_px: length of a bar from its near end, in pixels; the far end of a long bar is
-            outside the image.
-        centred: 1 if the centre of the bar is at the random position, 0 if its near end is.
+        length_px: length of a bar, in pixels. One end of a long bar is outside the image.
+        centred: 1 if the centre of the bar is at the random position. 0 if an end of the bar is at
+            the random position.
         bars: number of bars side by side.
         bend: maximum curvature, in 1 / pixels.
         soft_px: half the width of an edge, in pixels.
         opacity: opacity of a bar.
-        combed: 1 for strands with gaps, else 0.
-        round: darkening of the edges of a bar relative to its middle.
-        rim: darkening of the outline.
+        combed: 1 if the bar is split into strands with gaps, otherwise 0.
+        round: how much darker the edges of a bar are than its middle.
+        rim: how much darker the outline of a bar is.
         gleam: brightness of a highlight along the bar.
-        shadow: darkening of the surroundings.
-        spread_px: standard deviation of the random position from the middle of the image, in
-            pixels.
+        shadow: how much darker the image around a bar is.
+        spread_px: standard deviation of the random position, in pixels. The mean position is the
+            middle of the image.
     """
 
     odds: float
@@ -62,7 +66,7 @@ class _Kind(NamedTuple):
     spread_px: float
 
 
-# An eye fills most of its patch, so 2 pixels are about a millimetre.
+# An eye fills most of its patch. A millimetre is therefore about 2 pixels.
 _FINGERS = _Kind(
     odds=0.28,
     radius_px=(7, 16),
@@ -136,19 +140,20 @@ _BAR = _RIM._replace(
 _KINDS = (_FINGERS, _HAND, _HAIR, _RIM, _GLARE, _BAR)
 
 _SKINS = ((0.30, 0.17, 0.11), (0.95, 0.76, 0.65))
-"""sRGB of dark and of light skin; other skin colours are interpolated between them."""
+"""The sRGB colours of dark and of light skin. Other skin colours are interpolated between these two
+colours."""
 _HAIRS = ((0.06, 0.05, 0.05), (0.78, 0.66, 0.46))
 _NAIL_SHARE = 0.6
-"""Fraction of fingers with visible nails."""
+"""The fraction of fingers with visible nails."""
 _OWN_COLOUR_SHARE = 0.5
-"""Fraction of fingers and hands that have the skin colour of the image."""
+"""The fraction of fingers and hands that have the same skin colour as the face in the image."""
 
 
 class Occluded(NamedTuple):
-    """Images with occluders.
+    """The result of `occlude`: images with occluders.
 
     Attributes:
-        images: [B, H, W, C], same format as the input.
+        images: [B, H, W, C], in the format of the input.
         cover: [B, H, W] in [0, 1], covered fraction of each pixel.
     """
 
@@ -159,14 +164,15 @@ class Occluded(NamedTuple):
 def occlude(
     images: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows | None = None
 ) -> Occluded:
-    """Composite up to `SLOTS` occluders onto each image.
+    """Render up to `SLOTS` occluders onto each image.
 
     Args:
-        images: [B, H, W, C] float32 in [-1, 1], with C a multiple of 3: RGB images that share the
-            same occluders, such as the two images of a pair.
+        images: [B, H, W, C] float32 in [-1, 1]. C is a multiple of 3. The channels can contain
+            several RGB images, for example the two images of a pair. All images of a row get the
+            same occluders.
         seed: [2] integers, seed of the whole batch.
-        share: probability that each occluder is present, in [0, 1].
-        rows: rows of the batch that the images belong to; None means all rows.
+        share: probability of each occluder, in [0, 1].
+        rows: rows of the batch that the images belong to. `None` means all rows.
     """
     rows = rows or Rows.all(images.shape[0])
     visible = tf.ones_like(images[..., :1])
@@ -181,7 +187,7 @@ def occlude(
 
 
 def covered_share(cover: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """Return the covered fraction [B] of each mask, NaN for an empty mask.
+    """Return the covered fraction [B] of each mask. For an empty mask, the fraction is NaN.
 
     Args:
         cover: [B, H, W] in [0, 1], as returned by `occlude`.
@@ -193,19 +199,21 @@ def covered_share(cover: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
 
 
 def filled(polygons: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Rasterise polygons to masks [B, H, W]: covered fraction along the middle line of each pixel.
+    """Convert polygons to masks [B, H, W].
+
+    The value of a pixel is the fraction of its horizontal middle line that is inside the polygon.
 
     Args:
-        polygons: [B, N, 2] pixels (x, y), closed, without self-intersections. A polygon with NaN
-            has an empty mask.
-        size: (height, width).
+        polygons: [B, N, 2] pixels (x, y). The polygons are closed. The edges of a polygon must not
+            cross each other. A polygon that contains NaN has an empty mask.
+        size: (height, width) of the masks.
     """
     x1, y1 = polygons[..., 0], polygons[..., 1]
     x2, y2 = tf.roll(x1, -1, axis=1), tf.roll(y1, -1, axis=1)
     row = tf.range(size[0], dtype=tf.float32)[None, None, :]
     down = tf.cast(y1[..., None] <= row, tf.float32) - tf.cast(y2[..., None] <= row, tf.float32)
     slope = tf.math.divide_no_nan(x2 - x1, y2 - y1)[..., None]
-    # [B, N, H], x of the intersection of an edge and a row
+    # [B, N, H], the x position at which an edge crosses a pixel row.
     meets = x1[..., None] + slope * (row - y1[..., None])
     meets = tf.where(down == 0, 0.0, meets)
     left_of_it = tf.range(size[1], dtype=tf.float32) - 0.5
@@ -216,17 +224,17 @@ def filled(polygons: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 class _Layer(NamedTuple):
     alpha: tf.Tensor  # [B, H, W, 1]
     colour: tf.Tensor  # [B, H, W, 3]
-    lit: tf.Tensor  # [B, H, W, 1], fraction of light inside its shadow
+    lit: tf.Tensor  # [B, H, W, 1], fraction of light in the shadow
 
 
 def _skin_of(images: tf.Tensor) -> tf.Tensor:
-    """Return the colour [B, 3] of the cheek, which fills the lowest rows of a patch."""
+    """Return the colour [B, 3] of the cheek. The lowest rows of a patch show the cheek."""
     cheek = images[:, 3 * images.shape[1] // 4 :]
     return tf.reduce_mean(cheek, [1, 2])
 
 
 class _Numbers:
-    """Parameters of one occluder for each image, [B, 1, 1] each.
+    """The parameters of one occluder per image. Each parameter has the shape [B, 1, 1].
 
     Args:
         kind: [B] int32 indices into `_KINDS`.
@@ -241,7 +249,10 @@ class _Numbers:
         return _wide(tf.gather(of_kinds, self._kind))
 
     def between(self, name: str, place: tf.Tensor) -> tf.Tensor:
-        """Interpolate geometrically between the limits of a kind: minimum at 0, maximum at 1."""
+        """Interpolate geometrically between the limits of a kind.
+
+        A `place` of 0 gives the minimum, and a `place` of 1 gives the maximum.
+        """
         limits = np.asarray([getattr(kind, name) for kind in _KINDS], np.float32)
         low, high = (_wide(tf.gather(limits[:, end], self._kind)) for end in (0, 1))
         return low * tf.pow(high / low, place)
@@ -261,7 +272,7 @@ def _layer(
     along, across = _turned(size, place, 2 * _PI * next(unit))
     across += numbers.common("bend") * (next(unit) - 0.5) * along * along
     along += numbers.common("centred") * length / 2
-    # Each pixel belongs to the nearest of the bars that are side by side.
+    # An occluder can have several bars side by side. Each pixel belongs to the nearest bar.
     bars = tf.round(numbers.between("bars", next(unit)))
     first = -tf.floor(bars * next(unit))
     bar = tf.clip_by_value(tf.round(across / (2.04 * radius)), first, first + bars - 1)
@@ -269,7 +280,7 @@ def _layer(
     along -= 0.9 * radius * _wave(0.34 * bar + next(unit)) * tf.cast(bars > 1, tf.float32)
 
     beyond = tf.maximum(tf.maximum(radius - along, along - length), 0)
-    # A bar that is shorter than its width is drawn as a disc.
+    # A bar that is shorter than its width is rendered as a disc.
     beyond = tf.where(length < 2 * radius, tf.abs(along - length / 2), beyond)
     distance = tf.sqrt(across * across + beyond * beyond + 1e-6)
     soft = numbers.between("soft_px", next(unit))
@@ -285,7 +296,8 @@ def _layer(
     shade = 1 - round_ * (1 - tf.sqrt(1 - 0.98 * off * off))
     shade *= 1 + round_ * (next(unit) - 0.5) * place_across
     shade *= 1 - rim * next(unit) * tf.sigmoid(12 * (off - 0.88))
-    # Joints of fingers (the first one is behind the nail), and folds of a hand.
+    # The dark lines are the joints of fingers or the folds of a hand. The first joint of a finger
+    # is behind the nail.
     joint = tf.math.floormod(place_along - 2.5, 3 + 9 / radius)
     shade *= 1 - rim * 0.5 * next(unit) * tf.exp(-tf.square(joint / 0.12))
     with_nails = (kind == _KINDS.index(_FINGERS))[:, None, None] & (next(unit) < _NAIL_SHARE)
@@ -308,7 +320,9 @@ def _layer(
 def _turned(
     size: tuple[int, int], place: tf.Tensor, angle: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the pixel coordinates [B, H, W] along and across a direction, relative to a position.
+    """Return pixel coordinates relative to a position, along and across a direction.
+
+    Both results have the shape [B, H, W].
 
     Args:
         size: (height, width).
@@ -322,13 +336,16 @@ def _turned(
 
 
 def _nail(along: tf.Tensor, across: tf.Tensor) -> tf.Tensor:
-    """Return a mask [B, H, W] that is 1 on the nail near the end of a finger; units are radii."""
+    """Return a mask [B, H, W] that is 1 on the nail of a finger.
+
+    The coordinates are in units of the radius of the finger.
+    """
     off = tf.square((along - 0.9) / 0.7) + tf.square(across / 0.6)
     return tf.sigmoid(12 * (1 - off))
 
 
 def _strands(across: tf.Tensor, along: tf.Tensor, phase: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
-    """Return a mask [B, H, W] that is 1 on strands of hair and 0 in the gaps between them.
+    """Return a mask [B, H, W] that is 1 on strands of hair, and 0 in the gaps between strands.
 
     Args:
         across, along: [B, H, W] coordinates in pixels.
@@ -343,7 +360,7 @@ def _strands(across: tf.Tensor, along: tf.Tensor, phase: tf.Tensor, dense: tf.Te
 
 
 def _wave(turns: tf.Tensor) -> tf.Tensor:
-    """Return a triangle wave in [-1, 1] with period 1, because it is faster than a sine."""
+    """Return a triangle wave in [-1, 1] with period 1. It is faster to compute than a sine."""
     return tf.abs(4 * (turns - tf.floor(turns)) - 2) - 1
 
 
@@ -361,7 +378,8 @@ def _colours(
     Args:
         kind: [B] int32 indices into `_KINDS`.
         skin: [B, 3], skin colour of the subject.
-        place: [B, 1] in [0, 1), position between the dark and the light colour.
+        place: [B, 1] in [0, 1), position of the colour between the dark colour (0) and the light
+            colour (1).
         brightness: [B, 1] in [0, 1), brightness of the light on a hand.
         is_own: [B, 1], whether the hand has the skin colour of the subject.
         free: [B, 3] in [0, 1), random colour.
@@ -372,7 +390,7 @@ def _colours(
     # The division keeps the hue of overexposed skin.
     hand /= tf.maximum(tf.reduce_max(hand, -1, keepdims=True), 1)
     hair = _mixed(_HAIRS, place**2) * (0.8 + 0.4 * free)
-    # Half of the rims are dark; the others have any colour.
+    # Half of the rims are dark. The other half can have any colour.
     rim = tf.where(is_own, 0.25 * free * place, free)
     glare = 1 - 0.2 * free * place
     of_kind = tf.stack([hand, hand, hair, rim, glare, free], 1)
@@ -385,7 +403,10 @@ def _mixed(ends: tuple[tuple[float, ...], tuple[float, ...]], place: tf.Tensor) 
 
 
 def _chosen(unit: tf.Tensor) -> tf.Tensor:
-    """Return random indices [B] int32 into `_KINDS`, weighted by their odds."""
+    """Choose kinds at random. Return indices [B] int32 into `_KINDS`.
+
+    `unit` contains random numbers in [0, 1). The field `odds` of a kind is its relative frequency.
+    """
     odds = np.cumsum([kind.odds for kind in _KINDS])
     limits = tf.constant((odds / odds[-1])[:-1], tf.float32)
     return tf.reduce_sum(tf.cast(unit[:, None] >= limits, tf.int32), 1)

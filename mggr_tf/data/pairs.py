@@ -1,8 +1,12 @@
-"""Random pairs of patches, drawn inside the TensorFlow graph.
+"""Choose random pairs of eye patches inside the TensorFlow graph.
 
-A pair consists of two patches with the same subject, side and head pose. Every batch is a pure
-function of (seed, step), so a resumed run uses the same batches as an uninterrupted run, and no
-Python generator slows down the training step.
+A patch is an image of one eye. A pair consists of two patches with the same subject, side and head
+pose: the source and the target. The redirector learns to change the gaze of the source to the gaze
+of the target.
+
+Every batch depends only on the seed and the number of the step. A resumed run therefore uses the
+same batches as a run without interruption. No Python generator is used, because it would slow down
+the training step.
 """
 
 from __future__ import annotations
@@ -27,16 +31,20 @@ from mggr_tf.drawn_eyes.lids import USUAL_REGION
 
 _SOURCE_ERROR = 4
 _HEAD_ERROR = 5
-"""Values that are folded into the seed of a batch for the errors of source gazes and head poses."""
+"""The random errors of source gazes and of head poses have their own seeds. To get such a seed, one
+of these numbers is combined with the seed of the batch."""
 
 
 @dataclass(frozen=True)
 class PairTable:
-    """Table of the patches that may be paired.
+    """A table of the patches that can be paired. G is the number of groups.
+
+    A group contains patches of the same subject, side and head pose.
 
     Attributes:
-        members: [G, M] int32, indices of the patches of each group, padded by repetition.
-        counts: [G] int32, number of patches of each group without padding; at least 2.
+        members: [G, M] int32, indices of the patches of each group. In a small group, the indices
+            are repeated until there are M indices.
+        counts: [G] int32, number of patches of each group without repetitions, at least 2.
         groups: [G] int32, group numbers in the samples.
     """
 
@@ -69,19 +77,21 @@ def pair_table(samples: EyeSamples) -> PairTable:
 
 
 def all_pairs(samples: EyeSamples, *, limit: int, seed: int) -> NDArray[np.int64]:
-    """Return ordered pairs for evaluation: all pairs, or a random subset of `limit` pairs.
+    """Return pairs for evaluation: all pairs, or a random subset of `limit` pairs.
+
+    (a, b) and (b, a) are two different pairs.
 
     Args:
         samples: patches to pair.
         limit: maximum number of pairs.
-        seed: seed of the subset.
+        seed: seed of the random subset.
 
     Returns:
         [P, 2] indices, (source, target).
     """
     table = pair_table(samples)
-    # Pairs are selected by number, without a list of all pairs, because a group of thousands of
-    # patches has millions of pairs.
+    # Each pair has a number, and the code chooses numbers. A list of all pairs would be too long: a
+    # group of thousands of patches has millions of pairs.
     ends = np.cumsum(table.counts.astype(np.int64) * (table.counts - 1))
     total = int(ends[-1])
     if total > limit:
@@ -109,34 +119,44 @@ def pair_dataset(
     with_state: bool = False,
     closing: Closing | None = None,
 ) -> tf.data.Dataset:
-    """Return this process's part of the batches of steps [first, last), replica by replica.
+    """Return a dataset of the batches of a range of steps.
 
-    Each element is a dict of float32 tensors: eye and target [B, H, W, 3] in [-1, 1], gazemap [B,
-    H, W, 2], delta and head_pose [B, 2], source_gaze and target_gaze [B, 2] in degrees. With
-    `with_flow`, it also contains flow [B, H, W, 2] in pixels and flow_seen [B, H, W], which is 1
-    where the flow is known, else 0. With `with_landmarks`, it also contains source_landmarks and
-    target_landmarks [B, K, 2] in pixels. With `closing` or `with_state`, it also contains
-    source_state and target_state [B, 3], NaN where a value is unknown, and source_gaze_weight and
-    target_gaze_weight [B] (see `mggr_tf.data.closing_eyes.gaze_weight`).
+    The dataset contains only the rows of the batches that this process creates. It yields one
+    element per step and local replica (device). Each element is a dict of float32 tensors. The
+    names of the tensors are:
+
+    `eye` and `target` [B, H, W, 3] in [-1, 1], `gazemap` [B, H, W, 2], `delta` and `head_pose` [B,
+    2]. `source_gaze` and `target_gaze` [B, 2] are in degrees.
+
+    With `with_flow`, there are also `flow` [B, H, W, 2] in pixels, and `flow_seen` [B, H, W].
+    `flow_seen` is 1 for pixels with a known flow, and 0 for all other pixels.
+
+    With `with_landmarks`, there are also `source_landmarks` and `target_landmarks` [B, K, 2] in
+    pixels.
+
+    With `closing` or `with_state`, there are also `source_state` and `target_state` [B, 3], and
+    `source_gaze_weight` and `target_gaze_weight` [B]. An unknown value of a state is NaN. For the
+    weights, see `mggr_tf.data.closing_eyes.gaze_weight`.
 
     Args:
-        samples: samples from which pairs are drawn.
+        samples: samples from which the pairs are chosen.
         shares: batch size, and the rows of the batch that this process creates.
         seed: seed of the random pairs.
-        steps: range of steps, (first, last).
+        steps: range of steps, [first, last).
         augmentation: settings of the random changes.
         conventions: sizes and scales.
-        with_flow, with_landmarks, with_state: see above.
-        closing: closing eyes from which a fraction of the pairs is drawn, for training of the eye
-            state; None uses none.
+        with_flow, with_landmarks, with_state: whether to add more tensors, see above.
+        closing: closing eyes for a fraction of the pairs, to train the output of the eye state.
+            `None` uses no closing eyes.
 
     Raises:
-        DataError: no group has two patches, or the flow or the landmarks are required but unknown.
+        DataError: no group has two patches.
+        DataError: the flow or the landmarks are required but unknown.
     """
     if with_flow and samples.flows is None:
         raise DataError(
-            f"{samples.source} contains no exact flow, which the loss 'exact_flow' requires: train "
-            "on `synthetic`, or set the weight of that loss to 0",
+            f"{samples.source} contains no exact flow, but the loss 'exact_flow' requires it: "
+            "train on `synthetic`, or set the weight of the loss 'exact_flow' to 0",
             code="flow-unknown",
             source=samples.source,
             loss="exact_flow",
@@ -165,11 +185,13 @@ def pair_dataset(
 
 @dataclass(frozen=True)
 class Closing:
-    """Closing eyes from which a fraction of the pairs is drawn.
+    """Closing eyes that replace a fraction of the pairs.
+
+    Closing eyes are synthetic eyes at any stage from open to closed.
 
     Attributes:
-        samples: samples with landmarks, lid regions and states.
-        share: fraction of the pairs, in (0, 1].
+        samples: closing eyes with landmarks, lid regions and states.
+        share: fraction of the pairs that are replaced, in (0, 1].
     """
 
     samples: EyeSamples
@@ -177,14 +199,16 @@ class Closing:
 
 
 class DrawnPairs(NamedTuple):
-    """Pairs before augmentation.
+    """The chosen pairs, before augmentation.
 
     Attributes:
-        images: two tensors [B, H, W, 3] uint8, the sources and the targets.
-        gaze_deg: two tensors [B, 2] float32 in degrees, of the sources and the targets.
-        head_deg: [B, 2] float32 in degrees; source and target have the same head pose.
+        images: two tensors [B, H, W, 3] uint8. The first contains the sources, the second contains
+            the targets.
+        gaze_deg: two tensors [B, 2] float32, gazes of the sources and of the targets in degrees.
+        head_deg: [B, 2] float32, head poses in degrees. Source and target have the same head pose.
         codes: [B, H, W, 2] int8, the flow between source and target (`flow_codes`).
-        landmarks: [B, 2 K, 2] pixels, first those of the source, then those of the target.
+        landmarks: [B, 2 K, 2] pixels, the landmarks of the source and then the landmarks of the
+            target.
         state: eye states of source and target.
     """
 
@@ -196,10 +220,10 @@ class DrawnPairs(NamedTuple):
     state: EyeStates | None = None
 
     def with_usual_state(self, size_px: int) -> DrawnPairs:
-        """Return the pairs with eye states for eyes whose lids and iris are unknown.
+        """Add eye states to pairs whose lids and iris are unknown.
 
-        Their occlusion is measured in the average lid region; it is 0 before occluders are added.
-        The other values are NaN.
+        The lid region is the average lid region. The occlusion is 0, because no occluders have been
+        added yet. All other values of the state are NaN.
         """
         pairs = self.head_deg.shape[0]
         values = tf.constant([float("nan"), float("nan"), 0.0])
@@ -216,7 +240,8 @@ class Mix:
     """Replaces a fraction of the pairs by pairs of closing eyes.
 
     Args:
-        closing: closing eyes, and the fraction of the pairs; None leaves all pairs unchanged.
+        closing: closing eyes, and the fraction of the pairs to replace. `None` leaves all pairs
+            unchanged.
         with_landmarks: whether the pairs have landmarks.
     """
 
@@ -229,7 +254,7 @@ class Mix:
         )
 
     def __call__(self, drawn: DrawnPairs, *, seed: tf.Tensor, rows: Rows) -> DrawnPairs:
-        """Return the pairs, some of them replaced.
+        """Replace some of the pairs, and return all pairs.
 
         Args:
             drawn: pairs with states.
@@ -251,7 +276,7 @@ class Mix:
 
 
 class _Tables:
-    """Samples as constants in the graph, from which pairs are drawn."""
+    """Stores samples as constants in the TensorFlow graph, and chooses pairs from the samples."""
 
     def __init__(
         self,
@@ -274,11 +299,11 @@ class _Tables:
         self._regions = tf.constant(samples.lid_region) if with_state and known else None
 
     def draw(self, seeds: tf.Tensor, rows: Rows) -> DrawnPairs:
-        """Draw a pair for each row.
+        """Choose a random pair for each row.
 
         Args:
             seeds: [3, 2] integers, seeds of the whole batch.
-            rows: rows of the batch to draw.
+            rows: rows of the batch to create.
         """
         group = _below(tf.shape(self._counts)[0], rows.uniform([], seeds[0]))
         first, second = two_different(tf.gather(self._counts, group), seeds[1], seeds[2], rows)
@@ -301,7 +326,7 @@ class _Tables:
 
 
 class PairInputs:
-    """Converts pairs of patches to the input tensors of a training step; see `pair_dataset`.
+    """Converts pairs of patches to the tensors of a training step. See `pair_dataset`.
 
     Args:
         augmentation: settings of the random changes.
@@ -364,18 +389,18 @@ def _error(deviation_deg: float, seed: tf.Tensor, stream: int, rows: Rows) -> tf
 def two_different(
     counts: tf.Tensor, first_seed: tf.Tensor, second_seed: tf.Tensor, rows: Rows
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return two different random integers in [0, n) for each n in `counts`.
+    """Choose two different random integers in [0, n), for each n in `counts`.
 
     Args:
         counts: [B] int32, each at least 2.
         first_seed, second_seed: [2] integers, seeds of the whole batch.
-        rows: rows of the batch to draw.
+        rows: rows of the batch to create.
 
     Returns:
         two tensors [B] int32.
     """
     first = _below(counts, rows.uniform([], first_seed))
-    # An offset of 1 to n - 1, modulo n, always leads to a different member.
+    # The second integer is the first plus 1 to n - 1, modulo n. The two are always different.
     stride = 1 + _below(counts - 1, rows.uniform([], second_seed))
     return first, (first + stride) % counts
 
@@ -394,7 +419,7 @@ def _flow_of(codes: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def _of_both(landmarks: tf.Tensor, source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Return [B, 2 K, 2], the landmarks of the source, followed by those of the target."""
+    """Return [B, 2 K, 2], the landmarks of the source and then the landmarks of the target."""
     return tf.concat([tf.gather(landmarks, source), tf.gather(landmarks, target)], 1)
 
 
@@ -404,7 +429,7 @@ def _landmarks_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def _states_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Return the states and gaze weights by name; `both` is [B, 2, 3]."""
+    """Return the states and the gaze weights by name. `both` [B, 2, 3] contains the states."""
     weights = gaze_weight(both)
     return {
         f"{name}_{what}": of_both[:, place]
@@ -414,5 +439,5 @@ def _states_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def _below(limit: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
-    """Convert `unit` [B] in [0, 1) to integers [B] int32 in [0, limit)."""
+    """Convert random numbers `unit` [B] in [0, 1) to integers [B] int32 in [0, limit)."""
     return tf.minimum(tf.cast(unit * tf.cast(limit, tf.float32), tf.int32), limit - 1)

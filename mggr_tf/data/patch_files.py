@@ -1,4 +1,7 @@
-"""Files of eye patches: reading, encoding, sorting, licences, and detection of missing eyes."""
+"""Read, encode and sort the image files of eye patches, and detect patches without an eye.
+
+An eye patch is an image of one eye, 64 x 64 pixels.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ LICENCE_FILE = "licence.txt"
 
 
 def read_licence(folder: Path, *, otherwise: str) -> str:
-    """Return the text of `licence.txt` as one line, or `otherwise` if the file does not exist.
+    """Return the text of `licence.txt` as one line.
+
+    If the file does not exist, return `otherwise`.
 
     Raises:
         DataError: the file is empty or is not UTF-8 text.
@@ -36,22 +41,24 @@ def read_licence(folder: Path, *, otherwise: str) -> str:
         ) from error
     if not text:
         raise DataError(
-            f"{file} is empty; describe in one line what the pictures may be used for",
+            f"{file} is empty; describe in one line what the images may be used for",
             code="licence-empty",
             path=file,
         )
     return text
 
 
-# A patch is blank if the standard deviation of its grey levels is below this value.
+# A patch is blank if the standard deviation of its grey levels (0 to 255) is below this value.
 _BLANK_CONTRAST = 5.0
 
-# The boundaries between iris, lids and sclera have contrast at a scale of about 1/32 of the patch
-# width, also in blurred photographs; pixel noise and smooth shading have none at this scale. The
-# measure is the standard deviation of the Laplacian of a Gaussian with that sigma, over the middle
-# of the patch. In the 7896 Columbia patches, it is at most 3.5 on walls, hair and bare skin, and at
-# least 5.3 on eyes (4.4 if they are blurred by one more pixel). A synthetic eye behind a spectacle
-# lens that reflects the sky has 4.26. The limit is the geometric mean of 3.5 and 4.26.
+# The boundaries of iris, lids and sclera have contrast at a scale of about 1/32 of the patch width.
+# This is also true for blurred photographs. Pixel noise and smooth shading have no contrast at this
+# scale. The patch is therefore filtered with a Laplacian of a Gaussian. The sigma of the Gaussian
+# is equal to this scale. The structure value is the standard deviation over the middle of the
+# filtered patch. In the 7896 Columbia patches, the structure value of walls, hair and bare skin is
+# at most 3.5. The value of eyes is at least 5.3. If the eyes are blurred by one more pixel, the
+# value is at least 4.4. A synthetic eye behind a spectacle lens that reflects the sky has the value
+# 4.26. The limit is the geometric mean of 3.5 and 4.26.
 _SCALE_OF_WIDTH = 1 / 32
 _LEAST_STRUCTURE = 3.86
 _MIDDLE_HEIGHT = (3 / 16, 13 / 16)
@@ -59,10 +66,11 @@ _MIDDLE_WIDTH = (1 / 8, 7 / 8)
 
 
 def eyeless_reason(image: NDArray[np.uint8]) -> str | None:
-    """Return the reason why an image cannot show an eye, or None if it may show one.
+    """Return the reason why an image cannot show an eye, or `None` if it can show an eye.
 
     Args:
-        image: [H, W, 3] uint8 RGB, about the size of a patch, with the eye in the middle.
+        image: [H, W, 3] uint8 RGB. The image has about the size of a patch, and the eye is in the
+            middle.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     if grey.std() < _BLANK_CONTRAST:
@@ -73,9 +81,10 @@ def eyeless_reason(image: NDArray[np.uint8]) -> str | None:
 
 
 def _structure(grey: NDArray[np.float32]) -> float:
-    """Return the standard deviation of the scaled Laplacian of a Gaussian, in grey levels.
+    """Return the structure value of an image, in grey levels. Sharp edges increase the value.
 
-    It is computed over the middle of the image; the Laplacian is multiplied by sigma squared.
+    The filter is a Laplacian of a Gaussian, multiplied by sigma squared. The structure value is the
+    standard deviation over the middle of the filtered image.
     """
     height, width = grey.shape
     sigma_px = width * _SCALE_OF_WIDTH
@@ -90,17 +99,17 @@ _JPEG_QUALITY = 95
 
 
 def read_entry(entry: Entry) -> NDArray[np.uint8] | BadPatch:
-    """Read the patch of an entry whose file contains a single patch."""
+    """Read the patch of an entry. Its file must contain only one patch."""
     return read_patch(entry.file)
 
 
 def read_patch(file: Path) -> NDArray[np.uint8] | BadPatch:
-    """Read a patch, [64, 64, 3] uint8 RGB, or return a `BadPatch` with the reason."""
+    """Read a patch, [64, 64, 3] uint8 RGB. If that fails, return a `BadPatch` with the reason."""
     content = file.read_bytes()
     data = np.frombuffer(content, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    # OpenCV also decodes a truncated JPEG and fills the missing part with grey, so the file data
-    # is checked for completeness, too.
+    # OpenCV also decodes a truncated JPEG, and fills the missing part with grey. A second check
+    # therefore tests whether the file is complete.
     if image is None or not picture_facts(content).complete:
         return BadPatch(file, "corrupt")
     if image.shape != (DEFAULT_SIZE_PX, DEFAULT_SIZE_PX, 3):
@@ -122,9 +131,9 @@ def patch_jpeg(rgb: NDArray[np.uint8]) -> bytes:
 
 
 class SortedNames:
-    """Set of names that iterates in the order of their bytes.
+    """A set of names that yields its names sorted by their bytes.
 
-    Names beyond 2 MB are stored in a temporary file, not in memory.
+    If the names take more than 2 MB, they are stored in a temporary file.
 
     Example:
         >>> with SortedNames() as names:
@@ -135,7 +144,7 @@ class SortedNames:
     """
 
     def __init__(self) -> None:
-        # The empty name creates a temporary file that SQLite deletes on close.
+        # An empty database name creates a temporary file. SQLite deletes this file on close.
         self._database = sqlite3.connect("")
         self._database.execute(
             "CREATE TABLE names (name BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID"
@@ -148,10 +157,10 @@ class SortedNames:
         self._database.close()
 
     def add(self, name: str, number: int = 0) -> int | None:
-        """Add a name with a number; for a duplicate, return the number of the first occurrence.
+        """Add a name with a number.
 
         Returns:
-            None if the name is new.
+            `None` if the name is new. For a duplicate, the number of its first occurrence.
         """
         key = os.fsencode(name)
         added = self._database.execute("INSERT OR IGNORE INTO names VALUES (?, ?)", (key, number))

@@ -1,8 +1,8 @@
-"""Photographs of subjects with a known gaze, as the second data source of a run.
+"""Open photographs of eyes as the second data source of a run.
 
-Each photograph shows an eye with one gaze, usually into the lens. There are no pairs of such
-photographs, so most training methods need a second image of the same eye, which a redirector
-generates.
+The gaze of each eye is known. Usually, the eye looks into the lens. There is only one photograph of
+each eye. Most training methods need two images of the same eye. A redirector (a network that
+changes the gaze) generates the second image.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ def open_portraits(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> Split:
-    """Open photographs in memory.
+    """Read photographs into memory.
 
     Args:
-        source: a folder in a format of `mggr_tf.data.source.READERS`. `mggr-tf data crop --gaze`
-            writes such folders.
-        config: config of the run; without a split, its fraction of subjects is held out at random
-            by its seed.
-        split: subject split. Its part `train` is used for training and `select` is held out;
-            `report` is skipped.
-        some_may_lack: whether the split may contain subjects without a patch; such subjects are
+        source: folder in a format that `mggr_tf.data.source.READERS` can read. `mggr-tf data crop
+            --gaze` writes such folders.
+        config: config of the run. Without a split, it sets the fraction of held-out subjects. These
+            subjects are chosen at random with the seed of the config.
+        split: subject split. Its part `train` is used for training. Its part `select` is held out.
+            Its part `report` is skipped.
+        some_may_lack: whether the split may contain subjects without a patch. Such subjects are
             skipped.
-        progress: progress bar factory for reading.
+        progress: function that creates a progress bar for reading.
         notify: callback for messages about skipped files.
 
     Raises:
-        DataError: the source contains no usable patch; a subject of the split has no patch and
-            `some_may_lack` is false; or no subject is left to train on.
-        UsageError: the source is `synthetic`, which has no photographs.
+        DataError: the source contains no usable patch.
+        DataError: a subject of the split has no patch, and `some_may_lack` is false.
+        DataError: the source contains no subject for training.
+        UsageError: the source is `synthetic`. This source has no photographs.
     """
     if source == SYNTHETIC:
         raise UsageError(
@@ -69,12 +70,12 @@ def open_portraits(
 
 
 def refuse_mixed_roles(data: Split, portraits: Split) -> None:
-    """Raise an error if one source trains on subjects that the other source holds out.
+    """Raise an error if a subject is used for training in one source and held out in the other.
 
-    A name denotes the same subject in all data.
+    Two subjects with the same name are the same subject, also in different sources.
 
     Raises:
-        DataError: there is such a subject.
+        DataError: at least one subject has both roles.
     """
     for trained, aside in ((portraits, data), (data, portraits)):
         _refuse_shared(trained.train.subjects, aside.aside, trained.source, aside.source)
@@ -87,7 +88,7 @@ def _refuse_shared(
         shown = ", ".join(both[:5]) + (" ..." if len(both) > 5 else "")
         raise DataError(
             f"{len(both)} subjects of {trains} are selected for training, but they are held out in "
-            f"{holds_out} ({shown}); select others with --subjects or --portraits-split",
+            f"{holds_out} ({shown}); select other subjects with --subjects or --portraits-split",
             code="subject-in-both-roles",
             count=len(both),
             trained=trains,

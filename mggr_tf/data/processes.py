@@ -1,4 +1,4 @@
-"""Worker processes for data preparation, and messages for disk errors."""
+"""Run functions in several processes, and create messages for disk errors."""
 
 from __future__ import annotations
 
@@ -32,22 +32,24 @@ def mapped(
     workers: int,
     otherwise: str,
 ) -> Iterator[Iterator[Outcome]]:
-    """Yield the results for the items, in order, computed by several processes.
+    """Process items in several processes, and yield an iterator over the results.
 
-    If the context ends early, for example because of Ctrl-C, the processes end as well: each one
-    finishes its current item, and the remaining items are not processed.
+    The results have the order of the items. If the context ends early, for example because of
+    Ctrl-C, the processes end, too. Each process then finishes its current item. The remaining items
+    are not processed.
 
     Args:
-        make: factory that is called once in each process; it returns the function that processes an
-            item.
+        make: function that is called once in each process. It returns the function that processes
+            an item.
         items: items to process.
-        workers: number of processes. 1 runs in the current process. More are started by `spawn`,
-            because the caller may own TensorFlow threads.
-        otherwise: further advice for the error message about a killed process; it precedes the
-            advice to use fewer workers.
+        workers: number of processes. With 1, the items are processed in the current process.
+            Otherwise, the processes are started with `spawn`, because the caller may have
+            TensorFlow threads.
+        otherwise: additional advice for the error message about a killed process. It is placed
+            before the advice to use a smaller number of processes.
 
     Raises:
-        UsageError: a process was killed, most likely because memory ran out.
+        UsageError: a process was killed. The most likely reason is that memory ran out.
     """
     if workers == 1:
         yield map(make(), items)
@@ -74,12 +76,12 @@ def mapped(
 
 
 _worker: Callable[[Any], Any] | None = None
-"""Function that processes an item, in a worker process."""
+"""The function that processes an item. It is set only in worker processes."""
 
 
 def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on platforms where it is not inherited
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Some platforms do not inherit this setting.
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = make()
@@ -91,7 +93,10 @@ def _work(item: Any) -> Any:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends; otherwise it would wait for work indefinitely."""
+    """End this process when its parent process ends.
+
+    Without this function, the process would wait for work forever.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -100,12 +105,12 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """Ignore SIGINT while processes are started, because they inherit the signal handling.
+    """Ignore SIGINT while processes are started. The new processes inherit this setting.
 
-    Ctrl-C sends SIGINT to every process of a terminal; only the parent process must handle it.
+    Ctrl-C sends SIGINT to every process of a terminal. Only the parent process must react.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python sets signal handlers in the main thread only.
+        yield  # Only the main thread can set signal handlers.
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -118,10 +123,10 @@ _OF_THE_OP = re.compile(r"^\{\{.*?\}\} *| *\[Op:\w+\].*$")
 
 
 def disk_reason(error: tf.errors.OpError) -> str:
-    """Extract the file and the reason from a TensorFlow error about a disk.
+    """Extract the file name and the reason from a TensorFlow error about a disk.
 
-    `{{function_node F}} FILE; No space left on device [Op:SaveV2]` becomes `FILE: no space left on
-    device`.
+    The text `{{function_node F}} FILE; No space left on device [Op:SaveV2]` is converted to
+    `FILE: no space left on device`.
 
     Example:
         >>> said = "{{function_node W}} run/log; No space left on device\\n\\tFailed to flush"

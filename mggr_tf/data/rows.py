@@ -1,8 +1,10 @@
-"""Batches as tensors by name, and the assignment of batch rows to devices.
+"""Represent batches as named tensors, and distribute the rows of a batch over devices.
 
-The content of a batch does not depend on the number of devices. Each device draws the random
-numbers of all pairs of the batch, which are few, but creates images only for its own rows. Two
-devices therefore process the same batch as one device would.
+A row of a batch is one pair of patches (images of one eye).
+
+The content of a batch does not depend on the number of devices. Each device generates the random
+numbers for all rows of the batch. These are only a few numbers. The device creates images only for
+its own rows. Two devices together therefore process the same batch as one device alone.
 """
 
 from __future__ import annotations
@@ -18,20 +20,20 @@ from mggr_edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class Shares:
-    """Distribution of the pairs of every batch over the replicas.
+    """Defines how the pairs of every batch are distributed over the replicas (devices).
 
-    A step that updates its discriminator several times splits the batch into as many parts; every
-    replica receives an equal share of each part.
+    A training step can update its discriminator several times. Such a step splits the batch into
+    one part per update. Every replica receives the same number of pairs from each part.
 
     Attributes:
         batch: number of pairs in the whole batch.
         replicas: number of devices on all machines.
         first: number of the first replica that this process feeds.
         local: number of replicas that this process feeds.
-        parts: number of parts into which a step splits its batch.
+        parts: number of parts of a batch, see above.
 
     Raises:
-        ConfigError: the parts of the batch cannot be divided equally.
+        ConfigError: the parts of the batch cannot be divided equally among the replicas.
     """
 
     batch: int
@@ -52,19 +54,23 @@ class Shares:
 
     @property
     def each(self) -> int:
-        """Number of pairs per replica in every batch."""
+        """The number of pairs per replica in every batch."""
         return self.batch // self.replicas
 
     def elements(self, steps: tuple[int, int]) -> tuple[int, int]:
-        """Return the range of element numbers of steps [first, last) in this process."""
+        """Return the range of element numbers for a range of steps, [first, last).
+
+        An element is the share of one replica in a batch. The numbers count the elements of this
+        process.
+        """
         return steps[0] * self.local, steps[1] * self.local
 
     def step_of(self, element: tf.Tensor) -> tf.Tensor:
-        """Return the step of an element, a scalar."""
+        """Return the number of the step that uses an element, as a scalar."""
         return element // self.local
 
     def rows_of(self, element: tf.Tensor) -> Rows:
-        """Return the rows of the batch that an element contains."""
+        """Return the rows of the batch that belong to an element."""
         numbers = np.arange(self.batch, dtype=np.int32)
         dealt = numbers.reshape(self.parts, self.replicas, -1).transpose(1, 0, 2)
         mine = tf.constant(dealt.reshape(self.replicas, -1)[self.first : self.first + self.local])
@@ -97,28 +103,32 @@ class Rows:
         high: float = 1.0,
         before: tuple[int, ...] = (),
     ) -> tf.Tensor:
-        """Draw [*before, B, *shape] float32 uniformly in [low, high) for these rows."""
+        """Generate [*before, B, *shape] float32 for these rows, uniform in [low, high)."""
         drawn = tf.random.stateless_uniform([*before, self.batch, *shape], seed, low, high)
         return tf.gather(drawn, self.chosen, axis=len(before))
 
     def signed(
         self, shape: list[int], seed: tf.Tensor, *, before: tuple[int, ...] = ()
     ) -> tf.Tensor:
-        """Draw [*before, B, *shape] float32 uniformly in [-1, 1) for these rows."""
+        """Generate [*before, B, *shape] float32 for these rows, uniform in [-1, 1)."""
         return self.uniform(shape, seed, low=-1.0, high=1.0, before=before)
 
     def whole(self, shape: list[int], seed: tf.Tensor, *, low: int, high: int) -> tf.Tensor:
-        """Draw [B, *shape] int32 uniformly in [low, high) for these rows."""
+        """Generate [B, *shape] int32 for these rows, uniform in [low, high)."""
         drawn = tf.random.stateless_uniform([self.batch, *shape], seed, low, high, tf.int32)
         return tf.gather(drawn, self.chosen)
 
     def normal(self, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-        """Draw [B, *shape] float32 from a standard normal distribution for these rows."""
+        """Generate [B, *shape] float32 for these rows, with a standard normal distribution."""
         drawn = tf.random.stateless_normal([self.batch, *shape], seed)
         return tf.gather(drawn, self.chosen)
 
     def noise(self, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-        """Same as `normal`, for images: each row has its own seed, so only these are computed."""
+        """Generate [B, *shape] float32 for these rows, with a standard normal distribution.
+
+        Use this method for large shapes, for example images. Each row has its own seed. No values
+        are therefore computed for the other rows of the batch.
+        """
         seeds = tf.gather(tf.random.experimental.stateless_split(seed, self.batch), self.chosen)
         kind = tf.TensorSpec(shape, tf.float32)
         return tf.map_fn(
@@ -127,7 +137,7 @@ class Rows:
 
 
 Batch = Mapping[str, tf.Tensor]
-"""Tensors of a batch by name (see `mggr_tf.data.pairs.pair_dataset`)."""
+"""The tensors of a batch by name (see `mggr_tf.data.pairs.pair_dataset`)."""
 
 Metrics = dict[str, tf.Tensor]
 

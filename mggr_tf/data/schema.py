@@ -1,7 +1,8 @@
-"""Labelled eye patches in memory, independent of the source format.
+"""Store labelled eye patches in memory, in the same form for all source formats.
 
-All patches show the canonical side: patches of the other side are mirrored on loading and their
-yaws are negated. Code that uses this module therefore handles only one side.
+An eye patch is an image of one eye. All patches in memory show the same side, the canonical side.
+Patches of the other side are mirrored on loading, and their yaw angles are negated. Code that uses
+this module therefore handles only one side.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mggr_tf.data.names import (
 )
 
 STATES = tuple(field.name for field in fields(EyeState))
-"""Names of the eye state values, in their order."""
+"""The names of the eye state values, in the order of the values."""
 
 _SAME_HEAD_DEG = 0.01
 
@@ -38,26 +39,30 @@ class EyeSamples:
 
     Attributes:
         images: [N, H, W, 3] uint8 RGB, canonical side.
-        gaze_deg: [N, 2] float32, (pitch, yaw) in degrees, in the axes of the (mirrored) patch.
+        gaze_deg: [N, 2] float32, (pitch, yaw) of the gaze in degrees. The axes are those of the
+            patch after mirroring.
         head_deg: [N, 2] float32, (pitch, yaw) of the head in degrees, in the same axes.
         subject: [N] names of the subjects.
         group: [N] int32 group numbers. The patches of a group have the same subject, side and head
-            pose (the same head pose bin if head poses are measured). A pair consists of two patches
-            of one group.
+            pose. If the head poses are measured, it is enough that they are in the same head pose
+            bin. A pair consists of two patches of one group.
         source: description of the data source.
         licence: terms of use for models that are trained on these patches.
-        landmarks: [N, K, 2] float32 pixels (x, y) in the (mirrored) patch; None if they are
-            unknown. Synthetic eyes have the landmarks `mggr_tf.drawn_eyes.rendered.LANDMARKS`.
-        flows: [G, P, P, H, W, 2] int8 `flow_codes`: element [g, i, j] is the flow that reads image
-            j of group g out of image i, both counted in the order of the samples; None if it is
+        landmarks: [N, K, 2] float32, (x, y) in pixels of the patch after mirroring. `landmarks` is
+            `None` if the landmarks are unknown. Synthetic eyes have the landmarks
+            `mggr_tf.drawn_eyes.rendered.LANDMARKS`.
+        flows: [G, P, P, H, W, 2] int8, flows as `flow_codes`. The flow [g, i, j] belongs to the
+            images i and j of group g. It moves the pixels of image i so that the result is image j.
+            The images are counted in the order of the samples. `flows` is `None` if the flows are
             unknown.
-        lid_region: [N, 16, 2] float32 pixels in the (mirrored) patch: polygon in which the
-            occlusion is measured, see `mggr_tf.drawn_eyes.lids`. NaN for a patch without a region;
-            None if no patch has one.
-        state: [N, 3] float32 in [0, 1]: openness, iris_visible and occlusion, see
-            `mggr_edge.models.network_io`. NaN for an unknown value; None if all are unknown.
-        mirrored: [N] bool, whether the patch was mirrored on loading because it shows the other
-            eye; None if the side was not recorded.
+        lid_region: [N, 16, 2] float32, (x, y) in pixels of the patch after mirroring. The points
+            form the polygon in which the occlusion is measured, see `mggr_tf.drawn_eyes.lids`. They
+            are NaN for a patch without a region. `lid_region` is `None` if no patch has a region.
+        state: [N, 3] float32 in [0, 1]. The values are `openness`, `iris_visible` and `occlusion`,
+            see `mggr_edge.models.network_io`. An unknown value is NaN. `state` is `None` if all
+            values are unknown.
+        mirrored: [N] bool, whether the patch was mirrored on loading. A patch is mirrored if it
+            does not show the canonical side. `mirrored` is `None` if the side was not recorded.
     """
 
     images: NDArray[np.uint8]
@@ -78,7 +83,7 @@ class EyeSamples:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Sorted names of all subjects."""
+        """The sorted names of all subjects."""
         return tuple(sorted({str(name) for name in self.subject}))
 
     def known_landmarks(self) -> NDArray[np.float32]:
@@ -110,17 +115,19 @@ class EyeSamples:
         return replace(self._take(np.arange(len(self)) < count), flows=None)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256, in hex, of all images and labels in their order.
+        """Return the SHA-256 of all images and labels, in hexadecimal digits.
 
-        Flows are not included, because they are computed only if a loss needs them.
+        The order of the images changes the result. Flows are not included, because they are
+        computed only if a loss needs them.
         """
         return self._fingerprint(self.subject.tolist())
 
     def former_fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprints that earlier versions computed; for synthetic subjects only.
+        """Return the fingerprints that earlier versions computed for the same samples.
 
-        Those versions had no eye states. The first of them used numbers as the names of synthetic
-        subjects, and the names are part of the fingerprint.
+        Only synthetic subjects have such fingerprints. Earlier versions had no eye states. The
+        first versions used numbers as the names of synthetic subjects. The fingerprint includes the
+        names.
         """
         if not all(drawn_person(name) for name in self.subjects):
             return ()
@@ -140,10 +147,10 @@ class EyeSamples:
         return digest.hexdigest()
 
     def of_subjects(self, wanted: Iterable[str]) -> EyeSamples:
-        """Return only the patches of these subjects.
+        """Return only the patches of the wanted subjects.
 
         Raises:
-            DataError: a subject has no patch.
+            DataError: a wanted subject has no patch.
         """
         names = set(wanted)
         missing = sorted(names - set(self.subjects))
@@ -174,8 +181,8 @@ class EyeSamples:
 def landmarks_unknown(source: str) -> DataError:
     """Return the error for a source without landmarks."""
     return DataError(
-        f"{source} contains no landmarks of lids and iris, which the loss 'landmarks' requires: "
-        "train on `synthetic`, or set the weight of that loss to 0",
+        f"{source} contains no landmarks of lids and iris, but the loss 'landmarks' requires them: "
+        "train on `synthetic`, or set the weight of the loss 'landmarks' to 0",
         code="landmarks-unknown",
         source=source,
         loss="landmarks",
@@ -201,17 +208,18 @@ def make_samples(
 
     Args:
         images: [N, H, W, 3] uint8 RGB, not mirrored.
-        gaze_deg, head_deg: [N, 2] degrees, (pitch, yaw).
+        gaze_deg, head_deg: [N, 2], (pitch, yaw) in degrees.
         sides: N sides, from the subject's point of view.
         subjects: N names.
         source: description of the data source.
         licence: terms of use for models that are trained on these patches.
-        landmarks, lid_region: [N, K, 2] pixels (x, y); None if unknown.
-        state: [N, 3]; None if unknown.
-        head_bin_deg: width of the head pose bins in degrees; one bin is centred on 0. Two head
-            poses are equal if they fall into the same bin. With 0, they are equal if they agree to
-            a hundredth of a degree. Only the grouping uses bins; `head_deg` stays exact.
-        conventions: conventions that define the canonical side; None uses the defaults.
+        landmarks, lid_region: [N, K, 2], (x, y) in pixels. `None` means unknown.
+        state: [N, 3], see `EyeSamples`. `None` means unknown.
+        head_bin_deg: width of the head pose bins in degrees. One bin is centred on 0. Two head
+            poses count as equal if they are in the same bin. With a width of 0, the bins are 0.01
+            degrees wide. Bins are used only to form the groups. The values of `head_deg` stay
+            exact.
+        conventions: conventions that define the canonical side. `None` uses the defaults.
     """
     mirrored = _mirrored(sides, conventions)
     images = images.copy()
@@ -245,9 +253,10 @@ def pose_bins(
     head_bin_deg: float = 0.0,
     conventions: Conventions | None = None,
 ) -> NDArray[np.int64]:
-    """Return the bin numbers [N, 2] of the head poses; subject, side and bin define a group.
+    """Return the bin numbers [N, 2] of the head poses.
 
-    The arguments are those of `make_samples`.
+    Patches with the same subject, side and bin are in one group. The arguments are those of
+    `make_samples`.
     """
     head = _turned(head_deg, _mirrored(sides, conventions))
     return np.floor(head / (head_bin_deg or _SAME_HEAD_DEG) + 0.5).astype(np.int64)
@@ -261,7 +270,7 @@ def _mirrored(sides: Sequence[Side], conventions: Conventions | None) -> NDArray
 def _points_turned(
     points: NDArray[np.float32] | None, mirrored: NDArray[np.bool_], last: int
 ) -> NDArray[np.float32] | None:
-    """Return the points [N, K, 2] in pixels, with x mirrored for mirrored patches."""
+    """Return the points [N, K, 2] in pixels, and mirror the x values of mirrored patches."""
     if points is None:
         return None
     turned = points.copy()

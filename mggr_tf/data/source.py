@@ -1,4 +1,9 @@
-"""Opens data sources of eye patches of any supported format."""
+"""Open data sources of eye patches in any supported format.
+
+An eye patch is an image of one eye, 64 x 64 pixels. A data source is a folder with patches, or
+`synthetic`. A pack is a folder that `mggr-tf data pack` wrote. Held-out subjects are subjects that
+training does not use.
+"""
 
 from __future__ import annotations
 
@@ -33,22 +38,22 @@ from mggr_tf.drawn_eyes.samples import SIDES
 
 
 class ListPath(Protocol):
-    """Lists the patches of a source, of all subjects or of some."""
+    """A function that lists the patches of a source. It lists all subjects or only some."""
 
     def __call__(self, path: Path, /, *, subjects: Collection[str] | None = None) -> Listing: ...
 
 
 _KINDS = 3
-"""Maximum number of file types that an error message lists."""
+"""The maximum number of file types that an error message lists."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reader of one source format.
+    """The reader of one source format.
 
     Attributes:
         expects: description of the format, for error messages.
-        recognises: cheap check whether an existing folder has this format.
+        recognises: fast function that checks whether an existing folder has this format.
         listing: function that lists the patches of the source.
     """
 
@@ -69,8 +74,8 @@ READERS: tuple[Reader, ...] = (
         columbia.listing,
     ),
 )
-"""Readers in the order in which they are tried. A table beside the patches has precedence over
-their file names."""
+"""All readers, in the order in which they are tried. A table in the folder of the patches has
+precedence over the file names."""
 
 
 def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
@@ -78,11 +83,13 @@ def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listi
 
     Args:
         path: folder of the source.
-        subjects: names of the subjects to list; None lists all.
+        subjects: names of the subjects to list. `None` lists all subjects.
 
     Raises:
-        DataError: the folder does not exist, no reader recognises it, or the reader raises an
-            error. The reader may raise it as late as at the last entry.
+        DataError: the folder does not exist.
+        DataError: no reader recognises the folder.
+        DataError: the reader raised an error. The reader can raise the error when the iterator over
+            the patches is used, even at the last patch.
     """
     if not path.is_dir():
         what, code = (
@@ -105,11 +112,11 @@ def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listi
 
 
 def _in_words(path: Path) -> tuple[str, str]:
-    """Return the error code and the description of a folder that no reader recognises."""
+    """Return an error code and a description, for a folder that no reader recognises."""
     entries = [entry for entry in sorted(path.iterdir()) if not is_system_file(entry.name)]
     for entry in entries:
         if entry.is_dir() and any(reader.recognises(entry) for reader in READERS):
-            return "patches-in-subfolder", f"the patches are in its subfolder; name {entry}"
+            return "patches-in-subfolder", f"the patches are in its subfolder; specify {entry}"
     kinds = Counter(entry.suffix.lower() for entry in entries if entry.is_file())
     if not kinds:
         return "folder-empty", "it contains no files, except hidden files and system files"
@@ -117,14 +124,15 @@ def _in_words(path: Path) -> tuple[str, str]:
         f"{count} {suffix or 'without a suffix'}" for suffix, count in kinds.most_common(_KINDS)
     )
     pictures = ", ".join(PICTURE_SUFFIXES)
-    return "folder-unrecognised", f"its files are {named} (formats of patches: {pictures})"
+    return "folder-unrecognised", f"its files are {named} (supported formats: {pictures})"
 
 
 def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Read a source of any supported format into memory, with all images; see `list_source`.
+    """Read all images of a source into memory. The arguments are those of `list_source`.
 
     Raises:
-        DataError: see `list_source`; or the source contains no patch.
+        DataError: `list_source` raised the error.
+        DataError: the source contains no patch.
     """
     scanned = scan_listing(list_source(path, subjects=subjects))
     if not scanned.labels and not scanned.bad:
@@ -139,25 +147,27 @@ def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
 
 
 Samples = EyeSamples | PackedSamples
-"""Training samples: in memory, or in a pack that is too large for memory."""
+"""Training samples (patches with labels). They are in memory, or in a pack that is too large for
+memory."""
 
 _HELD_OUT = 4096
-"""Maximum number of patches of held-out subjects of a large pack that are loaded into memory, for
-contact sheets and validation."""
+"""The maximum number of held-out patches to load into memory from a large pack. Contact sheets
+(overview images) and validation use these patches."""
 
 _CROWD = 50
-"""From this number of subjects on, rendering on one core takes longer than starting processes."""
+"""With at least this number of subjects, several rendering processes are faster than one. Below
+this number, starting the processes takes too long."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Samples for training, and samples of the held-out subjects.
+    """The samples for training and the samples of the held-out subjects.
 
     Attributes:
-        source: `synthetic`, or the absolute path of the folder.
+        source: `synthetic` or the absolute path of the folder.
         train: samples for training.
-        held_out: samples of the held-out subjects. For a large pack, these are a subset. None if no
-            subject is held out.
+        held_out: samples of the held-out subjects. For a large pack, `held_out` contains only some
+            of these samples. It is `None` if no subject is held out.
         aside: sorted names of all held-out subjects.
     """
 
@@ -177,23 +187,26 @@ def open_split(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> Split:
-    """Open a data source and split it into samples for training and held-out samples.
+    """Open a data source. Split it into samples for training and held-out samples.
 
     Args:
-        source: `synthetic`, or a folder that one of the `READERS` recognises. For a large pack,
-            `train` stays on disk, and `held_out` contains only some of the held-out patches.
-        config: config of the run; it determines the number of synthetic patches and the fraction of
+        source: `synthetic` or a folder that one of the `READERS` recognises. For a large pack,
+            `train` stays on disk. `held_out` then contains only some of the held-out patches.
+        config: config of the run. It sets the number of synthetic patches and the fraction of
             held-out subjects.
-        stage: last stage to train. Exact flow is rendered if this stage or an earlier one uses it.
-        subjects: names of the subjects to train on, without held-out subjects; None holds some
-            subjects out.
-        held_out: names of the subjects to hold out; names that the source does not contain are
-            ignored. None selects them at random by the config's seed.
-        progress: progress bar factory for rendering and reading.
+        stage: last training stage of the run. Synthetic eyes are rendered with exact flow if this
+            stage or an earlier stage uses the flow. The flow is the shift of each pixel from one
+            patch to another patch.
+        subjects: names of the subjects to train on. No subject is then held out. With `None`,
+            training uses all subjects except the held-out subjects.
+        held_out: names of the subjects to hold out. Names that the source does not contain are
+            ignored. With `None`, the subjects are chosen at random with the seed of the config.
+        progress: function that creates a progress bar for rendering or reading.
         notify: callback for messages about skipped files.
 
     Raises:
-        DataError: the source contains no usable patch, or only patches of held-out subjects.
+        DataError: the source contains no usable patch.
+        DataError: the source contains only patches of held-out subjects.
     """
     if held_out is not None:
         held_out = present_names(held_out, source, seed=config.synthetic.seed)
@@ -214,7 +227,10 @@ def open_split(
 
 
 def drawn_aside(everyone: tuple[str, ...], config: Config) -> set[str]:
-    """Select held-out subjects at random by the config's seed; at least one subject is left."""
+    """Choose held-out subjects at random with the seed of the config.
+
+    At least one subject is not held out.
+    """
     count = min(round(len(everyone) * config.held_out), len(everyone) - 1)
     drawn = np.random.default_rng(config.seed).permutation(len(everyone))[:count]
     return {everyone[i] for i in drawn}
@@ -226,7 +242,8 @@ def _split(source: str, samples: Samples, aside: tuple[str, ...]) -> Split:
     others = [name for name in samples.subjects if name not in aside]
     if not others:
         raise DataError(
-            f"{source}: all {len(aside)} subjects are held out, so none is left to train on",
+            f"{source}: all {len(aside)} subjects are held out, so no subject is left to train on; "
+            "hold out fewer subjects",
             code="all-subjects-held-out",
             source=source,
             count=len(aside),
@@ -246,15 +263,16 @@ def open_samples(
     notify: Callable[[str], None],
     with_flow: bool = False,
 ) -> EyeSamples:
-    """Return all samples of some subjects, or of all if `subjects` is None; see `open_split`.
+    """Return all samples of some subjects. See `open_split` for the other arguments.
 
     Args:
-        with_flow: whether to add the exact flow within every group, if it is known. It is known for
-            synthetic eyes only.
+        subjects: names of the subjects. With `None`, all subjects are used.
+        with_flow: whether to add the exact flow for the patches of every group. A group contains
+            patches of the same subject, side and head pose. Only synthetic eyes have an exact flow.
 
     Raises:
-        DataError: the source contains no usable patch, or it is a pack that is larger than the
-            memory limit of the config.
+        DataError: the source contains no usable patch.
+        DataError: the source is a pack that is larger than the memory limit of the config.
     """
     samples = open_samples_or_pack(
         source,
@@ -267,7 +285,7 @@ def open_samples(
     if isinstance(samples, PackedSamples):
         raise DataError(
             f"{source}: {len(samples)} patches of {len(samples.subjects)} subjects need more "
-            f"memory than packed.memory_mb = {config.packed.memory_mb} MB; select fewer subjects "
+            f"memory than 'packed.memory_mb', {config.packed.memory_mb} MB; select fewer subjects "
             "with --subjects",
             code="pack-exceeds-memory",
             source=source,
@@ -286,7 +304,10 @@ def open_samples_or_pack(
     notify: Callable[[str], None],
     with_flow: bool = False,
 ) -> Samples:
-    """Same as `open_samples`, but a pack that is too large for memory stays on disk."""
+    """Return all samples of some subjects. A pack that is too large for memory stays on disk.
+
+    The arguments are those of `open_samples`.
+    """
     if subjects is not None:
         subjects = present_names(subjects, source, seed=config.synthetic.seed)
     if source == SYNTHETIC:
@@ -315,7 +336,7 @@ def open_samples_or_pack(
 
 
 def drawing_processes(subjects: int) -> int:
-    """Return the number of rendering processes; a small number of subjects uses only one."""
+    """Return the number of rendering processes. For only a few subjects, it is 1."""
     return (os.cpu_count() or 1) if subjects >= _CROWD else 1
 
 
@@ -335,7 +356,7 @@ def _drawn(config: Config, progress: Progress, *, with_flow: bool) -> EyeSamples
 
 
 def samples_of_drawn(drawn: SyntheticSamples, *, seed: int) -> EyeSamples:
-    """Convert synthetic eyes to samples, without their flows."""
+    """Convert synthetic eyes to samples. The samples contain no flows."""
     return make_samples(
         drawn.images,
         gaze_deg=drawn.gaze_deg,
@@ -351,7 +372,10 @@ def samples_of_drawn(drawn: SyntheticSamples, *, seed: int) -> EyeSamples:
 
 
 def _flows_of(drawn: SyntheticSamples, samples: EyeSamples) -> NDArray[np.int8]:
-    """Return the flows [G, P, P, H, W, 2] by group number, mirrored to the canonical side."""
+    """Return the flows [G, P, P, H, W, 2], indexed by the group number.
+
+    The flows of the other side are mirrored to the canonical side.
+    """
     assert drawn.flows is not None
     per_group = drawn.flows.shape[1]
     flows = np.empty_like(drawn.flows)

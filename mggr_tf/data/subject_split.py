@@ -1,10 +1,13 @@
-"""Subject splits: files that assign subjects to training, model selection and reporting.
+"""Read, write and create subject splits.
+
+A subject split is a file that divides the subjects into three parts. The parts are used for
+training, for model selection, and for published results:
 
     train: 0001-0027
     select: 0028-0032
     report: 0033-0038
 
-The parts are disjoint. Names are written as on the command line, or as a list:
+Each subject is in at most one part. Names have the syntax of the command line, or they form a list:
 `train: [anna, bert]`.
 """
 
@@ -32,12 +35,13 @@ class SubjectSplit:
     """Three groups of subjects.
 
     Attributes:
-        train: subjects that the weights are fitted to.
+        train: subjects whose patches train the weights.
         select: subjects for the comparison of runs, configs and stopping points.
-        report: subjects for published numbers; no choice is based on them.
+        report: subjects for published results. These subjects must not influence any choice.
 
     Raises:
-        DataError: a subject is in two parts, or `train` is empty.
+        DataError: a subject is in two parts.
+        DataError: the part `train` is empty.
     """
 
     train: tuple[str, ...]
@@ -46,12 +50,12 @@ class SubjectSplit:
 
     def __post_init__(self) -> None:
         if not self.train:
-            raise DataError("part train contains no subject", code="split-train-empty")
+            raise DataError("the part 'train' contains no subject", code="split-train-empty")
         counts = Counter(name for part in PARTS for name in set(self.part(part)))
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise DataError(
-                f"{_listed(twice)} in more than one of {', '.join(PARTS)}",
+                f"{_listed(twice)} in more than one of the parts {', '.join(PARTS)}",
                 code="split-subject-twice",
                 subjects=", ".join(twice),
             )
@@ -86,12 +90,14 @@ def draw_split(
 
     Args:
         subjects: names of all subjects.
-        shares: relative size of each part, in the order of `PARTS`; 0 leaves a part empty. The
-            values are divided by their sum.
-        seed: seed of the assignment. The same seed, subjects and shares result in the same split.
+        shares: relative size of each part, in the order of `PARTS`. The values are divided by their
+            sum. A part with the value 0 is empty.
+        seed: seed of the random assignment. The same seed, subjects and shares result in the same
+            split.
 
     Raises:
-        DataError: the shares are invalid, or there are too few subjects for them.
+        DataError: the shares are invalid.
+        DataError: the number of subjects is smaller than the number of parts with a share above 0.
     """
     if len(shares) != len(PARTS) or min(shares) < 0 or not 0 < sum(shares) < float("inf"):
         raise DataError(
@@ -113,20 +119,23 @@ def draw_split(
 
 
 def every_nth_split(subjects: Collection[str], nth: int) -> SubjectSplit:
-    """Put every `nth` subject, sorted by name, into `select`, and all others into `train`.
+    """Sort the subjects by name, and put every `nth` subject into `select`.
+
+    All other subjects are in `train`.
 
     Example:
         >>> every_nth_split(["e", "d", "c", "b", "a"], 2)
         SubjectSplit(train=('a', 'c', 'e'), select=('b', 'd'), report=())
 
     Raises:
-        DataError: there are fewer than `nth` subjects, or `nth` is below 2.
+        DataError: there are fewer than `nth` subjects.
+        DataError: `nth` is below 2.
     """
     everyone = sorted(subjects)
     if not 2 <= nth <= len(everyone):
         raise DataError(
-            f"every n-th subject: expected n from 2 to the number of subjects, {len(everyone)}; "
-            f"got {nth}",
+            f"every n-th subject: expected a number n from 2 to {len(everyone)}, the number of "
+            f"subjects; got {nth}",
             code="split-every-invalid",
             found=nth,
             subjects=len(everyone),
@@ -136,7 +145,10 @@ def every_nth_split(subjects: Collection[str], nth: int) -> SubjectSplit:
 
 
 def _counts(people: int, shares: Sequence[float]) -> list[int]:
-    """Return the number of subjects of each part; at least 1 if its share is not 0."""
+    """Return the number of subjects of each part.
+
+    A part with a share above 0 has at least one subject.
+    """
     counts = [int(share > 0) for share in shares]
     if people < sum(counts):
         raise DataError(
@@ -154,15 +166,16 @@ def _counts(people: int, shares: Sequence[float]) -> list[int]:
 
 
 def read_split(name_or_file: str) -> SubjectSplit:
-    """Read a split from a file, or a packaged split by its name, such as `columbia`.
+    """Read a split from a file, or read a packaged split by its name, for example `columbia`.
 
     Raises:
-        DataError: the split does not exist; a part is unknown, duplicated or missing; or a subject
-            is in two parts.
+        DataError: the split does not exist.
+        DataError: a part is unknown, duplicated or missing.
+        DataError: a subject is in two parts.
     """
     file = _split_file(name_or_file)
     try:
-        # The base loader keeps every scalar as text; other loaders would parse 0007 as a number.
+        # The base loader reads every value as text. All other loaders read 0007 as a number.
         node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
         parts = _parts(node)
         return SubjectSplit(**{part: _names(parts[part], part) for part in PARTS})
@@ -197,7 +210,7 @@ def write_split(path: Path, split: SubjectSplit, *, force: bool = False) -> None
 
 
 def packaged_splits() -> tuple[str, ...]:
-    """Return the names of the splits that are included in the package."""
+    """Return the names of the splits that the package contains."""
     return tuple(sorted(file.stem for file in (packaged_folder() / "splits").glob("*.yaml")))
 
 
@@ -221,10 +234,10 @@ def _split_file(name_or_file: str) -> Path:
 
 
 def _parts(node: Any) -> dict[str, Any]:
-    """Return the YAML node of each part; reject missing, duplicate and unknown parts."""
+    """Return the YAML node of each part. Raise an error for missing, duplicate or unknown parts."""
     expected = f"expected the parts {', '.join(PARTS)}"
     if not isinstance(node, yaml.MappingNode):
-        raise DataError(f"{expected}, each with its subjects", code="split-without-parts")
+        raise DataError(f"{expected}, each with a list of its subjects", code="split-without-parts")
     keys = [key.value for key, _ in node.value]
     for key in keys:
         if key not in PARTS:

@@ -1,4 +1,7 @@
-"""Painting of lashes and glasses."""
+"""Paint lashes and glasses.
+
+Head coordinates are defined in `face_geometry`. The margin of a lid is its edge at the eye opening.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from mggr_tf.drawn_eyes.textures import reflections
 
 _SUBPIXEL_BITS = 4
 _POINTS = 5
-"""Number of points of the stroke that draws one lash."""
+"""Number of points of the line that represents one lash."""
 
 
 def lash_cover(
@@ -29,15 +32,16 @@ def lash_cover(
     rise_mm: float,
     texture_seed: int,
 ) -> NDArray[np.uint8]:
-    """Return the coverage of the lashes, [n, n] uint8, 255 for full coverage.
+    """Return how much the lashes cover each pixel, [n, n] uint8; 255 means full coverage.
 
     Args:
         hair: lash parameters of the person.
-        upper_mm: [N, 3] upper margin from the outer to the inner corner, head mm.
-        lower_mm: [N, 3] lower margin, as `upper_mm`.
+        upper_mm: [N, 3] points of the upper lid's margin, from the outer to the inner corner, in
+            head coordinates, mm.
+        lower_mm: [N, 3] points of the lower lid's margin, in the same order and unit.
         view: view of the image to paint.
-        rise_mm: height of the upper margin above its rest position. The lashes of a lowered lid
-            point down.
+        rise_mm: height of the upper margin above its rest position, mm. The value is negative for a
+            lowered lid, whose lashes point down.
         texture_seed: seed of the person's lashes.
     """
     above, below = _growth(texture_seed, hair.lash_count)
@@ -56,12 +60,13 @@ def lash_cover(
 
 
 class _Growth(NamedTuple):
-    """Random parameters of one row of lashes; each array has the shape [count].
+    """Random parameters of the lashes of one lid. Each array has the shape [count].
 
     Attributes:
-        place: position of the root along the margin, 0 at the outer corner, 1 at the inner one.
-        fan: horizontal displacement of the tip, as a fraction of the length.
-        length: length relative to the person's lash length.
+        place: position of the lash root along the margin: 0 at the outer corner, 1 at the inner
+            corner.
+        fan: horizontal displacement of the lash tip, as a fraction of the lash length.
+        length: length of the lash, relative to the person's lash length.
     """
 
     place: NDArray[np.float64]
@@ -71,7 +76,7 @@ class _Growth(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _growth(texture_seed: int, count: int) -> tuple[_Growth, _Growth]:
-    """Return the parameters of a person's upper and lower row, equal in all images."""
+    """Return the parameters of a person's upper and lower lashes. All images use the same ones."""
     rng = np.random.default_rng([texture_seed, 1])
     rows = []
     for number in (count, count // 2):
@@ -94,11 +99,11 @@ def _strokes(
     """Return the points (x, y) of the lashes, [count, 5, 2], in OpenCV's fixed-point pixels.
 
     Args:
-        growth: parameters of the row.
-        margin: [N, 3] margin of the lid, head mm.
+        growth: parameters of the lashes.
+        margin: [N, 3] points of the lid's margin, in head coordinates, mm.
         view: view of the image to paint.
-        length_mm: length of the person's lashes.
-        up: 1 for the upper row, -1 for the lower one.
+        length_mm: length of the person's lashes, mm.
+        up: 1 for the lashes of the upper lid, -1 for the lashes of the lower lid.
         sink: downward tilt of the lashes, in [-0.3, 1].
     """
     strokes = np.empty((len(growth.place), _POINTS, 2), np.int32)
@@ -129,7 +134,10 @@ def _lay_strokes(
     eye_y: float,
     strokes: np.ndarray,
 ) -> None:
-    """Write the points of the lashes, which fan out, point forward, and curl up or down."""
+    """Write the points of the lashes into `strokes`.
+
+    The lashes fan out, point forward, and curl up or down.
+    """
     lift = up * (0.75 - 0.9 * sink)
     first, last = margin[0, 0], margin[margin.shape[0] - 1, 0]
     segment = 0
@@ -158,13 +166,16 @@ def _lay_strokes(
 
 _CORNERS = np.linspace(0, 2 * np.pi, 73)
 _UPPER = slice(0, 37)
-"""Points of the rim's upper half, from the nose over the top to the temple."""
+"""Indices of the points on the upper half of a rim. The first point is at the nose."""
 
 _TEMPLE_MM = 60.0
 _PAD_MM = (1.6, 3.4)
 _PAD_BEHIND_MM = 7.0
 _HALF_HIDING_LIGHT = np.float32(0.12)
-"""Linear brightness of reflected light that hides half: about that of an eyeball in shadow."""
+"""Linear brightness of a reflection in the lens that causes an occlusion of 0.5.
+
+This is about the brightness of an eyeball in shadow.
+"""
 
 
 def put_glasses_on(
@@ -178,15 +189,15 @@ def put_glasses_on(
     """Paint glasses over an image.
 
     Args:
-        picture: [n, n, 3] linear RGB, changed in place.
+        picture: [n, n, 3] image in linear RGB. The function changes this array.
         glasses: parameters of the glasses.
         view: view of the image.
-        brightness: brightness of the light on the frame.
+        brightness: brightness of the light on the frame of the glasses.
         texture_seed: seed of the reflections in the lens.
 
     Returns:
-        [n, n] occlusion by the glasses, in [0, 1]. It is 1 at the frame. In the lens it increases
-        with the brightness of the reflection, and is 0.5 at `_HALF_HIDING_LIGHT`.
+        [n, n] occlusion by the glasses, in [0, 1]. The frame has an occlusion of 1. Inside the
+        lens, a brighter reflection has a larger occlusion. It is 0.5 for `_HALF_HIDING_LIGHT`.
     """
     rim = view.project(_rim_mm(glasses))
     lens = np.zeros(picture.shape[:2], np.uint8)
@@ -208,7 +219,12 @@ def put_glasses_on(
 
 
 def _rim_mm(glasses: Glasses) -> NDArray[np.float64]:
-    """Return the rim as a closed superellipse, [73, 3] head points, from the nose over the top."""
+    """Return the rim of the lens as a closed superellipse.
+
+    Returns:
+        [73, 3] points in head coordinates, mm. They run from the nose over the top to the temple,
+        and back below the eye.
+    """
     c, s = np.cos(_CORNERS), np.sin(_CORNERS)
     power = 2 / glasses.squareness
     x = glasses.nasal_mm + glasses.width_mm / 2 * np.sign(c) * np.abs(c) ** power
@@ -217,7 +233,7 @@ def _rim_mm(glasses: Glasses) -> NDArray[np.float64]:
 
 
 def _draw_temple(frame: NDArray[np.uint8], glasses: Glasses, view: View) -> None:
-    """Paint the arm to the ear if the head pose makes it visible."""
+    """Paint the arm of the glasses to the ear, if the camera can see this arm."""
     back = view.rotation @ np.array([-0.12, 0.0, -1.0])
     if back[0] >= 0 or glasses.temple_mm <= 0:
         return
@@ -233,7 +249,7 @@ def _draw_temple(frame: NDArray[np.uint8], glasses: Glasses, view: View) -> None
 
 
 def _draw_pad(frame: NDArray[np.uint8], glasses: Glasses, view: View) -> None:
-    """Paint the nose pad and its arm."""
+    """Paint the nose pad of the glasses, and the thin wire that connects it to the rim."""
     at_rim = [
         glasses.nasal_mm + 0.47 * glasses.width_mm,
         -glasses.drop_mm - 0.05 * glasses.height_mm,
@@ -256,7 +272,10 @@ def _line(
 
 
 def _glare(glasses: Glasses, view: View, size_px: int) -> NDArray[np.float32]:
-    """Return the brightness of the main reflection, [n, n]: a slanted patch with soft edges."""
+    """Return the brightness of the main reflection in the lens, [n, n].
+
+    The reflection is a slanted area with soft edges.
+    """
     middle = np.array(
         [
             [

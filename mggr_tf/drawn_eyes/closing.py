@@ -1,13 +1,16 @@
-"""Synthetic patches with all closures and a wide gaze range, for training estimators only.
+"""Synthetic patches of open to closed eyes with a wide gaze range.
 
-As in `samples`, a group shares one person, side, head pose and illumination. But each image of a
-group has its own closure, from open to closed, and the gaze range is wider. Two images of a group
-differ in more than the gaze, so they must not be used as a training pair of a redirector.
+A patch is a small image of one eye. Use these patches only to train gaze estimators. The closure of
+an eye is 0 if it is open and 1 if it is closed. As in `samples`, all images of a group show the
+same person, side, head pose and illumination. Unlike in `samples`, the images of a group have
+different closures, and the range of gazes is wider. A redirector is a network that changes the gaze
+in images. Two images of a group must not be a training pair of a redirector.
 
-The gaze range is wider than a redirector needs, because an uncertain estimator is biased towards
-the centre of its training range. On photographs, an estimator trained within 15 degrees of pitch
-and 20 degrees of yaw has slopes of 0.66 and 0.88; one trained within 25 and 30 degrees has slopes
-of 0.94 and 0.99 (docs/experiments.md).
+The wide range has a reason: An uncertain estimator is biased towards the centre of its training
+range. The bias is visible in the slope of the predicted gaze plotted against the true gaze. The
+ideal slope is 1. An estimator was trained with at most 15 degrees of pitch and 20 degrees of yaw.
+On photographs, it had a slope of 0.66 for the pitch and 0.88 for the yaw. With at most 25 and 30
+degrees, the slopes were 0.94 and 0.99 (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -35,21 +38,31 @@ from mggr_tf.drawn_eyes.samples import (
 )
 
 FIRST_CLOSING = 1_000_000
-"""Number of the first person, outside the range of numbers that `draw_samples` uses."""
+"""Number of the first person. `draw_samples` uses smaller numbers."""
 
 LOWEST_GAZE_DEG, HIGHEST_GAZE_DEG, FURTHEST_GAZE_DEG = -30.0, 25.0, 30.0
-"""Lowest and highest pitch, and the largest yaw to either side, relative to the camera."""
+"""Limits of the gaze relative to the camera, degrees: lowest pitch, highest pitch, largest yaw.
+
+The largest yaw applies to both sides.
+"""
 
 _WITHIN_HEAD_DEG = (30.0, 40.0)
-"""Largest pitch and yaw of an eye relative to the head."""
+"""Largest pitch and largest yaw of an eye relative to the head, degrees."""
 
 _CLOSED_SHARE, _OPEN_SHARE = 0.15, 0.45
 _NEARLY_CLOSED_SHARE, _NEARLY_CLOSED_FROM = 0.15, 0.75
-"""Fractions of images with closed, fully open and nearly closed eyes, and the lowest closure of
-nearly closed eyes. The closures of the remaining images are uniform below that value."""
+"""Distribution of the closures.
+
+The constants that end in `_SHARE` are the fractions of images with closed, open and nearly closed
+eyes. `_NEARLY_CLOSED_FROM` is the smallest closure of nearly closed eyes. The closures of all other
+images are uniform between 0 and this value.
+"""
 
 _STREAM = 5
-"""Number of this module's random stream; `samples` uses the streams 1 to 5 of other subjects."""
+"""Number of the random stream of this module.
+
+`samples` uses the streams 1 to 5, but for people with other numbers.
+"""
 
 
 def draw_closing_eyes(
@@ -62,14 +75,16 @@ def draw_closing_eyes(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SyntheticSamples:
-    """Render `subjects * 2 * heads * per_group` patches; a pure function like `draw_samples`.
+    """Render `subjects * 2 * heads * per_group` patches.
+
+    Like `draw_samples`, the function returns the same result for the same arguments.
 
     Args:
         subjects: number of people.
-        per_group: number of images per person, side and head pose.
+        per_group: number of images for each person, side and head pose.
         seed: seed of all random numbers.
         first: number of the first person.
-        heads: number of head poses per person and side.
+        heads: number of head poses for each person and side.
         workers: see `draw_samples`.
         progress: see `draw_samples`.
 
@@ -112,13 +127,14 @@ def _draw_person(order: Order) -> SyntheticSamples:
 
 
 def _reach(head: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the (lowest, highest) pitch and (lowest, highest) yaw of the gaze for a head pose.
+    """Return the ranges of the gaze for a head pose.
 
     Args:
         head: [2] (pitch, yaw) of the head, degrees.
 
     Returns:
-        Ranges in degrees, relative to the camera.
+        (lowest, highest) pitch and (lowest, highest) yaw of the gaze, in degrees relative to the
+        camera.
     """
     up_deg, aside_deg = _WITHIN_HEAD_DEG
     pitch_deg, yaw_deg = map(float, head)

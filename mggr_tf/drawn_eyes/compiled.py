@@ -1,10 +1,12 @@
 """Decorator that compiles per-pixel functions with numba.
 
-numba compiles a function at its first call and caches the result beside the source or in the
-user's cache folder, so that the next process only loads it. If neither folder is writable, each
-process compiles again. To validate a cached result, numba checks the function's own file only,
-although functions from other files may be inlined into it. Therefore this module first removes
-cached results that are older than any source file of the package.
+numba compiles a function at its first call. It stores the compiled code in a cache: beside the
+source file, or in the user's cache folder. Later processes only load this code. If neither folder
+is writable, each process compiles the function again.
+
+numba considers cached code out of date only if the function's own file has changed. But the
+compiled code may also contain functions from other files. Therefore this module removes all cached
+code that is older than the newest source file of the package.
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ _HERE = Path(__file__).parent
 
 
 def compiled(function: F) -> F:
-    """Compile a function of numbers, arrays and named tuples of both.
+    """Compile a function with numba.
 
-    Division follows IEEE 754, as in numpy, without a check for zero. Sums may be reordered and
-    use fused multiply-adds, so the last bits differ between machines. Reference counting is
-    disabled (`_nrt`), because it used four fifths of the painting time. Therefore the caller must
-    allocate all arrays; a function that allocates an array does not compile.
+    The arguments of the function must be numbers, arrays, or named tuples of numbers and arrays.
+
+    A division by zero raises no error. As in numpy, the result follows IEEE 754. The compiler may
+    reorder sums and use fused multiply-adds. Therefore the last bits of a result can be different
+    on different machines. Reference counting is disabled (`_nrt`), because it took four fifths of
+    the time for painting. Therefore the caller must allocate all arrays. A function that allocates
+    an array does not compile.
     """
 
     def made(*, cache: bool) -> F:
@@ -44,14 +49,14 @@ def compiled(function: F) -> F:
 
     try:
         return made(cache=_has_place_for_results())
-    except RuntimeError:  # numba found no writable cache folder
+    except RuntimeError:  # numba has found no writable cache folder
         return made(cache=False)
 
 
 def _has_place_for_results() -> bool:
     """Return whether numba has a folder for its cache.
 
-    Without a home folder, numba would create a folder named `~`.
+    This check is necessary: If there is no home folder, numba creates a folder with the name `~`.
     """
     beside = _HERE / "__pycache__"
     is_writable = os.access(beside if beside.is_dir() else _HERE, os.W_OK)
@@ -59,13 +64,13 @@ def _has_place_for_results() -> bool:
 
 
 def forget_older_results(folder: Path) -> int:
-    """Remove cached results that are older than the newest source file in the folder.
+    """Remove cached code that is older than the newest source file in a folder.
 
     Args:
-        folder: Folder that contains the sources and their `__pycache__`.
+        folder: folder that contains the source files and their `__pycache__`.
 
     Returns:
-        Number of removed files.
+        Number of files that were removed.
     """
     newest = max(source.stat().st_mtime_ns for source in folder.glob("*.py"))
     removed = 0
@@ -77,7 +82,7 @@ def forget_older_results(folder: Path) -> int:
         except FileNotFoundError:
             continue  # another process has already removed the file
         except PermissionError:
-            break  # an installed package: its sources do not change
+            break  # this is an installed package, whose source files do not change
     return removed
 
 

@@ -1,14 +1,19 @@
 """Geometry of a synthetic face: surface, head pose, projection and crop.
 
-Head coordinates are in millimetres from the eyeball's centre: x to the image's right (towards the
-nose for a right eye), y up, z out of the face. The face surface is static: lids slide on it (see
-`lids`), and relief that moves with the lids is shading only.
+Head coordinates (x, y, z) are in millimetres. Their origin is the centre of the eyeball. Their axes
+rotate with the head. For a right eye, x points towards the nose. y points up, and z points out of
+the face. If the face looks into the camera, x points to the right of the image. Camera coordinates
+have the same origin and unit, but their axes do not rotate with the head.
 
-The camera uses an orthographic projection: head coordinates are rotated by the head pose, and the
-depth is dropped. The crop is the square of the eye crop around the projected outline of the lids.
+The surface of the face does not change. The lids slide on this surface (see `lids`). Folds that
+move with the lids change only the shading, not the surface.
 
-Images are painted at `OVERSAMPLING` times their size and then downsampled by area averaging.
-Public functions return points in patch pixels, with pixel centres at integer coordinates.
+The camera uses an orthographic projection. The head coordinates are rotated by the head pose. The
+depth is then ignored. The patch is a square image around the projected outline of the lids.
+
+The renderer paints an image at `OVERSAMPLING` times its size. It then reduces the image by
+averaging over areas. Public functions return points in pixels of the patch. The centres of pixels
+have integer coordinates.
 """
 
 from __future__ import annotations
@@ -25,19 +30,21 @@ from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR
 from mggr_tf.drawn_eyes.compiled import compiled
 
 APEX_MM = 13.0
-"""Distance of the closed lids in front of the eyeball's centre, at the cornea."""
+"""Distance from the centre of the eyeball to the closed lids, measured in front of the cornea."""
 
 _ACROSS_TO_TEMPLE, _ACROSS_TO_NOSE, _UPRIGHT = 20.0, 24.0, 29.0
-"""Squared distance from the apex per millimetre of depth, mm^2 / mm: larger values are flatter.
+"""Flatness of the lids in three directions: towards the temple, towards the nose, and vertically.
 
-The value towards the temple is smaller, because the outer corner lies further back.
+Each value is the squared distance from the apex, divided by the depth below the apex, in mm^2 / mm.
+A larger value makes the surface flatter. The value towards the temple is smaller, because the outer
+corner of the eye lies further back.
 """
 
 _STEPS, _MISS_MM = 6, 1e-7
 
 
 class Face(NamedTuple):
-    """Relief of the face in millimetres, relative to the rim of the socket; see `subject.Skin`."""
+    """Depths and heights of the face, mm, relative to the rim of the socket; see `subject.Skin`."""
 
     socket_mm: float
     nose_mm: float
@@ -47,14 +54,14 @@ class Face(NamedTuple):
 
 @compiled
 def smooth_step(value: float, low: float, high: float) -> float:
-    """Return 0 below `low`, 1 above `high`, and a smooth cubic step between."""
+    """Return 0 below `low` and 1 above `high`. In between, the result is a smooth cubic step."""
     s = min(max((value - low) / (high - low), 0.0), 1.0)
     return s * s * (3.0 - 2.0 * s)
 
 
 @compiled
 def face_height(face: Face, x: float, y: float) -> float:
-    """Return the height z of the skin at head (x, y), all in mm."""
+    """Return the height z, mm, of the skin at head coordinates (x, y), mm."""
     across = _ACROSS_TO_NOSE if x > 0 else _ACROSS_TO_TEMPLE
     globe = APEX_MM - x * x / across - y * y / _UPRIGHT
     around = (
@@ -64,7 +71,7 @@ def face_height(face: Face, x: float, y: float) -> float:
         + face.cheek_mm * smooth_step(-y - 0.4 * x, 5.0, 24.0)
         - face.temple_mm * smooth_step(-x, 6.0, 28.0)
     )
-    # The lids bulge over the eyeball; the bulge blends into the rim of the socket.
+    # The lids bulge over the eyeball. Towards the rim of the socket, the bulge becomes flat.
     rim = smooth_step(np.sqrt(0.8 * x * x + y * y), 8.0, 19.0)
     return globe + rim * (around - globe)
 
@@ -73,18 +80,19 @@ def face_height(face: Face, x: float, y: float) -> float:
 def intersect_face(
     face: Face, rotation: np.ndarray, camera_x: float, camera_y: float
 ) -> tuple[float, float, float]:
-    """Return the intersection of a line of sight with the skin.
+    """Return the point where a line of sight meets the skin.
 
     Args:
-        face: relief of the face.
-        rotation: [3, 3] float64 rotation from head to camera axes.
-        camera_x: x of the line of sight in the camera plane, mm.
-        camera_y: y of the line of sight in the camera plane, mm.
+        face: surface of the face.
+        rotation: [3, 3] float64 rotation matrix from head axes to camera axes.
+        camera_x: x of the line of sight in camera coordinates, mm.
+        camera_y: y of the line of sight in camera coordinates, mm.
 
     Returns:
-        Head coordinates (x, y, z), mm.
+        Head coordinates (x, y, z) of the point, mm.
     """
-    # A point of the line is camera (x, y, depth), rotated back to head coordinates.
+    # All points of the line have the same camera x and y. The loop searches for the depth at which
+    # the line meets the skin.
     r = rotation
     x0 = r[0, 0] * camera_x + r[1, 0] * camera_y
     y0 = r[0, 1] * camera_x + r[1, 1] * camera_y
@@ -98,7 +106,8 @@ def intersect_face(
         miss = face_height(face, x, y) - z
         if abs(miss) < _MISS_MM:
             break
-        # Secant method. Steps are limited to 4 mm, because the surface is folded at the nose.
+        # This is a step of the secant method. The code limits steps to 4 mm, because the surface is
+        # folded at the nose.
         step = miss * (depth - before) / (miss_before - miss)
         before, miss_before = depth, miss
         depth += min(max(step, -4.0), 4.0)
@@ -108,7 +117,7 @@ def intersect_face(
 
 @compiled
 def face_heights(face: Face, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> None:
-    """Write `face_height` for each of x [N, M] and y [N, M] into z [N, M]."""
+    """Write the height of the skin for each x [N, M] and y [N, M] into z [N, M]. All are in mm."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             z[i, j] = face_height(face, x[i, j], y[i, j])
@@ -122,9 +131,9 @@ class View:
     """Orthographic view of one eye.
 
     Attributes:
-        rotation: [3, 3] rotation from head to camera axes.
+        rotation: [3, 3] rotation matrix from head axes to camera axes.
         px_per_mm: scale of the patch, pixels per millimetre.
-        eyeball_px: (x, y) of the eyeball's centre in the patch, pixels.
+        eyeball_px: position (x, y) of the eyeball's centre in the patch, pixels.
         size_px: width and height of the patch, pixels.
     """
 
@@ -134,12 +143,12 @@ class View:
     size_px: int
 
     def project(self, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Project [N, 3] head points, mm, to [N, 2] patch pixels."""
+        """Project points [N, 3] in head coordinates, mm, to points [N, 2] in patch pixels."""
         seen = points_mm @ self.rotation.T
         return np.asarray(self.eyeball_px) + self.px_per_mm * seen[:, :2] * [1, -1]
 
     def fine(self) -> View:
-        """Return the same view at `OVERSAMPLING` times the size, in which images are painted."""
+        """Return the same view enlarged by `OVERSAMPLING`, for painting."""
         x, y = ((p + 0.5) * OVERSAMPLING - 0.5 for p in self.eyeball_px)
         return View(
             self.rotation, self.px_per_mm * OVERSAMPLING, (x, y), self.size_px * OVERSAMPLING
@@ -147,14 +156,14 @@ class View:
 
 
 def head_rotation(head_pose: Gaze, roll_deg: float = 0.0) -> NDArray[np.float64]:
-    """Return the [3, 3] rotation from head to camera axes.
+    """Return the [3, 3] rotation matrix from head axes to camera axes.
 
-    It rotates the face's forward direction, (0, 0, 1), to `unit_vectors(head_pose)`.
+    The matrix maps the forward direction of the face, (0, 0, 1), to `unit_vectors(head_pose)`.
 
     Args:
         head_pose: pitch and yaw of the head relative to the camera.
-        roll_deg: roll of the head, applied before pitch and yaw. A positive roll lowers the
-            image's right side.
+        roll_deg: roll of the head, degrees. The roll is applied before pitch and yaw. A positive
+            roll lowers the right side of the image.
     """
     pitch, yaw = np.radians([head_pose.pitch_deg, head_pose.yaw_deg])
     sin_p, cos_p, sin_y, cos_y = np.sin(pitch), np.cos(pitch), np.sin(yaw), np.cos(yaw)
@@ -174,14 +183,14 @@ def lay_crop(
     shift_px: NDArray[np.float64],
     size_px: int,
 ) -> View:
-    """Return the view of the crop around the outline of an eye.
+    """Return the view of the patch around the outline of an eye.
 
     Args:
-        outline_mm: [N, 3] head points of the lids' outline, mm.
-        rotation: [3, 3] rotation from head to camera axes.
-        zoom: size of the eye relative to the exact crop.
-        moved_mm: camera (x, y), y up, by which the crop moves on the face.
-        shift_px: (x, y) error of the crop position, in pixels of a 64-pixel patch.
+        outline_mm: [N, 3] points of the lids' outline, in head coordinates, mm.
+        rotation: [3, 3] rotation matrix from head axes to camera axes.
+        zoom: size of the eye in the patch, relative to a patch without cropping error.
+        moved_mm: displacement (x, y) of the patch on the face, in camera coordinates, mm.
+        shift_px: error (x, y) of the patch position, in pixels of a patch of 64 x 64 pixels.
         size_px: width and height of the patch, pixels.
     """
     seen = (outline_mm @ rotation.T)[:, :2] * [1, -1]

@@ -1,13 +1,16 @@
 """Exact flow between two images of a synthetic eye.
 
-Both images show one person with one head pose; gaze, lids and crop may differ. The line of sight
-of a pixel meets a material point (of a lid, the skin, the iris or the sclera), and the flow leads
-to the same point in the other image. Lashes, glints, glasses and shadows are not material points,
-so the flow ignores them.
+Both images show the same person with the same head pose. The gaze, the lids and the crop position
+may differ. Each pixel shows a point of a lid, the skin, the iris or the sclera. The flow of the
+pixel leads to the same point in the other image. The flow ignores lashes, reflections, glasses and
+shadows.
 
 `flow_codes` quantizes the flow to int8 in units of 1/8 pixel. The rounding error is at most 1/16
-pixel, and the range is about 15.9 pixels. Points that move further or are hidden have the code
-`UNSEEN`.
+pixel, and the range is about 15.9 pixels. A point that moves further, or that is hidden in the
+other image, has the code `UNSEEN`.
+
+Coordinates are defined in `face_geometry`. `lids` divides the skin around the opening into three
+sheets, which move in different ways.
 """
 
 from __future__ import annotations
@@ -45,20 +48,24 @@ from mggr_tf.drawn_eyes.lids import (
 )
 
 _SAME_PLACE_MM = 0.5
-"""A point is hidden if its line of sight meets the face at a greater distance than this from it."""
+"""Tolerance of the test for hidden points, mm.
+
+The line of sight of a visible point meets the face at this point. If the distance between both is
+larger than the tolerance, the point is hidden.
+"""
 
 
 _UNMOVED_MM = 1e-9
-"""Skin that moves by less than this stays on the same line of sight."""
+"""Minimum motion of skin, mm. Skin that moves less stays on the same line of sight."""
 
 
 class Sight(NamedTuple):
-    """Position and scale of the camera plane in an image.
+    """Position and scale of camera coordinates in an image.
 
     Attributes:
         px_per_mm: scale, pixels per millimetre.
-        eye_x: x of the eyeball's centre, pixels.
-        eye_y: y of the eyeball's centre, pixels.
+        eye_x: x of the eyeball's centre in the image, pixels.
+        eye_y: y of the eyeball's centre in the image, pixels.
     """
 
     px_per_mm: float
@@ -67,13 +74,13 @@ class Sight(NamedTuple):
 
 
 class Head(NamedTuple):
-    """Geometry that two images of one person with one head pose share.
+    """Geometry that is the same in two images of one person with one head pose.
 
     Attributes:
         face: surface of the face.
-        rotation: [3, 3] rotation from head to camera axes.
-        nose: [2, 2] camera (x, y) of two points of the nose's ridge, mm. Points beyond the line
-            through them belong to the nose, which does not move.
+        rotation: [3, 3] rotation matrix from head axes to camera axes.
+        nose: [2, 2] camera coordinates (x, y) of two points on the ridge of the nose, mm. The line
+            through both points is the border of the nose. The nose does not move.
     """
 
     face: Face
@@ -82,7 +89,7 @@ class Head(NamedTuple):
 
 
 class DrawnFrame(NamedTuple):
-    """Geometry that differs between two images of one person with one head pose."""
+    """Geometry that can differ between two images of one person with one head pose."""
 
     sight: Sight
     curves: LidCurves
@@ -95,12 +102,11 @@ class ExactFlow:
     """Backward flow from a target image to a source image.
 
     Attributes:
-        flow: [H, W, 2] float32 (dx, dy) in pixels: pixel (x, y) of the target image shows the
-            same point as (x + dx, y + dy) in the source image.
-        seen: [H, W] bool, True if the point at the pixel's centre is visible in the source image
-            and lies inside it.
-        visible: [H, W] bool, True if the complete pixel is visible in the source image: neither
-            the pixel nor the source pixels sampled for it mix materials.
+        flow: [H, W, 2] float32 (dx, dy) in pixels. Pixel (x, y) of the target image shows the same
+            point as position (x + dx, y + dy) of the source image.
+        seen: [H, W] bool. True if the source image shows the point at the centre of the pixel.
+        visible: [H, W] bool. True if `seen` is True and no pixel mixes two materials, such as skin
+            and iris. Both the target pixel and its source pixels must show a single material.
     """
 
     flow: NDArray[np.float32]
@@ -116,14 +122,15 @@ def exact_flow(
     size_px: int,
     edges: bool = True,
 ) -> ExactFlow:
-    """Return the backward flow that samples the image `asked` from the image `other`.
+    """Return the backward flow from the target image `asked` to the source image `other`.
 
     Args:
         asked: target image.
         other: source image.
-        head: geometry that both images share.
-        size_px: width and height of both images.
-        edges: False skips the search for pixels that mix materials; `visible` then equals `seen`.
+        head: geometry that is the same in both images.
+        size_px: width and height of both images, pixels.
+        edges: False skips the search for pixels that mix two materials. `visible` is then equal to
+            `seen`.
     """
     flow = np.zeros((size_px, size_px, 2), np.float32)
     seen = np.zeros((size_px, size_px), np.bool_)
@@ -145,8 +152,8 @@ def label_map(
 ) -> NDArray[np.int8]:
     """Return the label of the material at the centre of each pixel, [size, size] int8.
 
-    The labels are the sheets of skin `PLATE`, `ABOVE` and `BELOW`, and `IRIS`, `SCLERA`, `FLESH`
-    and `NOSE`.
+    The labels of the three sheets of skin are `PLATE`, `ABOVE` and `BELOW`. The labels of other
+    materials are `IRIS`, `SCLERA`, `FLESH` and `NOSE`.
     """
     labels = np.zeros((size_px, size_px), np.int8)
     _label(moment, head, labels)
@@ -154,11 +161,11 @@ def label_map(
 
 
 IRIS, SCLERA, FLESH, NOSE = 4, 5, 6, 7
-"""Labels in addition to the sheets of skin in `lids`."""
+"""Labels of the materials that are not sheets of skin. `lids` defines the labels of the sheets."""
 
 
 def _edges_unknown(labels: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Return the labels, set to 0 at pixels that have a neighbour with a different label."""
+    """Return the labels, but with 0 at each pixel that has a neighbour with a different label."""
     box = np.ones((3, 3), np.uint8)
     grown, shrunk = (change(labels.view(np.uint8), box) for change in (cv2.dilate, cv2.erode))
     return np.where(grown == shrunk, labels, 0).astype(np.int8)
@@ -166,7 +173,7 @@ def _edges_unknown(labels: NDArray[np.int8]) -> NDArray[np.int8]:
 
 @compiled
 def beyond_nose(nose: np.ndarray, x: float, y: float) -> float:
-    """Return the horizontal distance, mm, of camera (x, y) from the nose's ridge.
+    """Return the horizontal distance, mm, of camera coordinates (x, y) from the ridge of the nose.
 
     The distance is positive on the nose.
     """
@@ -176,22 +183,34 @@ def beyond_nose(nose: np.ndarray, x: float, y: float) -> float:
 
 @compiled
 def is_eyeball(moment: DrawnFrame, head_x: float, x: float, y: float) -> bool:
-    """Return whether the opening shows the eyeball at camera (x, y), mm, and not flesh."""
+    """Return whether the eyeball is visible at a position in the eye opening.
+
+    Otherwise, flesh is visible.
+
+    Args:
+        moment: geometry of the image.
+        head_x: x of the position in head coordinates, mm.
+        x: x of the position in camera coordinates, mm.
+        y: y of the position in camera coordinates, mm.
+    """
     along = at(moment.curves, column_of(head_x - moment.slide.mm), ALONG)
     return intersects_sphere(moment.globe, x, y) and along < CARUNCLE
 
 
 @compiled
 def sheet_at(moment: DrawnFrame, head_x: float, head_y: float) -> tuple[int, float]:
-    """Return sheet and material position at head (x, y), mm; see `lids.material_at`."""
+    """Return the sheet and the position on the sheet at head coordinates (x, y), mm.
+
+    See `lids.material_at`.
+    """
     return material_at(moment.curves, column_of(head_x - moment.slide.mm), head_y)
 
 
 @compiled
 def _find_pure(here: np.ndarray, there: np.ndarray, flow: np.ndarray, pure: np.ndarray) -> None:
-    """Write into `pure` [H, W] whether a pixel and its four source pixels have the same label.
+    """Write into `pure` [H, W] whether each pixel and its four source pixels have the same label.
 
-    The label 0 never counts as the same.
+    A pixel with the label 0 is never pure.
     """
     rows, columns = here.shape
     for row in range(rows):
@@ -257,10 +276,18 @@ def _follow(
     x: float,
     y: float,
 ) -> tuple[float, float, bool]:
-    """Follow the point visible at camera (x, y), mm, of `asked` to the image `other`.
+    """Find a point of the image `asked` in the image `other`.
+
+    Args:
+        asked: image that shows the point.
+        other: image in which to find the point.
+        head: geometry that is the same in both images.
+        x: x of the point in `asked`, in camera coordinates, mm.
+        y: y of the point in `asked`, in camera coordinates, mm.
 
     Returns:
-        (x, y, visible): camera position in `other`, mm, and whether the point is visible there.
+        (x, y, visible): camera coordinates of the point in `other`, mm, and whether `other` shows
+        the point.
     """
     if beyond_nose(head.nose, x, y) > 0:
         return x, y, True
@@ -268,7 +295,7 @@ def _follow(
     sheet, material = sheet_at(asked, head_x, head_y)
     if sheet == OPEN and is_eyeball(asked, head_x, x, y):
         return _follow_eyeball(asked.globe, other, head, x, y)
-    # Flesh at the corners slides with the corners.
+    # The flesh at the corners of the eye slides sideways together with the corners.
     share = 1.0 if sheet == OPEN else share_of_slide(asked.slide, sheet, material)
     now_x = slide_sideways(other.slide, unslide_sideways(asked.slide, head_x, share), share)
     now_y, free = head_y, True
@@ -309,7 +336,7 @@ def _follow_eyeball(
 
 PER_PIXEL = 8
 UNSEEN = -128
-"""Code of dx and dy where the source image does not show the point or the flow is too long."""
+"""Code of dx and dy if the source image does not show the point, or if the flow is too long."""
 
 _REACH = 127
 
@@ -319,10 +346,11 @@ def flow_codes(flow: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np
 
     Args:
         flow: [..., H, W, 2] flow in pixels.
-        seen: [..., H, W] True where the source image shows the point.
+        seen: [..., H, W] True for each pixel whose point is visible in the source image.
 
     Returns:
-        [..., H, W, 2] int8 codes; `UNSEEN` where `seen` is False or the flow exceeds the range.
+        [..., H, W, 2] int8 codes. The code is `UNSEEN` if `seen` is False, or if the flow is too
+        long for the range of the codes.
     """
     codes = np.round(flow * PER_PIXEL)
     known = seen & (np.abs(codes).max(axis=-1) <= _REACH)
@@ -330,7 +358,7 @@ def flow_codes(flow: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np
 
 
 def mirrored_codes(codes: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Return the codes of the same flow between images that are flipped left to right."""
+    """Return the codes of the flow after both images are flipped left to right."""
     flipped = codes[..., ::-1, :].copy()
     known = flipped[..., 0] != UNSEEN
     flipped[..., 0] = np.where(known, -flipped[..., 0], UNSEEN)

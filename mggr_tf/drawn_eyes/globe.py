@@ -1,9 +1,13 @@
 """Geometry of the eyeball, and the camera model.
 
-The eyeball is a sphere, and the cornea is a smaller sphere in front of it. Because of refraction
-at the cornea, the iris and the pupil appear as a disc about 3 mm behind the cornea's apex (the
-entrance pupil). The gazemap places them at the same position, `IRIS_PLANE` eyeball radii in front
-of the centre. The rim of the disc lies on the sphere.
+The eyeball is a sphere. The cornea is a smaller sphere that extends in front of the eyeball. The
+cornea refracts light. Therefore the iris and the pupil appear as a disc, about 3 mm behind the
+front of the cornea. This disc lies in the iris plane, `IRIS_PLANE` eyeball radii in front of the
+eyeball's centre. The gazemap, an input of the network that redirects gazes, uses the same position.
+The rim of the disc lies on the sphere of the eyeball.
+
+Coordinates are defined in `face_geometry`. In addition, this module uses eye axes, which rotate
+with the eye. Their z axis points along the gaze.
 """
 
 from __future__ import annotations
@@ -23,25 +27,28 @@ from mggr_tf.drawn_eyes.subject import Eyeball, Subject
 from mggr_tf.drawn_eyes.textures import skin_colour
 
 IRIS_PLANE = float(np.cos(np.radians(30.0)))
-"""Distance of the iris plane from the eyeball's centre, in eyeball radii."""
+"""Distance from the eyeball's centre to the iris plane, in eyeball radii."""
 
 CORNEA_CENTRE, CORNEA_RADIUS = 0.47, 0.65
-"""Centre (along the gaze) and radius of the cornea, in eyeball radii."""
+"""Position of the cornea's centre along the gaze, and radius of the cornea, in eyeball radii."""
 
 _RIM = 0.97
-"""Square of the fraction of the radius beyond which a point counts as flesh around the eyeball."""
+"""Squared radius of the visible eyeball in the image, divided by the squared true radius.
+
+The renderer paints flesh instead of the outermost rim of the eyeball.
+"""
 
 
 class Globe(NamedTuple):
-    """Pose of an eyeball for one gaze.
+    """Position and rotation of an eyeball for one gaze.
 
     Attributes:
-        turn: [3, 3] float64 rotation from eye axes (z is the gaze) to camera axes.
-        radius_mm: radius of the eyeball.
-        iris_mm: radius of the iris.
-        centre_x: x offset of the eyeball's centre from its position at a gaze straight ahead,
-            camera axes, mm.
-        centre_y: y offset of the eyeball's centre, as `centre_x`.
+        turn: [3, 3] float64 rotation matrix from eye axes to camera axes.
+        radius_mm: radius of the eyeball, mm.
+        iris_mm: radius of the iris, mm.
+        centre_x: x offset of the eyeball's centre in camera axes, mm. The offset is 0 for a gaze
+            straight ahead.
+        centre_y: y offset of the eyeball's centre in camera axes, mm.
     """
 
     turn: NDArray[np.float64]
@@ -52,15 +59,15 @@ class Globe(NamedTuple):
 
 
 def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
-    """Return the pose of an eyeball for a gaze.
+    """Return the position and rotation of an eyeball for a gaze.
 
-    By Listing's law, the pose is a single rotation that maps the straight-ahead direction of the
-    head to the gaze.
+    The rotation follows Listing's law: A single rotation turns the eye from straight ahead to the
+    gaze. The eye does not rotate about the direction of the gaze.
 
     Args:
         eyeball: sizes of the eyeball.
         gaze: gaze relative to the camera.
-        head: [3, 3] rotation from head to camera axes.
+        head: [3, 3] rotation matrix from head axes to camera axes.
     """
     x, y, z = head.T @ unit_vectors(gaze.array())
     bend = 1 / (1 + z)
@@ -71,7 +78,8 @@ def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
             [-x, -y, z],
         ]
     )
-    # The axis of vertical rotation lies in front of the centre, so the centre moves down in upgaze.
+    # The axis of vertical rotation lies in front of the eyeball's centre. Therefore the centre
+    # moves down if the eye looks up.
     centre_x, centre_y = -eyeball.pivot_mm * y * head[:2, 1]
     return Globe(
         head @ from_ahead, eyeball.radius_mm, eyeball.iris_mm, float(centre_x), float(centre_y)
@@ -79,13 +87,16 @@ def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
 
 
 def iris_way(globe: Globe, *, head: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the displacement [2] of the iris from its position at a gaze straight ahead.
+    """Return how far the iris is from its position for a gaze straight ahead.
 
-    The displacement is camera (x, y) in mm, y up. "Straight ahead" is relative to the head.
+    "Straight ahead" is relative to the head.
 
     Args:
-        globe: pose of the eyeball.
-        head: [3, 3] rotation from head to camera axes.
+        globe: position and rotation of the eyeball.
+        head: [3, 3] rotation matrix from head axes to camera axes.
+
+    Returns:
+        [2] displacement (x, y) in camera coordinates, mm.
     """
     turned = globe.radius_mm * IRIS_PLANE * (globe.turn[:2, 2] - head[:2, 2])
     return turned + [globe.centre_x, globe.centre_y]
@@ -93,10 +104,15 @@ def iris_way(globe: Globe, *, head: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @compiled
 def on_iris(globe: Globe, x: float, y: float) -> tuple[float, float, bool]:
-    """Intersect the line of sight through camera (x, y), mm, with the iris plane.
+    """Find the point where a line of sight meets the iris plane.
+
+    Args:
+        globe: position and rotation of the eyeball.
+        x: x of the line of sight in camera coordinates, mm.
+        y: y of the line of sight in camera coordinates, mm.
 
     Returns:
-        (u, v, inside): the intersection in eye axes, mm, and whether it lies on the iris.
+        (u, v, inside): the point in eye axes, mm, and whether the point lies on the iris.
     """
     t = globe.turn
     x, y = x - globe.centre_x, y - globe.centre_y
@@ -109,9 +125,9 @@ def on_iris(globe: Globe, x: float, y: float) -> tuple[float, float, bool]:
 
 @compiled
 def intersects_sphere(globe: Globe, x: float, y: float) -> bool:
-    """Return whether the line of sight through camera (x, y), mm, meets the eyeball.
+    """Return whether the line of sight at camera coordinates (x, y), mm, meets the eyeball.
 
-    The outermost rim of the sphere does not count (see `_RIM`).
+    The function ignores the outermost rim of the eyeball; see `_RIM`.
     """
     x, y = x - globe.centre_x, y - globe.centre_y
     return x * x + y * y < _RIM * globe.radius_mm * globe.radius_mm
@@ -119,9 +135,12 @@ def intersects_sphere(globe: Globe, x: float, y: float) -> bool:
 
 @compiled
 def on_sclera(globe: Globe, x: float, y: float) -> tuple[float, float, float]:
-    """Return the point of the sphere visible at camera (x, y), mm, in eye axes.
+    """Return the visible point of the eyeball at camera coordinates (x, y), mm.
 
-    The result is valid only where `intersects_sphere` returns True.
+    The result is valid only if `intersects_sphere` returns True for the same (x, y).
+
+    Returns:
+        (u, v, w): the point in eye axes, mm.
     """
     t = globe.turn
     x, y = x - globe.centre_x, y - globe.centre_y
@@ -135,7 +154,7 @@ def on_sclera(globe: Globe, x: float, y: float) -> tuple[float, float, float]:
 
 @compiled
 def camera_position(globe: Globe, u: float, v: float, w: float) -> tuple[float, float, float]:
-    """Return camera (x, y, depth), mm, of a point in eye axes."""
+    """Convert a point (u, v, w) in eye axes, mm, to camera coordinates (x, y, depth), mm."""
     t = globe.turn
     return (
         globe.centre_x + t[0, 0] * u + t[0, 1] * v + t[0, 2] * w,
@@ -148,20 +167,24 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722])
 _MIDDLE_GREY = 0.46
 _CURVE_POINTS, _BRIGHTEST = 2048, 8.0
 _GRAIN = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)
-"""256 equally likely standard normal deviates; a random byte is the index of one of them."""
+"""256 equally likely values of a standard normal distribution. A random byte selects a value."""
 
 _LARGE_PX = 300
-"""Minimum height of an image that is a camera frame, where `blur_px` is in pixels of the frame."""
+"""Minimum height of a camera frame, pixels. Smaller images are patches.
+
+For a camera frame, the unit of `blur_px` is one pixel of the frame. For a patch, the unit is 1/64
+of its height.
+"""
 
 
 def develop(
     linear: NDArray[np.float32], subject: Subject, *, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Convert linear light to an 8-bit image with the camera model of the subject.
+    """Convert linear light to an 8-bit image. The subject defines the parameters of the camera.
 
     Args:
         linear: [H, W, 3] linear RGB at `OVERSAMPLING` times the size of the image.
-        subject: person whose camera and skin determine exposure, tone, blur and noise.
+        subject: person. The person's camera and skin determine exposure, tone, blur and noise.
         rng: random generator for the noise of this image.
 
     Returns:
@@ -193,10 +216,11 @@ def _stored(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)
 def _tone_curve(contrast: float) -> NDArray[np.float32]:
-    """Return grey levels in [0, 255] for light from 0 to `_BRIGHTEST`.
+    """Return a table of grey levels in [0, 255] for light from 0 to `_BRIGHTEST`.
 
-    The `_CURVE_POINTS` entries are evenly spaced in the square root of the light. An exponential
-    shoulder compresses highlights instead of clipping them; 1 / 2.2 is the display gamma.
+    The table has `_CURVE_POINTS` entries. They are evenly spaced in the square root of the light.
+    An exponential function compresses bright light, so that bright areas are not clipped. 1 / 2.2
+    is the display gamma.
     """
     light = np.linspace(0, 1, _CURVE_POINTS) ** 2 * _BRIGHTEST
     tone = (1 - np.exp(-1.25 * light)) ** (1 / 2.2)
@@ -216,11 +240,12 @@ def _expose(
 
     Args:
         light: [H, W, 3] linear RGB.
-        curve: grey levels, see `_tone_curve`.
-        grain: [H, W, 4] indices into `deviates`: one for all colours, then one for each colour.
-        deviates: [256] standard normal deviates.
+        curve: table of grey levels; see `_tone_curve`.
+        grain: [H, W, 4] indices of values in `deviates`. For each pixel, the first value is added
+            to all colours. Each other value is added to one colour.
+        deviates: [256] values of a standard normal distribution.
         noise: standard deviation of the noise, in grey levels.
-        tone: [H, W, 3] grey levels, overwritten.
+        tone: [H, W, 3] output array for the grey levels.
     """
     last = curve.shape[0] - 1
     per_root = last / np.sqrt(_BRIGHTEST)
@@ -235,9 +260,10 @@ def _expose(
 
 
 def _with_contrast(tone: NDArray[np.float64], contrast: float) -> NDArray[np.float64]:
-    """Apply an S curve around middle grey.
+    """Increase or decrease the contrast around middle grey with an S-shaped curve.
 
-    The curve raises the odds `tone / (1 - tone)` to a power, so it reaches neither black nor white.
+    The curve raises the odds `tone / (1 - tone)` to a power. Therefore grey never becomes fully
+    black or fully white.
     """
     middle = _MIDDLE_GREY / (1 - _MIDDLE_GREY)
     odds = middle * (tone / (middle * (1 - tone) + 1e-6)) ** contrast
@@ -245,7 +271,7 @@ def _with_contrast(tone: NDArray[np.float64], contrast: float) -> NDArray[np.flo
 
 
 def _exposure(subject: Subject) -> float:
-    # Exposure meters compensate for about half of the difference: dark skin is exposed longer, but
-    # still appears darker.
+    # The exposure meter of a camera partly compensates for the brightness of the skin. It exposes
+    # dark skin longer, but dark skin still appears darker than light skin.
     skin = float(_LUMA @ skin_colour(subject.skin))
     return subject.camera.exposure / 0.30**0.55 / skin**0.45

@@ -1,21 +1,29 @@
-"""Lids of a synthetic eye: curves, motion with the gaze, and motion of the surrounding skin.
+"""Lids of a synthetic eye: their curves, and how lids and skin move when the gaze changes.
 
-Three edges move: the margins of both lids, and the fold above the upper lid. The plate of the
-lid lies between the upper margin and the fold. It moves rigidly with its margin, and slides under
-the fold when the eye opens. The skin above the fold hardly moves, and the skin below the lower
-margin follows that margin a little.
+The margin of a lid is its edge at the eye opening. Three edges move: the upper margin, the lower
+margin, and the fold above the upper lid. They divide the skin into three sheets:
 
-The vertical motion depends on one displacement per vertical line. Skin follows its edge, by less
-with a larger distance, up to the reach, beyond which it does not move. If the edge is displaced by
-d, skin that rests at a distance s from it moves to `s + d (1 - s / reach)^2`. This function has
-a closed-form inverse if it is monotonic, that is for d < reach / 2.
+- The plate is the part of the upper lid between the upper margin and the fold. The plate moves
+  together with the margin and does not change its shape. When the eye opens, the plate slides under
+  the fold.
+- The skin above the fold hardly moves.
+- The skin below the lower margin moves a little when the margin moves.
 
-Horizontally, both lids and their corners slide together by a distance that is small relative to
-the width of the eye (`SidewaysSlide`). Beyond the corners the slide falls off linearly. Above and
-below the opening it falls off with the height at which the skin rests.
+Vertical motion: When an edge moves, the skin next to the edge moves with it. The motion decreases
+with the distance from the edge, and is 0 beyond a distance called reach. Let s be the distance of
+skin from the edge at rest, and d the motion of the edge. The skin moves to the distance `s + d (1 -
+s / reach)^2` from the rest position of the edge. `unslide` inverts this formula. The inverse exists
+only for d < reach / 2, because the formula is then monotonic.
 
-`lid_region` returns the region between the lids. A closed eye has no area between its lids, so
-the region has a minimum height (`LEAST_OPENNESS`) around the line where the lids meet.
+Horizontal motion: Both lids and their corners slide by the same small distance (`SidewaysSlide`).
+Beyond the corners, this slide decreases linearly to 0. It also decreases with the vertical distance
+of the skin from the corners.
+
+`lid_region` returns the region between the lids. A closed eye has no area between its lids.
+Therefore the region has a minimum height (`LEAST_OPENNESS`) around the line where the lids meet.
+
+The rest position of skin is its position at a gaze straight ahead. Coordinates are defined in
+`face_geometry`. A patch is a small image of one eye.
 """
 
 from __future__ import annotations
@@ -32,21 +40,24 @@ from mggr_tf.drawn_eyes.face_geometry import smooth_step
 from mggr_tf.drawn_eyes.subject import Eyeball, Lids
 
 _SIDEWAYS_REACH_MM = 8.0
-"""Distance beyond a corner at which the sideways slide of the skin ends."""
+"""Distance beyond a corner of the eye, mm, at which the skin no longer slides sideways."""
 
 _FULL_SLIDE_MM, _NO_SLIDE_MM = 6.0, 14.0
-"""Vertical distances from the corners. Up to the first distance skin slides by the full length;
-beyond the second one it does not slide."""
+"""Two vertical distances from the corners of the eye, mm.
+
+Closer than the first distance, skin slides sideways as much as the lids. Beyond the second
+distance, skin does not slide sideways.
+"""
 
 
 class SidewaysSlide(NamedTuple):
     """Sideways displacement of the lids.
 
     Attributes:
-        mm: displacement along head x, mm.
-        middle_mm: x of the opening's middle at rest.
-        half_mm: half of the opening's width.
-        height_mm: y of the corners at rest.
+        mm: displacement along the x axis of the head, mm.
+        middle_mm: x of the middle of the eye opening at rest, mm.
+        half_mm: half of the width of the eye opening, mm.
+        height_mm: y of the corners at rest, mm.
     """
 
     mm: float
@@ -57,15 +68,15 @@ class SidewaysSlide(NamedTuple):
 
 @compiled
 def slide(rest_mm: float, pull_mm: float, reach_mm: float) -> float:
-    """Return the position of skin when its edge is displaced outwards.
+    """Return the position of skin after its edge has moved outwards.
 
     Args:
-        rest_mm: distance of the skin beyond the edge, at rest.
-        pull_mm: outward displacement of the edge.
-        reach_mm: distance beyond which skin does not move.
+        rest_mm: distance from the edge to the skin at rest, mm.
+        pull_mm: distance by which the edge has moved outwards, mm.
+        reach_mm: distance from the edge beyond which skin does not move, mm.
 
     Returns:
-        Distance of the skin beyond the rest position of the edge, mm.
+        Distance from the rest position of the edge to the current position of the skin, mm.
     """
     if rest_mm >= reach_mm:
         return rest_mm
@@ -75,12 +86,12 @@ def slide(rest_mm: float, pull_mm: float, reach_mm: float) -> float:
 
 @compiled
 def unslide(now_mm: float, pull_mm: float, reach_mm: float) -> float:
-    """Return the rest position of skin: the inverse of `slide`.
+    """Return the rest position of skin. This function is the inverse of `slide`.
 
     Args:
-        now_mm: current distance of the skin beyond the rest position of the edge.
-        pull_mm: outward displacement of the edge.
-        reach_mm: distance beyond which skin does not move.
+        now_mm: distance from the rest position of the edge to the current position of the skin, mm.
+        pull_mm: distance by which the edge has moved outwards, mm.
+        reach_mm: distance from the edge beyond which skin does not move, mm.
     """
     if now_mm >= reach_mm:
         return now_mm
@@ -92,18 +103,23 @@ def unslide(now_mm: float, pull_mm: float, reach_mm: float) -> float:
 
 @compiled
 def sideways_share(slide: SidewaysSlide, rest_y: float) -> float:
-    """Return the fraction of the sideways slide, in [0, 1], for skin that rests at y, mm."""
+    """Return how far skin moves sideways, as a fraction of the sideways slide, in [0, 1].
+
+    Args:
+        slide: sideways displacement of the lids.
+        rest_y: y of the skin at rest, mm.
+    """
     return 1.0 - smooth_step(abs(rest_y - slide.height_mm), _FULL_SLIDE_MM, _NO_SLIDE_MM)
 
 
 @compiled
 def slide_sideways(slide: SidewaysSlide, rest_x: float, share: float) -> float:
-    """Return the current x, mm, of skin that rests at `rest_x`.
+    """Return the current x, mm, of skin whose rest position is `rest_x`.
 
     Args:
         slide: sideways displacement of the lids.
         rest_x: x of the skin at rest, mm.
-        share: fraction of the slide by which the skin moves, in [0, 1].
+        share: motion of the skin as a fraction of the sideways slide, in [0, 1].
     """
     beyond = abs(rest_x - slide.middle_mm) - slide.half_mm
     left = min(max(1.0 - beyond / _SIDEWAYS_REACH_MM, 0.0), 1.0)
@@ -112,7 +128,7 @@ def slide_sideways(slide: SidewaysSlide, rest_x: float, share: float) -> float:
 
 @compiled
 def unslide_sideways(slide: SidewaysSlide, now_x: float, share: float) -> float:
-    """Return the rest position x, mm, of skin that is at `now_x`: inverse of `slide_sideways`."""
+    """Return the x at rest, mm, of skin whose current x is `now_x`. Inverse of `slide_sideways`."""
     side = 1.0 if now_x > slide.middle_mm else -1.0
     outwards = side * share * slide.mm
     beyond = side * (now_x - slide.middle_mm) - slide.half_mm
@@ -125,38 +141,48 @@ def unslide_sideways(slide: SidewaysSlide, now_x: float, share: float) -> float:
 
 
 GRID_MM = np.arange(-160, 161) * 0.25
-"""x of the rows of `LidCurves` at rest, mm. The tables slide sideways with the lids."""
+"""Positions x of the rows of `LidCurves` at rest, mm. They slide sideways with the lids."""
 
 _FIRST_MM, _PER_MM, _LAST = float(GRID_MM[0]), 4.0, len(GRID_MM) - 1.001
 _FOLD_FOLLOW = 0.25
 _CORNER_REACH = 0.2
-"""Radius around the outer corner within which the line between the corners follows the vertical
-motion of that corner, as a fraction of the width of the eye."""
+"""Size of the area that moves vertically together with the outer corner.
+
+The unit is the width of the eye.
+"""
 _ABOVE_REACH_MM, _BELOW_REACH_MM = 11.0, 10.0
 _LEAST_SHOW_MM = 0.15
-"""Height of the plate that is always visible under the fold."""
+"""Minimum height, mm, of the visible part of the plate."""
 
 CARUNCLE = 0.88
-"""Position between the outer (0) and the inner corner (1) beyond which the opening shows flesh
-(the caruncle) instead of the eyeball."""
+"""Position between the outer corner (0) and the inner corner (1) at which the caruncle begins.
+
+The caruncle is flesh. It is visible in the opening instead of the eyeball.
+"""
 
 OPEN, PLATE, ABOVE, BELOW = 0, 1, 2, 3
-"""Parts of the face surface: the opening, or one of three sheets of skin (the plate of the upper
-lid, the skin above its fold, the skin below the lower margin)."""
+"""Labels for parts of the face: the eye opening, and the three sheets of skin.
+
+`OPEN` is the opening. `PLATE` is the plate of the upper lid. `ABOVE` is the skin above the fold,
+and `BELOW` is the skin below the lower margin.
+"""
 
 
 LidCurves = NDArray[np.float64]
-"""[321, 9] table of heights y in mm, and of other quantities that depend on x only, at `GRID_MM`.
+"""Table [321, 9] with one row for each x in `GRID_MM`.
+
+It contains heights (y, mm) and other quantities that depend only on x.
 """
 
 UPPER, LOWER, FOLD, UPPER_REST, LOWER_REST, FOLD_REST, FADE, BEYOND, ALONG = range(9)
 """Columns of `LidCurves`.
 
-UPPER and LOWER are the margins, which are equal outside the corners and on a closed eye. FOLD is
-the edge of the fold. UPPER_REST, LOWER_REST and FOLD_REST are the same edges at a gaze straight
-ahead. FADE is the strength of the folds, 1 in the middle. BEYOND is the distance outside the
-corners in mm, 0 between them. ALONG is the position between the corners: 0 at the outer corner,
-1 at the inner one.
+`UPPER` and `LOWER` are the heights of the margins. They are equal outside the corners, and
+everywhere on a closed eye. `FOLD` is the height of the fold. `UPPER_REST`, `LOWER_REST` and
+`FOLD_REST` are the heights of the same edges at a gaze straight ahead. `FADE` is the strength of
+the folds, which is 1 in the middle of the eye. `BEYOND` is the distance to the nearest corner in
+mm, or 0 between the corners. `ALONG` is the position between the corners: 0 at the outer corner, 1
+at the inner corner.
 """
 
 
@@ -168,9 +194,11 @@ def lid_curves(
     Args:
         lids: lid parameters of the person.
         eyeball: eyeball of the person.
-        gaze: gaze relative to the camera. The lids follow the gaze relative to the head.
-        head: [3, 3] rotation from head to camera axes.
-        closure: 0 is as open as the gaze implies, 1 is closed.
+        gaze: gaze relative to the camera. The motion of the lids depends on the gaze relative to
+            the head, so the function converts it.
+        head: [3, 3] rotation matrix from head axes to camera axes.
+        closure: closure of the lids. 0 means that the eye is as open as normal for this gaze. 1
+            means closed.
     """
     nod_deg, turn_deg = _within_head(gaze, head)
     travel = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
@@ -209,8 +237,8 @@ def _at_rest(lids: Lids) -> tuple[LidCurves, NDArray[np.float64]]:
     """Return the parts of the lid curves that do not depend on the gaze.
 
     Returns:
-        (curves, inside): a table whose columns UPPER, LOWER and FOLD are still 0, and a weight for
-        each x, which is 0 at the corners and 1 in the middle.
+        (curves, inside): `curves` is a table in which the columns `UPPER`, `LOWER` and `FOLD` are
+        still 0. `inside` contains a weight for each x, from 0 at the corners to 1 in the middle.
     """
     curves = np.zeros((len(GRID_MM), 9))
     upper, lower = _margins(
@@ -251,15 +279,15 @@ def _margins(
         np.clip(t, -0.4, 1.4) - 0.5
     )
     line += corner_rise * np.exp(-((t / _CORNER_REACH) ** 2))
-    # The cornea lifts the upper lid in front of it, so the peak moves with the yaw. The larger
-    # exponent at the inner corner makes that corner pointed.
+    # The cornea lifts the upper lid. Therefore the highest point of the lid moves with the yaw of
+    # the gaze. The larger exponent at the inner corner makes this corner pointed.
     skew = lids.skew + 0.006 * np.clip(turn_deg, -30, 30)
     exponent = lids.roundness + 0.25 * between**2
     upper = line + (lids.upper_mm + lids.corner_drop_mm + rise) * _arc(between**skew) ** exponent
     lower = line - (lids.lower_mm - lids.corner_drop_mm - lower_rise) * _arc(
         between ** (1.7 - 0.8 * lids.skew)
     ) ** (exponent + 0.08)
-    # The lids meet low: the upper lid covers 85% of the closing distance.
+    # To close the eye, the upper lid moves over 85% of the opening. The lower lid moves over 15%.
     meeting = lower + 0.15 * np.maximum(upper - lower, 0)
     upper = np.maximum(upper, lower)
     upper = upper + closure * (meeting - upper)
@@ -273,7 +301,9 @@ def _arc(t: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @compiled
 def share_of_slide(slide: SidewaysSlide, sheet: int, material: float) -> float:
-    """Return the fraction of the sideways slide, in [0, 1], by which a point of the skin moves.
+    """Return how far a point of the skin moves sideways, as a fraction of the sideways slide.
+
+    The fraction is in [0, 1].
 
     Args:
         slide: sideways displacement of the lids.
@@ -285,9 +315,13 @@ def share_of_slide(slide: SidewaysSlide, sheet: int, material: float) -> float:
 
 @compiled
 def column_of(x: float) -> tuple[int, float]:
-    """Return the position of x, mm, in the tables: an index and the fraction to the next index.
+    """Return the position of x, mm, in `LidCurves`.
 
-    The tables slide with the lids, so subtract the slide from an x of the face first.
+    The rows of `LidCurves` slide together with the lids. Therefore the caller must subtract the
+    slide from a position on the face first.
+
+    Returns:
+        (index, fraction): index of a row, and the fraction of the way to the next row.
     """
     place = min(max((x - _FIRST_MM) * _PER_MM, 0.0), _LAST)
     index = int(place)
@@ -296,7 +330,13 @@ def column_of(x: float) -> tuple[int, float]:
 
 @compiled
 def at(curves: LidCurves, place: tuple[int, float], what: int) -> float:
-    """Return the value of the column `what` at `column_of(x)`, with linear interpolation."""
+    """Return the value of the column `what` at a position, interpolated between two rows.
+
+    Args:
+        curves: edges of the lids.
+        place: position of x in `LidCurves`, from `column_of`.
+        what: number of the column.
+    """
     index, share = place
     here = curves[index, what]
     return here + share * (curves[index + 1, what] - here)
@@ -304,16 +344,17 @@ def at(curves: LidCurves, place: tuple[int, float], what: int) -> float:
 
 @compiled
 def material_at(curves: LidCurves, place: tuple[int, float], y: float) -> tuple[int, float]:
-    """Return the sheet and the material position at (x, y), mm, of the face.
+    """Return the sheet at a position on the face, and the position on this sheet.
 
     Args:
         curves: edges of the lids.
-        place: position of x in the tables, from `column_of`.
+        place: position of x in `LidCurves`, from `column_of`.
         y: y on the face, mm.
 
     Returns:
-        (sheet, material): `material` is the distance above the margin on the plate, the y at which
-        the skin rests on the other sheets, and 0 in the opening.
+        (sheet, material): the label of the sheet or of the opening, and the position in mm. On the
+        plate, the position is the distance above the margin. On the other sheets, it is the y of
+        the skin at rest. In the opening, it is 0.
     """
     upper = at(curves, place, UPPER)
     if y < upper:
@@ -333,10 +374,11 @@ def material_at(curves: LidCurves, place: tuple[int, float], y: float) -> tuple[
 def place_of(
     curves: LidCurves, sheet: int, place: tuple[int, float], material: float
 ) -> tuple[float, bool]:
-    """Return the current position of a point of the skin: the inverse of `material_at`.
+    """Return the current position of a point of the skin. Inverse of `material_at`.
 
     Returns:
-        (y, visible): y in mm, and whether no other sheet covers the point.
+        (y, visible): y in mm, and whether the point is visible. A point is not visible if another
+        sheet covers it.
     """
     if sheet == PLATE:
         y = at(curves, place, UPPER) + material
@@ -351,38 +393,45 @@ def place_of(
 
 
 LEAST_OPENNESS = 0.16
-"""Minimum height of the region as a fraction of the distance between the corners."""
+"""Minimum height of the region between the lids, divided by the distance between the corners."""
 
 OUTLINE_POINTS = 16
-"""Number of points of an outline and of a region.
+"""Number of points in an outline of the lids, and in a region between the lids.
 
-The order is that of `mggr_edge.vision.iris.Eye.outline`: outer corner, 7 points of the lower lid,
-inner corner, 7 points of the upper lid back to the outer corner.
+The points have the same order as in `mggr_edge.vision.iris.Eye.outline`. The first point is the
+outer corner. The next points are 7 points of the lower lid, the inner corner, and 7 points of the
+upper lid.
 """
 
 USUAL_REGION: tuple[tuple[float, float], ...] = (
     *((6, 33), (8, 34), (13, 35), (21, 37), (30, 38), (39, 38), (47, 37), (52, 37)),
     *((54, 36), (52, 34), (47, 30), (39, 25), (30, 23), (21, 25), (13, 28), (8, 31)),
 )
-"""Mean region of synthetic eyes of the canonical side, for patches of 64 x 64 pixels whose own
-region is unknown. Its error is only about 3 pixels, because patches are cropped around the eye."""
+"""Mean region between the lids of synthetic eyes, for patches of 64 x 64 pixels.
+
+Use this region for a patch whose own region is unknown. The eye must be of the canonical side. The
+mean difference from the real regions is only about 3 pixels, because each patch is cropped around
+its eye.
+"""
 
 _INNER = OUTLINE_POINTS // 2
 _LOWER = slice(1, _INNER)
 _UPPER = slice(OUTLINE_POINTS - 1, _INNER, -1)
 _PROFILE = np.sin(np.pi * np.arange(1, _INNER) / _INNER)
-"""Profile of the minimum height from the outer to the inner corner, relative to its maximum."""
+"""Minimum height of the region from the outer to the inner corner, relative to its maximum."""
 
 
 def lid_region(outline: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the region between the lids for the outline of an eye in a level patch.
+    """Return the region between the lids for the outline of an eye.
+
+    The patch must be level, so that the corners of the eye lie beside each other.
 
     Args:
-        outline: [..., 16, 2] pixels (x, y) of an eye of either side, see `OUTLINE_POINTS`; NaN
-            where the outline is unknown.
+        outline: [..., 16, 2] points (x, y) in pixels; see `OUTLINE_POINTS`. The eye may be of
+            either side. Unknown points are NaN.
 
     Returns:
-        [..., 16, 2] float32 pixels, a closed polygon in the same order.
+        [..., 16, 2] float32 points in pixels. They form a closed polygon in the same order.
     """
     points = np.asarray(outline, np.float64)
     along = points[..., _INNER, :] - points[..., 0, :]

@@ -1,4 +1,4 @@
-"""Appearance parameters of a synthetic eye in one image, and the blending of layers."""
+"""Appearance parameters of a synthetic eye in one image, and functions that blend layers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mggr_tf.drawn_eyes.textures import Textures, skin_colour
 
 
 class Look(NamedTuple):
-    """Appearance parameters of a person for the painting functions.
+    """Appearance parameters of a person for the functions that paint an image.
 
-    For the other fields, see `subject`.
+    `subject` describes the fields that are not listed here.
 
     Attributes:
         lit: 1 to paint light and shadow, 0 to paint the plain colours.
-        lash_line: strength of the upper row of lashes.
-        lower_lash_line: strength of the lower row of lashes.
-        skin: [3] plain skin colour, linear RGB.
-        flesh: [3] colour of the flesh at the corners, linear RGB.
-        pupil: radius of the pupil as a fraction of the iris's radius.
-        veins_map: texture of the veins, see `textures.Textures`.
-        fibres_map: texture of the iris's fibres, see `textures.Textures`.
+        lash_line: strength of the upper lashes.
+        lower_lash_line: strength of the lower lashes.
+        skin: [3] skin colour without light and texture, linear RGB.
+        flesh: [3] colour of the flesh at the corners of the eye, linear RGB.
+        pupil: radius of the pupil, as a fraction of the iris radius.
+        veins_map: texture of the veins; see `textures.Textures`.
+        fibres_map: texture of the fibres in the iris; see `textures.Textures`.
         lash: [3] colour of the lashes, linear RGB.
     """
 
@@ -54,9 +54,10 @@ def look_of(subject: Subject, textures: Textures, *, lit: bool = True) -> Look:
     """Return the appearance parameters of a subject."""
     eyeball, hair, skin = subject.eyeball, subject.hair, subject.skin
     tone = skin_colour(skin).astype(np.float64)
-    # About half of the light in the socket is reflected by the skin and has the skin's tone.
+    # The skin reflects about half of the light in the eye socket. Therefore this light has a
+    # similar colour to the skin.
     glow = (0.45 + 0.55 * (tone / tone[0]) ** 0.7) * 0.75 * (1 + tone[0]) if lit else 1.0
-    # Wet flesh differs little between people. It lies in the shadow of the lids.
+    # The colour of wet flesh is similar for all people. The flesh lies in the shadow of the lids.
     flesh = (0.55 - 0.19 * min(skin.melanin, 2.2)) * np.array([0.42, 0.17, 0.14])
     return Look(
         lit=float(lit),
@@ -85,15 +86,15 @@ def look_of(subject: Subject, textures: Textures, *, lit: bool = True) -> Look:
 def lay_over(
     picture: np.ndarray, cover: np.ndarray, opacity: float, red: float, green: float, blue: float
 ) -> None:
-    """Blend a layer of one colour over an image, in place.
+    """Blend a layer of one colour over an image. The function changes the image.
 
     Args:
-        picture: [H, W, 3] float32 linear RGB.
-        cover: [H, W] uint8 coverage of the layer, 255 for full coverage.
+        picture: [H, W, 3] float32 image in linear RGB.
+        cover: [H, W] uint8 coverage of the layer; 255 means full coverage.
         opacity: opacity of the layer at full coverage, in [0, 1].
-        red: red of the layer, linear.
-        green: green of the layer, linear.
-        blue: blue of the layer, linear.
+        red: linear red value of the layer.
+        green: linear green value of the layer.
+        blue: linear blue value of the layer.
     """
     share = opacity / 255
     for i in range(picture.shape[0]):
@@ -109,11 +110,11 @@ def lay_over(
 def lay_glass_over(
     picture: np.ndarray, cover: np.ndarray, tint: float, mirrored: np.ndarray
 ) -> None:
-    """Blend a layer of glass over an image, in place.
+    """Blend a layer of glass over an image. The function changes the image.
 
     Args:
-        picture: [H, W, 3] float32 linear RGB.
-        cover: [H, W] uint8 coverage of the glass, 255 for full coverage.
+        picture: [H, W, 3] float32 image in linear RGB.
+        cover: [H, W] uint8 coverage of the glass; 255 means full coverage.
         tint: fraction of the light that the glass absorbs.
         mirrored: [H, W] float32 light that the glass reflects.
     """

@@ -1,9 +1,9 @@
-"""Painting of an image pixel by pixel: the skin, and the eyeball in the opening.
+"""Paint an image pixel by pixel: the skin, and the eyeball in the eye opening.
 
-The line of sight of a pixel meets the face (`sitting`). The edges of the lids determine whether
-that point is in the opening or on which sheet of skin (`lids`). The eyeball behind the opening
-is defined in `globe`. Colours are linear RGB. Lashes, glasses and the camera model are applied
-afterwards.
+For each pixel, `sitting` returns the point where the line of sight meets the face. `lids`
+determines whether this point lies in the opening or on a sheet of skin. `globe` defines the eyeball
+behind the opening. Colours are linear RGB. Later, `render` paints single lashes and glasses, and
+applies the camera model.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ from mggr_tf.drawn_eyes.paint_layers import paint_eyeball, paint_lash_line, pain
 from mggr_tf.drawn_eyes.sitting import Sitting, X, Y, read_grid
 
 _PLAIN_MM = 2.2
-"""Distance from the opening beyond which the skin has no edges and no lashes."""
+"""Distance from the eye opening, mm, beyond which the skin has no edges and no lashes."""
 
 
 def paint(sitting: Sitting, moment: DrawnFrame, look: Look, size_px: int) -> NDArray[np.float32]:
-    """Return the eye and the skin around it without single lashes, [size, size, 3] linear RGB."""
+    """Return an image of the eye and the skin around the eye, [size, size, 3] linear RGB.
+
+    The image contains the dark line at the roots of the lashes, but no single lashes.
+    """
     picture = np.empty((size_px, size_px, 3), np.float32)
     _paint(
         moment.sight,
@@ -73,7 +76,8 @@ def _paint(
     met, colour, ball = scratch[0], scratch[1, :3], scratch[2, :3]
     for row in range(0, picture.shape[0], OVERSAMPLING):
         for column in range(0, picture.shape[1], OVERSAMPLING):
-            # Plain skin is smooth, so one sample of the coarser atlas is enough for a block.
+            # Plain skin is smooth. Therefore all pixels of a block get the same colour, from the
+            # skin texture with the lower resolution.
             middle = 0.5 * (OVERSAMPLING - 1)
             x = (column + middle - sight.eye_x) / sight.px_per_mm
             y = (sight.eye_y - row - middle) / sight.px_per_mm
@@ -113,7 +117,7 @@ def _paint(
 
 @compiled
 def _put(picture: np.ndarray, row: int, column: int, colour: np.ndarray) -> None:
-    # Write the channels one by one, because a slice would take longer than the painting itself.
+    # Write the three channels separately. Writing a slice takes longer than painting the pixel.
     picture[row, column, 0] = colour[0]
     picture[row, column, 1] = colour[1]
     picture[row, column, 2] = colour[2]
@@ -134,7 +138,7 @@ def _paint_near(
     ball: np.ndarray,
     colour: np.ndarray,
 ) -> None:
-    """Paint a pixel in or near the opening; `colour` [3] is overwritten."""
+    """Paint a pixel in or near the eye opening, and write its colour into `colour` [3]."""
     place = column_of(met[X] - slide.mm)
     above = met[Y] - at(curves, place, UPPER)
     below = at(curves, place, LOWER) - met[Y]

@@ -1,4 +1,8 @@
-"""Painting of the skin, the lash line and the eyeball, for single pixels."""
+"""Paint the skin, the lash line and the eyeball of a single pixel.
+
+The lash line is the dark line at the roots of the lashes. The atlas is a texture of the skin at
+rest; see `textures`. The plate and the other sheets of skin are defined in `lids`.
+"""
 
 from __future__ import annotations
 
@@ -46,27 +50,27 @@ def paint_skin(
     look: Look,
     colour: np.ndarray,
 ) -> None:
-    """Paint the skin of a pixel, with light.
+    """Compute the colour of the skin at a pixel, including light and shadow.
 
     Args:
         curves: edges of the lids.
         slide: sideways displacement of the lids.
-        place: position of the pixel's x in the tables, from `column_of`.
-        atlas: colours of the skin.
-        met: grid channels of the pixel, from `read_grid`.
-        above: distance above the upper margin, mm.
-        below: distance below the lower margin, mm.
+        place: position of the pixel's x in `LidCurves`, from `column_of`.
+        atlas: texture of the skin.
+        met: point of the face and its light, from `read_grid`.
+        above: distance of the pixel above the upper margin, mm.
+        below: distance of the pixel below the lower margin, mm.
         look: appearance parameters.
-        colour: [3] linear RGB, overwritten.
+        colour: [3] output array for the colour, linear RGB.
     """
-    # A pixel at the margin may lie in the opening by up to half a pixel. It then shows the skin of
-    # the margin.
+    # The centre of a pixel at the margin may lie in the opening, although the pixel shows skin.
+    # Such a pixel gets the colour of the skin at the margin.
     y = met[Y] - min(above, 0.0) if above > below else met[Y] + min(below, 0.0)
     sheet, material = material_at(curves, place, y)
     rest_y = material
     if sheet == PLATE:
-        # The plate shows the tone of the lid at rest. The factor of 0.5 stretches that tone, so
-        # that a plate that is far out does not read the atlas up to the brow.
+        # The plate has the colours of the lid at rest. The factor of 0.5 stretches the texture.
+        # Without this factor, a plate that is visible over a large height would show the brow.
         rest_y = at(curves, place, UPPER_REST) + 0.5 * material
     rest_x = unslide_sideways(slide, met[X], share_of_slide(slide, sheet, material))
     red, green, blue = read_atlas(atlas, rest_x, rest_y)
@@ -91,10 +95,10 @@ def _shade_of_skin(
     fade = at(curves, place, FADE)
     slope, groove = 0.0, 0.0
     if above > below:
-        # The groove where the plate slides under the fold, and the roll of skin above it.
+        # Add the groove where the plate slides under the fold, and the bulge of skin above it.
         plate = at(curves, place, FOLD) - at(curves, place, UPPER)
         past = above - plate
-        # The fold becomes flatter as more of the plate is visible.
+        # The fold is flatter if a larger part of the plate is visible.
         depth = look.crease_depth * fade / (1 + 0.15 * plate)
         groove = depth * _bump(past / 1.1)
         slope = depth * (2.6 * _tilt(past / 1.1) + 1.2 * _bump((past - 0.35) / 0.55))
@@ -110,16 +114,16 @@ def _shade_of_skin(
 
 @compiled
 def _bump(t: float) -> float:
-    """Return a smooth bump: 1 at t = 0, and 0 for |t| >= 1."""
+    """Return a smooth, bell-shaped function of t. It is 1 at t = 0, and 0 for |t| >= 1."""
     s = max(1 - t * t, 0.0)
     return s * s
 
 
 @compiled
 def _tilt(t: float) -> float:
-    """Return the value at t of an odd function that is shaped like the slope of a bump.
+    """Return a smooth odd function of t. Its shape is like the slope of a bump.
 
-    The value has the sign of t, is at most 0.5 in magnitude, and is 0 for |t| >= 1.
+    The result has the same sign as t. Its magnitude is at most 0.5. It is 0 for |t| >= 1.
     """
     s = max(1 - t * t, 0.0)
     return 1.75 * t * s * s
@@ -129,14 +133,14 @@ def _tilt(t: float) -> float:
 def paint_lash_line(
     along: float, above: float, below: float, look: Look, colour: np.ndarray
 ) -> None:
-    """Blend the dark rims at the roots of the lashes over `colour` [3].
+    """Blend the lash line over the colour of a pixel.
 
     Args:
-        along: position between the corners, 0 at the outer one, 1 at the inner one.
-        above: distance above the upper margin, mm.
-        below: distance below the lower margin, mm.
+        along: position between the corners: 0 at the outer corner, 1 at the inner corner.
+        above: distance of the pixel above the upper margin, mm.
+        below: distance of the pixel below the lower margin, mm.
         look: appearance parameters.
-        colour: [3] linear RGB, changed in place.
+        colour: [3] colour of the pixel, linear RGB. The function changes this array.
     """
     if along <= 0 or along >= 1 or max(above, below) > 2.2 or min(-above, -below) > 2.2:
         return
@@ -164,18 +168,18 @@ def paint_eyeball(
     look: Look,
     colour: np.ndarray,
 ) -> None:
-    """Paint the eyeball or the flesh in the opening at camera (x, y), mm.
+    """Compute the colour of the eyeball or of the flesh at a pixel in the eye opening.
 
     Args:
-        along: position between the corners, 0 at the outer one, 1 at the inner one.
-        globe: pose of the eyeball.
-        emitters: [E, 14], see `emitter_rows`.
-        above: distance above the upper margin, mm; negative in the opening.
-        below: distance below the lower margin, mm; negative in the opening.
-        x: camera x of the pixel, mm.
-        y: camera y of the pixel, mm.
+        along: position between the corners: 0 at the outer corner, 1 at the inner corner.
+        globe: position and rotation of the eyeball.
+        emitters: [E, 14] light sources; see `emitter_rows`.
+        above: distance of the pixel above the upper margin, mm. Negative in the opening.
+        below: distance of the pixel below the lower margin, mm. Negative in the opening.
+        x: x of the pixel in camera coordinates, mm.
+        y: y of the pixel in camera coordinates, mm.
         look: appearance parameters.
-        colour: [3] linear RGB, overwritten.
+        colour: [3] output array for the colour, linear RGB.
     """
     u, v, _ = on_iris(globe, x, y)
     rho = np.sqrt(u * u + v * v) / globe.iris_mm
@@ -217,14 +221,16 @@ def _paint_sclera(
     to_corner = abs(2 * along - 1)
     if intersects_sphere(globe, x, y):
         u, v, w = on_sclera(globe, x, y)
-        # The texture is projected from the front of the eye, so the veins rotate with the eye.
+        # The texture is projected onto the eyeball along the gaze. Therefore the veins rotate with
+        # the eye.
         reach = globe.radius_mm * (1 + max(w, -0.5 * globe.radius_mm) / globe.radius_mm)
         vein = _read_square(look.veins_map, u / reach, v / reach)
         red = look.redness * (0.25 + 0.75 * to_corner**3) * min(max(0.55 + 0.4 * vein, 0.0), 1.5)
     if look.lit > 0:
         nx, ny = (x - globe.centre_x) / globe.radius_mm, (y - globe.centre_y) / globe.radius_mm
         nz = np.sqrt(max(1 - nx * nx - ny * ny, 0.05))
-        # Wrap-around light: the eye is wet, and the socket around it reflects light.
+        # Light also reaches parts of the eyeball that face slightly away from a light source. The
+        # reason is that the eye is wet, and that the socket reflects light.
         direct, total = 0.0, 1e-6
         for e in range(emitters.shape[0]):
             facing = emitters[e, 0] * nx + emitters[e, 1] * ny + emitters[e, 2] * nz
@@ -253,7 +259,7 @@ def _paint_iris(
     bright = 1 + look.fibres * fibre + 0.35 * np.exp(-ring * ring)
     bright *= 1 - look.limbus * smooth_step(rho, 0.72, 1.0)
     if look.lit > 0 and emitters.shape[0] > 0:
-        # The cornea focuses light on the side of the iris that is opposite to the lamp.
+        # The cornea focuses light. Therefore the side of the iris opposite to the lamp is brighter.
         t = globe.turn
         right, up = t[0, 0] * u + t[0, 1] * v, t[1, 0] * u + t[1, 1] * v
         lean = emitters[0, 0] * right + emitters[0, 1] * up
@@ -268,10 +274,16 @@ def _paint_iris(
 
 @compiled
 def _mirrored(globe: Globe, emitters: np.ndarray, x: float, y: float) -> float:
-    """Return the brightness of the emitters' reflections at camera (x, y), mm.
+    """Return the brightness of all reflections of light sources at a pixel of the eye.
 
-    The reflecting surface is the cornea where it lies in front of the eyeball's sphere, and the
-    sphere elsewhere.
+    The reflecting surface is the cornea or the sphere of the eyeball. The function uses the surface
+    that is nearer to the camera.
+
+    Args:
+        globe: position and rotation of the eyeball.
+        emitters: [E, 14] light sources; see `emitter_rows`.
+        x: x of the pixel in camera coordinates, mm.
+        y: y of the pixel in camera coordinates, mm.
     """
     t, radius = globe.turn, globe.radius_mm
     x, y = x - globe.centre_x, y - globe.centre_y
@@ -285,7 +297,7 @@ def _mirrored(globe: Globe, emitters: np.ndarray, x: float, y: float) -> float:
         away_z = np.sqrt(under)
         if CORNEA_CENTRE * radius * t[2, 2] + away_z > radius * nz:
             nx, ny, nz = away_x / bulge, away_y / bulge, away_z / bulge
-    # The view direction is v = (0, 0, 1), so the reflected direction is 2 (n . v) n - v.
+    # The direction to the camera is v = (0, 0, 1). The reflected direction is 2 (n . v) n - v.
     rx, ry, rz = 2 * nz * nx, 2 * nz * ny, 2 * nz * nz - 1
     soft = 0.11
     shine = 0.0
@@ -306,9 +318,9 @@ def _mirrored(globe: Globe, emitters: np.ndarray, x: float, y: float) -> float:
 
 @compiled
 def _read_square(texture: np.ndarray, u: float, v: float) -> float:
-    """Read a square texture at (u, v) in [-1, 1], with bilinear interpolation.
+    """Return the value of a square texture at (u, v), with bilinear interpolation.
 
-    Coordinates outside this range are clamped.
+    Both coordinates are clamped to [-1, 1].
     """
     last = texture.shape[0] - 1.001
     column = min(max((u + 1) * 0.5 * last, 0.0), last)
@@ -322,12 +334,12 @@ def _read_square(texture: np.ndarray, u: float, v: float) -> float:
 
 @compiled
 def _read_polar(texture: np.ndarray, rho: float, angle: float) -> float:
-    """Read a texture [radii, angles] with bilinear interpolation.
+    """Return the value of a texture in polar coordinates, with bilinear interpolation.
 
     Args:
-        texture: [radii, angles].
+        texture: [radii, angles] texture.
         rho: radius in [0, 1].
-        angle: angle in radians; it wraps at 2 pi.
+        angle: angle in radians. The texture is periodic in the angle, with a period of 2 pi.
     """
     radii, angles = texture.shape
     row = rho * (radii - 1.001)

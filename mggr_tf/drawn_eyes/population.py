@@ -1,16 +1,18 @@
-"""Random sampling of people, their illumination and their cameras, each from a seed.
+"""Choose people, their illumination and their cameras at random. Equal seeds give equal results.
 
-The ranges for the motion of iris, lids and crop with the gaze were fitted to photographs: they
-were adjusted until the rows of `mggr-tf data motion synthetic` agreed with those of the Columbia
-data set, within the anatomical limits of [1, 2, 3].
+Iris, lids and crop position move when the gaze changes. The ranges for this motion were fitted to
+photographs of the Columbia data set. They were adjusted until `mggr-tf data motion` measured the
+same motion for synthetic eyes as for these photographs. The ranges are within the anatomical limits
+of [1, 2, 3].
 
 References:
-    [1] PubMed 12696640: MRI at 15 degrees. In vertical rotation the back of the eyeball moves
-        1.16 times as far as its front, so it rotates about a point 0.9 mm in front of its centre.
+    [1] PubMed 12696640: MRI at 15 degrees. In vertical rotation, the back of the eyeball moves 1.16
+        times as far as the front. Therefore the eyeball rotates about a point 0.9 mm in front of
+        its centre.
     [2] Read et al., The Morphology of the Palpebral Fissure in Different Directions of Vertical
-        Gaze, 2006. The opening narrows by 3.3 mm over 40 degrees.
+        Gaze, 2006. The eye opening becomes 3.3 mm narrower for a gaze change of 40 degrees.
     [3] Cruz et al., Effect of Eyelid Saccades on the Position of Lateral Canthus, 2008. The outer
-        corner moves down by 1.5 to 2.3 mm in downgaze.
+        corner moves down by 1.5 to 2.3 mm when the eye looks down.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from mggr_tf.drawn_eyes.subject import (
     Subject,
 )
 
-# Weight and linear RGB. The weights roughly follow how common each iris colour is.
+# Each entry contains a weight and a colour in linear RGB. A more common colour has a larger weight.
 _IRIS_COLOURS: dict[str, tuple[float, Colour]] = {
     "black-brown": (0.34, (0.013, 0.009, 0.007)),
     "brown": (0.30, (0.030, 0.017, 0.010)),
@@ -50,13 +52,14 @@ _WEAR_GLASSES = 0.3
 
 
 def draw_subject(seed: int | Sequence[int]) -> Subject:
-    """Sample a person.
+    """Choose a person at random.
 
-    Equal seeds return equal people. Each part has its own random stream.
+    Equal seeds return equal people. Each part of the person, such as skin or lids, uses a separate
+    random generator.
     """
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(9)]
-    # Equal steps of optical density look like equal steps of skin tone, so the density is sampled
-    # directly. The exponent slightly favours light skin.
+    # Equal steps of optical density look like equal steps of skin colour. Therefore this code
+    # chooses the density instead of the colour. The exponent makes light skin slightly more common.
     melanin = float(0.22 + 1.98 * streams[0].uniform() ** 1.3)
     glasses = _draw_glasses(streams[8]) if streams[8].uniform() < _WEAR_GLASSES else None
     return Subject(
@@ -73,7 +76,7 @@ def draw_subject(seed: int | Sequence[int]) -> Subject:
 
 
 def draw_light(seed: int | Sequence[int]) -> Light:
-    """Sample an illumination."""
+    """Choose an illumination at random. Equal seeds return equal illuminations."""
     return _draw_light(np.random.default_rng(seed))
 
 
@@ -108,10 +111,12 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
         skew=float(rng.uniform(0.95, 1.25)),
         crease_mm=float(rng.uniform(0.2, 1.2) if single_lid else rng.uniform(1.5, 5.0)),
         crease_depth=float(rng.uniform(0.1, 0.6) if single_lid else rng.uniform(0.3, 1.0)),
-        # With both lids combined, the opening changes by 0.4 of the eye's motion, as in [2].
+        # Both lids move. The height of the opening changes by 0.4 times the motion of the eye, as
+        # in [2].
         follow=float(rng.uniform(0.68, 1.08)),
         lower_follow=float(rng.uniform(0.33, 0.63)),
-        # According to [3], 0.03 to 0.04 mm per degree in downgaze, and less in upgaze.
+        # According to [3], the corner moves by 0.03 to 0.04 mm per degree when the eye looks down.
+        # It moves less when the eye looks up.
         corner_follow=float(rng.uniform(0.08, 0.28)),
         slide=float(rng.uniform(0.0, 0.18)),
     )
@@ -119,8 +124,8 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
 
 def _draw_eyeball(rng: np.random.Generator, melanin: float) -> Eyeball:
     names = list(_IRIS_COLOURS)
-    # Light irises are correlated with light skin; people with dark skin nearly always have dark
-    # irises.
+    # Light irises are more common among people with light skin. Nearly all people with dark skin
+    # have dark irises.
     fair = float(np.clip(1.25 - melanin, 0.03, 1.0))
     weights = np.array([_IRIS_COLOURS[n][0] * (fair if i > 1 else 1) for i, n in enumerate(names)])
     colour = np.array(_IRIS_COLOURS[str(rng.choice(names, p=weights / weights.sum()))][1])
@@ -139,7 +144,7 @@ def _draw_eyeball(rng: np.random.Generator, melanin: float) -> Eyeball:
         sclera=_colour(white * np.array([1.0, 0.95 - 0.3 * yellow, 0.93 - yellow])),
         redness=float(rng.uniform(0.1, 0.6)),
         wetness=float(rng.uniform(0.2, 1.0)),
-        # 0.9 mm in [1].
+        # The value in [1] is 0.9 mm.
         pivot_mm=float(rng.uniform(0.0, 1.2)),
     )
 
@@ -247,12 +252,12 @@ _MORE_EMITTERS = ((_draw_fill, 0.35), (_draw_window, 0.25), (_draw_screen, 0.3))
 
 
 def _draw_camera(rng: np.random.Generator, *, misled: bool) -> Camera:
-    """Sample a camera.
+    """Choose a camera at random.
 
     Args:
         rng: random generator.
-        misled: True if landmarks may lie on the frame of glasses instead of the lids, and be
-            unstable between images.
+        misled: True for a person with glasses. A landmark detector may then place landmarks on the
+            frame of the glasses instead of the lids. The positions can change between images.
     """
     warmth = rng.normal(0.09, 0.07)
     misses = float(rng.uniform(0, 1) ** 2) if misled else 0.0

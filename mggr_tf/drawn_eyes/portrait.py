@@ -1,8 +1,8 @@
-"""Synthetic frames with a whole face, for test clips and demonstrations.
+"""Synthetic frames with a whole face, for test videos and demonstrations.
 
-Both eye regions are painted as in patches and joined over the nose. The rest is simplified: an
-ellipsoid of skin with nose, mouth, hair, neck and a background, sufficient for face detectors to
-detect the face.
+The regions around both eyes are painted as in patches. They are blended at the nose. The rest of
+the face is simple, but sufficient for face detectors. It consists of an ellipsoid of skin with
+nose, mouth, hair and neck, in front of a background.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from mggr_tf.drawn_eyes.subject import Subject
 from mggr_tf.drawn_eyes.textures import skin_colour
 
 _REGION_MM = 36.0
-"""Half of the width of an eye's region, which is centred on the eyeball."""
+"""Half of the width of the region around an eye, mm. The eyeball is at the centre of the region."""
 
 _FACE_HALF_MM = (71.0, 98.0, 80.0)
 _FACE_MIDDLE_MM = np.array([0.0, -22.0, -62.0])
-"""Half axes and centre of the head's ellipsoid, relative to the midpoint between the eyes."""
+"""Half axes and centre of the head's ellipsoid, mm.
+
+The centre is relative to the midpoint between the eyes.
+"""
 
 Picture = NDArray[np.float32]
 
@@ -37,7 +40,8 @@ class DrawnFace:
 
     Attributes:
         image: [H, W, 3] uint8 RGB.
-        outlines: outline [N, 2] of the lids for each side, in pixels of the frame.
+        outlines: outline [N, 2] of the lids in pixels of the frame. The keys are the sides of the
+            face.
     """
 
     image: NDArray[np.uint8]
@@ -59,11 +63,11 @@ def draw_face(
     Args:
         subject: person, illumination and camera.
         gaze: gaze of both eyes, relative to the camera.
-        head_pose: head pose relative to the camera, preferably within +-20 degrees.
+        head_pose: head pose relative to the camera. Angles up to +-20 degrees give the best result.
         seed: seed of the camera noise.
-        closure: closure of both eyes; 0 is open, 1 is closed.
+        closure: closure of both eyes. 0 means open, 1 means closed.
         size_px: (height, width) of the frame.
-        px_per_mm: scale, pixels per millimetre. The eyes are 62 mm apart.
+        px_per_mm: scale, pixels per millimetre. The distance between the eyes is 62 mm.
     """
     fine = px_per_mm * OVERSAMPLING
     height, width = (side * OVERSAMPLING for side in size_px)
@@ -91,7 +95,11 @@ def _lay_eye(
     head_pose: Gaze,
     closure: float,
 ) -> NDArray[np.float32]:
-    """Paint one eye's region over the face and return its outline [N, 2] in frame pixels."""
+    """Paint the region around one eye over the face.
+
+    Returns:
+        [N, 2] outline of the lids in pixels of the frame.
+    """
     mirrored = side == "left"
     person = subject.other_eye() if mirrored else subject
     region, outline = draw_region(
@@ -119,9 +127,9 @@ def _lay_eye(
 
 
 def _matched(region: Picture, seen: Picture, cover: NDArray[np.float32]) -> Picture:
-    """Return the region, scaled to the brightness of the face under its rim.
+    """Return the region around an eye, with the same brightness at its border as the face.
 
-    The brightnesses differ, because region and face are lit as different shapes.
+    The original brightness is different, because the region and the face have different shapes.
     """
     rim = ((cover > 0.05) & (cover < 0.6))[..., None]
     gain = (seen * rim).sum((0, 1)) / np.maximum((region * rim).sum((0, 1)), 1e-6)
@@ -129,9 +137,10 @@ def _matched(region: Picture, seen: Picture, cover: NDArray[np.float32]) -> Pict
 
 
 def _feather(size: int, px_per_mm: float, *, towards_nose: float) -> NDArray[np.float32]:
-    """Return the blend weight [size, size] of a region.
+    """Return the blend weight [size, size] of the region around an eye.
 
-    It decreases towards the border of the region and, at the face's middle, towards the other eye.
+    The weight decreases towards the border of the region. At the middle of the face, the weight
+    also decreases towards the other eye.
     """
     steps = np.abs(np.linspace(-1, 1, size, dtype=np.float32))
     round_ = np.clip((1 - np.hypot(steps[None], steps[:, None])) / 0.45, 0, 1)
@@ -142,14 +151,14 @@ def _feather(size: int, px_per_mm: float, *, towards_nose: float) -> NDArray[np.
 
 
 def _lay_face(picture: Picture, subject: Subject, view: View) -> None:
-    """Paint the face as a lit ellipsoid of skin, with hair over its top."""
+    """Paint the face as an ellipsoid of skin, with light, and with hair on its upper part."""
     height, width = picture.shape[:2]
     centre = view.project(_FACE_MIDDLE_MM[None])[0]
     x = (np.arange(width, dtype=np.float32)[None] - centre[0]) / (_FACE_HALF_MM[0] * view.px_per_mm)
     y = (centre[1] - np.arange(height, dtype=np.float32)[:, None]) / (
         _FACE_HALF_MM[1] * view.px_per_mm
     )
-    narrow = x * (1 + 0.22 * np.clip(-y, 0, 1) ** 2)  # narrower towards the chin
+    narrow = x * (1 + 0.22 * np.clip(-y, 0, 1) ** 2)  # the face is narrower at the chin
     inside = 1 - narrow * narrow - y * y
     normal_z = np.sqrt(np.maximum(inside, 0.02))
     shade = np.zeros((height, width), np.float32)
@@ -166,7 +175,7 @@ def _lay_face(picture: Picture, subject: Subject, view: View) -> None:
 
 
 def _backdrop(subject: Subject, height: int, width: int, view: View) -> Picture:
-    """Return the background: a wall, the shoulders, the neck, and the hair behind the face."""
+    """Return an image of everything behind the face: a wall, shoulders, neck and hair."""
     rng = np.random.default_rng([subject.texture_seed, 7])
     wall, cloth = rng.uniform(0.08, 0.5, 3), rng.uniform(0.02, 0.4, 3)
     fall = np.linspace(1.1, 0.7, height, dtype=np.float32)[:, None, None]
@@ -189,7 +198,7 @@ def _backdrop(subject: Subject, height: int, width: int, view: View) -> Picture:
 
 
 def _lay_nose(picture: Picture, view: View) -> None:
-    """Paint the nose: light on the ridge, shade at the sides and below, and two nostrils."""
+    """Paint the nose: a bright ridge, dark areas at its sides and below it, and two nostrils."""
     for x, y, z, half_x, half_y, gain in (
         (0, -14, 22, 5, 22, 0.10),
         (0, -37, 32, 8, 7, 0.14),
@@ -217,14 +226,14 @@ def _dapple(
     half_mm: tuple[float, float],
     gain: NDArray,
 ) -> None:
-    """Multiply the light in a soft-edged ellipse by `gain`, in place.
+    """Multiply the light in an ellipse by `gain`. The ellipse has soft edges.
 
     Args:
-        picture: [H, W, 3] linear RGB, changed in place.
-        view: view of the picture.
-        place_mm: centre of the ellipse, head (x, y, z).
-        half_mm: half axes of the ellipse.
-        gain: [3] factor at the centre.
+        picture: [H, W, 3] image in linear RGB. The function changes this array.
+        view: view of the image.
+        place_mm: centre (x, y, z) of the ellipse in head coordinates, mm.
+        half_mm: half axes of the ellipse, mm.
+        gain: [3] factor for red, green and blue at the centre of the ellipse.
     """
     x0, y0 = view.project(np.array([place_mm]))[0]
     x = (np.arange(picture.shape[1], dtype=np.float32) - x0) / (half_mm[0] * view.px_per_mm)

@@ -1,8 +1,11 @@
 """Contact sheets of synthetic eyes, and a benchmark of the renderer.
 
-The benchmark renders groups of five images, as training does, after all functions are compiled.
-It also times a product of two float32 matrices on the same core in the same run. This reference
-shows whether a different result is caused by a different machine or by other load.
+A contact sheet is one image that contains many small images.
+
+The benchmark first compiles all functions. It then renders groups of five images, as training does.
+It also measures the time of a product of two float32 matrices, on the same core. This time is a
+reference. If both the renderer and the reference are slower than in an earlier run, the renderer is
+not the cause. The cause is then the machine, or another program on the machine.
 """
 
 from __future__ import annotations
@@ -40,18 +43,18 @@ COLUMNS: tuple[tuple[str, Gaze, Gaze, Side, float], ...] = (
     ("head up", _AHEAD, Gaze(15, 0), "right", 0.0),
     ("head down", _AHEAD, Gaze(-15, 0), "right", 0.0),
 )
-"""Title, gaze, head pose, side and closure of each column."""
+"""Title, gaze, head pose, side and closure of the eyes in each column of the sheet."""
 
 _SIZE_PX = 128
 _CAPTION_PX = 22
 
 
 def contact_sheet(*, seed: int, people: int = PEOPLE) -> NDArray[np.uint8]:
-    """Return a [H, W, 3] uint8 RGB sheet with one row per person and titled columns.
+    """Return a contact sheet, [H, W, 3] uint8 RGB. It has one row for each person.
 
     Args:
         seed: seed of the people and of the camera noise.
-        people: number of rows.
+        people: number of people.
     """
     rows = []
     for number in range(people):
@@ -81,7 +84,7 @@ def write_contact_sheet(path: Path, *, seed: int, force: bool = False) -> None:
     """
     if path.suffix.lower() != ".png":
         raise UsageError(
-            f"{path}: a contact sheet is a PNG picture; choose a file name that ends in .png",
+            f"{path}: the contact sheet is a PNG file; choose a file name that ends in .png",
             code="contact-sheet-not-png",
             path=path,
         )
@@ -120,7 +123,7 @@ _PER_GROUP = 5
 def main(people: int, rounds: int) -> None:
     """Measure the rendering speed.
 
-    Renders the given number of people in each round and reports the fastest round.
+    Render the given number of people in each round, and print the speed of the fastest round.
     """
     cv2.setNumThreads(1)
     if hasattr(os, "sched_setaffinity"):
@@ -134,8 +137,8 @@ def main(people: int, rounds: int) -> None:
     rate = patches / min(drawing)
     gflops = 2 * _SIDE**3 / min(products) / 1e9
     click.echo(f"{rate:.0f} patches per second on one core")
-    click.echo(f"reference: {gflops:.0f} GFLOP/s of float32 matrices on the same core")
-    click.echo(f"time of one patch: {gflops / rate * 1000:.0f} MFLOP of matrix multiplication")
+    click.echo(f"reference: float32 matrix multiplication, {gflops:.0f} GFLOP/s on the same core")
+    click.echo(f"one patch takes as long as {gflops / rate * 1000:.0f} MFLOP of the reference")
 
 
 def _seconds_of_drawing(people: int, *, seed: int) -> float:

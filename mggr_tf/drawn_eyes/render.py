@@ -1,8 +1,10 @@
-"""Renderer of one eye patch, with the exact geometry as labels.
+"""Render a patch, which is a small image of one eye. The exact geometry is available as labels.
 
-Layers from back to front: eyeball and skin (`paint`), lashes and glasses (`accessories`). The
-camera model (`globe.develop`) follows. The renderer draws right eyes only; a left eye is the
-mirror image of a right one, so calls with mirrored arguments return mirrored images.
+The renderer paints the eyeball and the skin first (`paint`), and then the lashes and the glasses
+(`accessories`). At the end, it applies the camera model (`globe.develop`). It can render only right
+eyes. To render a left eye, it mirrors the arguments, renders a right eye, and mirrors the image.
+
+Coordinates are defined in `face_geometry`. The margin of a lid is its edge at the eye opening.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from mggr_tf.drawn_eyes.textures import textures_of
 
 MAX_GAZE_DEG = 40.0
 MAX_HEAD_DEG = 40.0
-"""Limits of the gaze and head angles. At larger angles the lids would fold over themselves."""
+"""Largest angles of gaze and head, degrees. At larger angles, the lids would overlap themselves."""
 
 _OUTLINE_POINTS = 25
 _LASHES_STAND_MM, _LASH_OPACITY = 0.4, 0.75
@@ -46,13 +48,16 @@ _LASHES_STAND_MM, _LASH_OPACITY = 0.4, 0.75
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """Crop position of a patch, defined by another image of the same face.
+    """Crop of a patch: its position and its size in the frame.
 
-    A redirected patch is pasted at the crop position of its source. Any image of a group may be
-    source or target, so all images of a group must share one crop.
+    Another image of the same face defines the crop.
+
+    A device pastes a redirected patch at the crop position of the original patch. Therefore both
+    images of a training pair must have the same crop. Any two images of a group can form a pair, so
+    all images of a group have the same crop.
 
     Attributes:
-        gaze: gaze, relative to the camera, in the image that defines the crop.
+        gaze: gaze relative to the camera, in the image that defines the crop.
         seed: seed of the random crop error.
     """
 
@@ -61,7 +66,10 @@ class Crop:
 
 
 Margins = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Upper and lower lid margin: [25, 3] head points each, from the outer to the inner corner."""
+"""Upper and lower lid margin: [25, 3] points each in head coordinates, mm.
+
+The points run from the outer to the inner corner.
+"""
 
 
 def render_eye(
@@ -83,16 +91,17 @@ def render_eye(
         subject: person, illumination and camera.
         gaze: gaze relative to the camera, within +-40 degrees.
         head_pose: head pose relative to the camera, within +-40 degrees.
-        side: side from the subject's view. A left eye is rendered as a mirrored right eye.
+        side: side of the eye, as seen by the subject.
         seed: seed of the camera noise and of the crop error only.
-        roll_deg: roll of the head, within +-40 degrees. A positive roll lowers the image's right
-            side.
-        closure: 0 is as open as the gaze implies, 1 is closed.
-        size_px: width and height of the patch.
-        lit: False renders only the plain colours, without light, shadows, lashes, glasses and
-            noise. The image then shows only material points, which the exact flow maps from one
-            image to another.
-        crop: crop position of the patch; None crops this image as a device does.
+        roll_deg: roll of the head, within +-40 degrees. A positive roll lowers the right side of
+            the image.
+        closure: closure of the lids. 0 means that the eye is as open as normal for this gaze. 1
+            means closed.
+        size_px: width and height of the patch, pixels.
+        lit: False renders only plain colours, without light, shadows, lashes, glasses and noise.
+            The exact flow can then map all of the image to another image.
+        crop: crop of the patch. With `None`, the patch is cropped around the eye in this image, as
+            on a device.
 
     Raises:
         ValueError: an angle or the closure is out of range.
@@ -171,19 +180,21 @@ def draw_region(
     reach_mm: float,
     px_per_mm: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Render the right eye and its surroundings in linear light, as part of a larger image.
+    """Render the right eye and the region around it, as a part of a larger image.
 
     Args:
         subject: person, illumination and camera.
         gaze: gaze relative to the camera.
         head_pose: head pose relative to the camera.
-        closure: 0 is as open as the gaze implies, 1 is closed.
-        reach_mm: half of the width of the region.
+        closure: closure of the lids. 0 means that the eye is as open as normal for this gaze. 1
+            means closed.
+        reach_mm: half of the width of the region, mm.
         px_per_mm: scale of the region, pixels per millimetre.
 
     Returns:
-        [n, n, 3] linear RGB with the eyeball's centre in the middle, and the outline [N, 2] of
-        the lids in pixels of the region.
+        (region, outline): `region` is an image [n, n, 3] in linear RGB. The eyeball's centre is in
+        the middle of the image. `outline` is the outline [N, 2] of the lids in pixels of this
+        image.
     """
     sitting = sitting_of(subject, head_pose)
     curves, slide, globe, margins = _set_up(subject, sitting, gaze, closure)
@@ -196,12 +207,13 @@ def draw_region(
 
 
 def flow_between(source: RenderedEye, target: RenderedEye, *, edges: bool = True) -> ExactFlow:
-    """Return the exact backward flow that samples `target` from `source`, at every pixel.
+    """Return the exact backward flow from `target` to `source` for each pixel of `target`.
 
     Args:
         source: image to sample from.
         target: image to reproduce.
-        edges: False skips the search for pixels that mix materials; `visible` then equals `seen`.
+        edges: False skips the search for pixels that mix two materials. `visible` in the result is
+            then equal to `seen`.
 
     Raises:
         ValueError: the images differ in person, side, head pose or size.
@@ -214,7 +226,7 @@ def flow_between(source: RenderedEye, target: RenderedEye, *, edges: bool = True
         and source.image.shape == target.image.shape
     )
     if not same:
-        raise ValueError("flow joins pictures of one person, side, head pose and size")
+        raise ValueError("the images must have the same person, side, head pose and size")
     sitting = _sitting_of(target)
     found = exact_flow(
         target.moment,
@@ -233,7 +245,7 @@ def flow_between(source: RenderedEye, target: RenderedEye, *, edges: bool = True
 
 
 def label_eye(eye: RenderedEye) -> NDArray[np.int8]:
-    """Return the label of the material in each pixel, [H, W]; see `flow.label_map`."""
+    """Return the material at the centre of each pixel, [H, W], as labels of `flow.label_map`."""
     sitting = _sitting_of(eye)
     labels = label_map(
         eye.moment,
@@ -258,9 +270,9 @@ def _cropped(
     rng: np.random.Generator,
     size_px: int,
 ) -> View:
-    """Return the view of the patch as a device crops it.
+    """Return the view of the patch. The crop is similar to the crop on a device.
 
-    The crop partly follows the iris and has a small random error.
+    The crop moves a little with the iris, and has a small random error.
     """
     camera = subject.camera
     missed = np.asarray(camera.shift_px) + camera.jitter_px * rng.standard_normal(2)
@@ -285,18 +297,21 @@ def _set_up(
 
 
 def _centre_px(globe: Globe, view: View) -> tuple[float, float]:
-    """Return (x, y) of the eyeball's centre in the patch, pixels."""
+    """Return the position (x, y) of the eyeball's centre in the patch, pixels."""
     x, y = view.eyeball_px
     return x + view.px_per_mm * globe.centre_x, y - view.px_per_mm * globe.centre_y
 
 
 def _iris_ellipse(globe: Globe, view: View) -> Ellipse:
-    """Return the orthographic projection of the iris, a disc perpendicular to the gaze."""
+    """Return the orthographic projection of the iris.
+
+    The iris is a disc perpendicular to the gaze, so its projection is an ellipse.
+    """
     right, up, toward = globe.turn[:, 2]
     reach = view.px_per_mm * globe.radius_mm * IRIS_PLANE
     x, y = _centre_px(globe, view)
     major = view.px_per_mm * globe.iris_mm
-    # The ellipse is foreshortened along its displacement from the eyeball's centre.
+    # The minor axis of the ellipse points towards the eyeball's centre.
     angle = np.degrees(np.arctan2(-up, right)) + 90
     return Ellipse(
         (float(x + reach * right), float(y - reach * up)),
@@ -307,7 +322,7 @@ def _iris_ellipse(globe: Globe, view: View) -> Ellipse:
 
 
 def _outline(margins: Margins) -> NDArray[np.float64]:
-    """Return the closed outline [N, 3] of the opening, which contains each corner once."""
+    """Return the closed outline [N, 3] of the eye opening. It contains each corner only once."""
     upper, lower = margins
     return np.concatenate([upper, lower[-2:0:-1]])
 
@@ -321,9 +336,9 @@ def _painted(
     *,
     lit: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Return the painted image and its occlusion by glasses, [n, n] in [0, 1].
+    """Return the painted image, and the occlusion by glasses, [n, n] in [0, 1].
 
-    The occlusion is None if the subject has no glasses or `lit` is False.
+    The occlusion is `None` if the subject has no glasses, or if `lit` is False.
     """
     fine = moment._replace(sight=Sight(view.px_per_mm, *view.eyeball_px))
     look = look_of(subject, textures_of(subject.texture_seed), lit=lit)
@@ -356,7 +371,7 @@ def _plain_camera(subject: Subject) -> Subject:
 
 def _margins_mm(curves: LidCurves, slide: SidewaysSlide, subject: Subject, face: Face) -> Margins:
     lids = subject.lids
-    # The points are denser near the corners, where the curves are steep.
+    # The distances between points are smaller near the corners, because the curves are steep there.
     t = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, _OUTLINE_POINTS))
     x = lids.nasal_mm + lids.width_mm * (t - 0.5)
 

@@ -1,4 +1,7 @@
-"""Rendered eye: image, labels and the state of the eye."""
+"""A rendered eye: its image, its labels and its eye state.
+
+A patch is a small image of one eye. Coordinates are defined in `face_geometry`.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,21 @@ from mggr_tf.drawn_eyes.lids import lid_region
 from mggr_tf.drawn_eyes.subject import Subject
 
 LANDMARKS = ("iris", "eyeball", "outer corner", "inner corner", "upper lid", "lower lid")
-"""Labelled points of a rendered eye. The points of the lids are the middles of their margins."""
+"""Names of the labelled points of a rendered eye.
+
+The margin of a lid is its edge at the eye opening. The labelled point of a lid is the middle of
+this margin.
+"""
 
 _OUTER, _UPPER_MIDDLE, _INNER, _LOWER_MIDDLE = 0, 12, 24, 36
-"""Indices of corners and lid middles in the outline."""
+"""Indices of four points in the outline: both corners, and the middles of both lid margins."""
 
 _SIXTEEN = (0, *range(45, 24, -3), 24, *range(21, 0, -3))
-"""Indices in the outline of the points that `lids.OUTLINE_POINTS` lists."""
+"""Indices of 16 points in an outline of 48 points, in the order of `lids.OUTLINE_POINTS`."""
 
 
 def sixteen_points(outline: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Select 16 points, [16, 2], of an outline [48, 2], in the order of `lids.OUTLINE_POINTS`."""
+    """Return 16 points, [16, 2], of an outline [48, 2], in the order of `lids.OUTLINE_POINTS`."""
     return outline[list(_SIXTEEN)]
 
 
@@ -37,10 +44,11 @@ class Ellipse(NamedTuple):
     """Ellipse in an image.
 
     Attributes:
-        centre: (x, y) of the centre, pixels.
-        major_px: major half axis.
-        minor_px: minor half axis.
-        angle_deg: angle of the major axis, from the image's right towards its bottom, in [0, 180).
+        centre: position (x, y) of the centre, pixels.
+        major_px: major half axis, pixels.
+        minor_px: minor half axis, pixels.
+        angle_deg: angle of the major axis, degrees, in [0, 180). At 0, the axis points to the right
+            of the image. At 90, it points down.
     """
 
     centre: tuple[float, float]
@@ -51,26 +59,26 @@ class Ellipse(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RenderedEye:
-    """Rendered patch and its labels. Points are (x, y) in pixels of `image`.
+    """Rendered patch and its labels. Points are positions (x, y) in pixels of `image`.
 
     Attributes:
-        image: [size, size, 3] uint8 RGB as a camera records it, not mirrored.
+        image: [size, size, 3] uint8 RGB, as recorded by a camera. The image is not mirrored.
         subject: person, illumination and camera.
         gaze: gaze relative to the camera.
         head_pose: head pose relative to the camera.
-        roll_deg: roll of the head. A positive roll lowers the image's right side.
-        side: side of the eye, from the subject's view.
-        closure: 0 is open, 1 is closed.
-        outline: [N, 2] corners and lid margins at this gaze.
-        iris: apparent rim of the iris, including hidden parts.
-        eyeball_centre: (x, y) of the eyeball's centre.
-        eyeball_radius_px: radius of the eyeball.
-        openness: largest lid distance divided by the distance of the corners, measured on the
-            face. `eye_state` measures it in the image.
-        occlusion: fraction of the region between the lids (see `lids.lid_region`) that glasses or
-            the nose hide.
-        moment: geometry of the eye before any mirroring, in patch pixels. `flow_between` and
-            `label_eye` read it.
+        roll_deg: roll of the head, degrees. A positive roll lowers the right side of the image.
+        side: side of the eye, as seen by the subject.
+        closure: closure of the lids. 0 means open, 1 means closed.
+        outline: [N, 2] points of both lid margins, including the corners of the eye.
+        iris: rim of the iris in the image, including hidden parts of the rim.
+        eyeball_centre: position (x, y) of the eyeball's centre.
+        eyeball_radius_px: radius of the eyeball, pixels.
+        openness: largest distance between the lids, divided by the distance between the corners.
+            Both distances are measured on the face. `eye_state` measures them in the image.
+        occlusion: fraction of the region between the lids that is hidden by glasses or by the nose.
+            See `lids.lid_region`.
+        moment: geometry of the eye in patch pixels. For a left eye, this is the geometry before
+            mirroring. `flow_between` and `label_eye` use this geometry.
     """
 
     image: NDArray[np.uint8]
@@ -89,17 +97,17 @@ class RenderedEye:
     moment: DrawnFrame
 
     def landmarks(self) -> NDArray[np.float32]:
-        """Return the points of `LANDMARKS` in the image, [6, 2], visible or hidden."""
+        """Return the positions of the `LANDMARKS`, [6, 2], pixels. Some points may be hidden."""
         lids = self.outline[[_OUTER, _INNER, _UPPER_MIDDLE, _LOWER_MIDDLE]]
         centres = np.array([self.iris.centre, self.eyeball_centre], np.float32)
         return np.concatenate([centres, lids])
 
     def lid_region(self) -> NDArray[np.float32]:
-        """Return the polygon [16, 2] of the region between the lids, see `lids.lid_region`."""
+        """Return the region between the lids as a polygon [16, 2]; see `lids.lid_region`."""
         return lid_region(sixteen_points(self.outline))
 
     def mirrored(self) -> RenderedEye:
-        """Return the mirror image, which shows an eye of the other side."""
+        """Return the mirrored image and labels. They show an eye of the other side."""
         last = self.image.shape[1] - 1
         outline = self.outline.copy()
         outline[:, 0] = last - outline[:, 0]
@@ -124,11 +132,11 @@ _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
 
 def eye_state(eye: RenderedEye) -> NDArray[np.float32]:
-    """Return the eye state [3] in the image: openness, iris_visible and occlusion.
+    """Return the eye state [3] in the image: `openness`, `iris_visible` and `occlusion`.
 
-    The openness is measured in the image, as a device measures it. A turned head reduces the
-    distance of the corners in the image and so increases the value. `RenderedEye.openness` is
-    measured on the face.
+    This function and the software on devices measure the openness in the image. If the head is
+    turned, the distance between the corners is smaller in the image. Therefore the openness is
+    larger. In contrast, `RenderedEye.openness` is measured on the face.
     """
     seen = Eye(eye.side, sixteen_points(eye.outline), eye.iris.centre, eye.iris.major_px)
     openness = min(seen.openness, 1.0)
@@ -136,9 +144,13 @@ def eye_state(eye: RenderedEye) -> NDArray[np.float32]:
 
 
 def iris_visible(iris: Ellipse, outline: NDArray[np.float32]) -> float:
-    """Return the fraction of the iris ellipse inside the outline [N, 2], accurate to about 0.01."""
+    """Return the fraction of the iris ellipse that lies inside the outline [N, 2].
+
+    The error of the result is about 0.01.
+    """
     number = np.arange(_POINTS) + 0.5
-    # A sunflower pattern distributes the points evenly over a disc.
+    # The code distributes points evenly over a disc, like the seeds of a sunflower. It then counts
+    # the points inside the outline.
     radius, angle = np.sqrt(number / _POINTS), number * _GOLDEN_ANGLE
     along = iris.major_px * radius * np.cos(angle)
     across = iris.minor_px * radius * np.sin(angle)
@@ -151,9 +163,10 @@ def iris_visible(iris: Ellipse, outline: NDArray[np.float32]) -> float:
 def _inside(
     x: NDArray[np.float64], y: NDArray[np.float64], polygon: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Return whether each point lies in a closed polygon [N, 2], as bool [P].
+    """Return whether each of P points lies inside a closed polygon [N, 2], as bool [P].
 
-    The even-odd rule counts the edges to the right of a point.
+    The function counts the edges of the polygon to the right of a point. The point is inside if
+    this number is odd.
     """
     x1, y1 = polygon.T
     x2, y2 = np.roll(polygon, -1, axis=0).T
@@ -175,15 +188,15 @@ def hidden_share(
     nose: NDArray[np.float64],
     by_glasses: NDArray[np.float32] | None,
 ) -> float:
-    """Return the hidden fraction of the region between the lids (see `lids.lid_region`).
+    """Return the fraction of the region between the lids that is hidden; see `lids.lid_region`.
 
     Args:
-        outline: [16, 2] pixels, see `lids.OUTLINE_POINTS`.
-        sight: camera plane of the image.
-        size_px: width and height of the image.
-        nose: [2, 2] points of the nose's ridge, see `flow.Head`.
-        by_glasses: [size, size] occlusion by glasses in [0, 1], changed in place; None without
-            glasses.
+        outline: [16, 2] points of the lids in pixels; see `lids.OUTLINE_POINTS`.
+        sight: position and scale of camera coordinates in the image.
+        size_px: width and height of the image, pixels.
+        nose: [2, 2] points on the ridge of the nose; see `flow.Head`.
+        by_glasses: [size, size] occlusion by glasses in [0, 1]. The function changes this array.
+            `None` for a person without glasses.
     """
     region = np.zeros((size_px, size_px), np.uint8)
     corners = np.round(lid_region(outline) * 2**_SUBPIXEL_BITS).astype(np.int32)

@@ -1,8 +1,12 @@
-"""Synthetic training patches in memory: people x sides x head poses x gazes.
+"""Synthetic training patches in memory.
 
-A group shares one person, side, head pose, illumination and closure of the lids. Its images
-differ only in gaze and in camera noise, so any two images of a group form a training pair.
-Some groups show half-closed eyes, because a redirector must not open them.
+A patch is a small image of one eye. There are several patches for each person, each side (left or
+right eye) and each head pose. These patches are a group. All images of a group show the same
+person, side, head pose, illumination and closure of the lids. They differ only in the gaze and in
+the camera noise. A redirector is a network that changes the gaze in images. Any two images of a
+group can be a training pair of a redirector.
+
+Some groups show half-closed eyes, so that a redirector learns to keep such eyes half closed.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from mggr_tf.drawn_eyes.render import Crop, flow_between, render_eye
 from mggr_tf.drawn_eyes.rendered import RenderedEye, eye_state
 
 SIDES: tuple[Side, Side] = ("right", "left")
-"""`SyntheticSamples.side` is an index into this."""
+"""Sides of an eye. `SyntheticSamples.side` contains indices of this tuple."""
 
 PITCH_RANGE_DEG = 15.0
 YAW_RANGE_DEG = 20.0
@@ -36,30 +40,35 @@ HEAD_ROLL_DEG = 2.5
 
 HALF_CLOSED_SHARE = 0.15
 HALF_CLOSED_RANGE = (0.2, 0.65)
-"""Fraction of groups with partly closed lids, and the range of their closure."""
+"""Closures of the lids: the fraction of groups with half-closed eyes, and the range of closures.
+
+The other groups show eyes that are as open as is normal for the gaze.
+"""
 
 Progress = Callable[[int, int], None]
-"""Callback with the arguments (done, total), in images."""
+"""Callback for the progress. Its arguments are the numbers (done, total) of images."""
 
 
 @dataclass(frozen=True)
 class SyntheticSamples:
-    """Synthetic patches as a camera records them: no patch is mirrored.
+    """Synthetic patches, as recorded by a camera. No patch is mirrored.
 
     Attributes:
         images: [N, 64, 64, 3] uint8 RGB.
-        gaze_deg: [N, 2] float32 (pitch, yaw), degrees.
-        head_deg: [N, 2] float32 (pitch, yaw), degrees; equal within a group.
-        side: [N] int8, 0 for the subject's right eye, 1 for the left eye.
-        subject: [N] int32 number of the subject, from 0.
-        closure: [N] float32; 0 is as open as the gaze implies, 1 is closed. Equal within a group,
-            except in samples of `closing.draw_closing_eyes`.
-        landmarks: [N, 6, 2] float32 pixels, see `rendered.LANDMARKS`.
-        lid_region: [N, 16, 2] float32 pixels, see `lids.lid_region`.
-        state: [N, 3] float32, see `rendered.eye_state`.
-        flows: [G, P, P, 64, 64, 2] int8 `flow_codes`. Entry [g, i, j] is the flow that samples
-            image j of group g from image i of that group. Groups have the same order as in the
-            other arrays. None if no flow was requested.
+        gaze_deg: [N, 2] float32 (pitch, yaw) of the gaze, degrees.
+        head_deg: [N, 2] float32 (pitch, yaw) of the head, degrees. All images of a group have the
+            same head pose.
+        side: [N] int8 side of the eye: 0 for the subject's right eye, 1 for the left eye.
+        subject: [N] int32 number of the subject. The first number is 0.
+        closure: [N] float32 closure of the lids. 0 means that the eye is as open as normal for this
+            gaze. 1 means closed. All images of a group have the same closure, except in samples of
+            `closing.draw_closing_eyes`.
+        landmarks: [N, 6, 2] float32 points in pixels; see `rendered.LANDMARKS`.
+        lid_region: [N, 16, 2] float32 points in pixels; see `lids.lid_region`.
+        state: [N, 3] float32 eye state; see `rendered.eye_state`.
+        flows: [G, P, P, 64, 64, 2] int8 `flow_codes` for G groups of P images. Entry [g, i, j] is
+            the backward flow from image j to image i of group g. The groups have the same order as
+            in the other arrays. `None` if no flow was requested.
     """
 
     images: NDArray[np.uint8]
@@ -79,12 +88,12 @@ class SyntheticSamples:
 
 @dataclass(frozen=True)
 class Order:
-    """Parameters of one drawing job: all images of one person.
+    """Parameters for rendering all images of one person.
 
     Attributes:
         subject: number of the person.
-        per_group: number of images per side and head pose.
-        heads: number of head poses per side.
+        per_group: number of images for each side and head pose.
+        heads: number of head poses for each side.
         seed: seed of all random numbers.
         with_flow: see `draw_samples`.
     """
@@ -108,22 +117,23 @@ def draw_samples(
 ) -> SyntheticSamples:
     """Render `subjects * 2 * heads * per_group` patches.
 
-    The result is a pure function of the counts and the seed; `workers` changes only the
-    duration. Person i is the same for any number of subjects.
+    The same arguments always give the same result. `workers` changes only the duration. The images
+    of a person do not depend on the number of subjects.
 
     Args:
         subjects: number of people.
-        per_group: number of images per person, side and head pose; two images form a pair. All
-            images of a group share the crop of one of them, see `render.Crop`.
+        per_group: number of images for each person, side and head pose. All images of a group have
+            the same crop; see `render.Crop`.
         seed: seed of all random numbers.
-        heads: number of head poses per person and side, each under its own illumination.
-        with_flow: also compute the flow from each image of a group to each other one.
-        workers: number of processes. Several processes are started with `spawn`, so the calling
-            script needs an `if __name__ == "__main__"` guard.
+        heads: number of head poses for each person and side. Each head pose has its own
+            illumination.
+        with_flow: True to compute also the flow between all images of a group.
+        workers: number of processes. Python starts these processes with the method `spawn`.
+            Therefore the calling script needs the condition `if __name__ == "__main__"`.
         progress: called after each person.
 
     Returns:
-        The patches, person by person.
+        The patches, sorted by person.
 
     Raises:
         ValueError: a count is below 1, or the seed is negative.
@@ -142,12 +152,12 @@ def in_parallel(
     workers: int,
     progress: Progress | None,
 ) -> SyntheticSamples:
-    """Render people sequentially or in several processes.
+    """Render people one after the other, or in several processes.
 
     Args:
-        draw: function that renders one person. Other processes must be able to import it, so it
-            must be a module-level function.
-        orders: at least one job; all jobs have the same number of images.
+        draw: function that renders one person. It must be defined at module level, because other
+            processes must be able to import the function.
+        orders: parameters for at least one person. All people must have the same number of images.
         workers: number of processes.
         progress: called after each person.
     """
@@ -180,7 +190,7 @@ def _mapped(
     if workers <= 1:
         yield map(draw, orders)
         return
-    # Do not fork, because TensorFlow threads may run in the calling process.
+    # Do not use the method `fork`, because TensorFlow threads may run in the calling process.
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=_use_one_thread) as pool:
         yield pool.imap(draw, orders)
@@ -259,7 +269,7 @@ def _draw_closure(rng: np.random.Generator) -> float:
 
 
 def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
-    """Return the [P, P, H, W, 2] flow codes from each image of a group to each other one."""
+    """Return the codes [P, P, H, W, 2] of the flow between all P images of a group."""
     codes = _room_for_flows(1, len(group))[0]
     for i, source in enumerate(group):
         for j, target in enumerate(group):
@@ -271,11 +281,15 @@ def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
 def spread(
     rng: np.random.Generator, count: int, pitch_range_deg: float, yaw_range_deg: float
 ) -> NDArray[np.float32]:
-    """Sample [count, 2] (pitch, yaw) angles, stratified over the yaw.
+    """Choose angles (pitch, yaw) at random, with evenly distributed yaws.
 
-    Pitch and yaw are uniform within plus and minus the given ranges, in degrees. Each of `count`
-    equal intervals of the yaw contains one sample, so that even a small group contains pairs with
-    large and with small differences.
+    Each angle has a uniform distribution between minus and plus the given range, in degrees. The
+    range of the yaw is divided into `count` equal intervals, and each interval contains one yaw.
+    Therefore even a small group has pairs with large yaw differences and pairs with small yaw
+    differences.
+
+    Returns:
+        [count, 2] angles, degrees.
     """
     strips = (rng.permutation(count) + rng.uniform(size=count)) / count
     pitch = rng.uniform(-pitch_range_deg, pitch_range_deg, count)

@@ -1,8 +1,11 @@
-"""Data shared by all images that differ only in gaze: one person, head pose and illumination.
+"""Data that is the same in all images of one person with one head pose and one illumination.
 
-The lines of sight are intersected with the face on a coarse grid over the camera plane, and the
-painting functions interpolate between the nodes. Therefore the second image of a `Sitting` costs
-only a fraction of the first one.
+Such images differ only in the gaze. A `Sitting` contains a coarse grid over the camera plane. At
+each node of the grid, the line of sight meets the face at a point. The grid stores this point, and
+the light at this point. The painting functions interpolate between the nodes. Rendering the first
+image of a `Sitting` takes the longest time. Each other image takes only a fraction of this time.
+
+Coordinates are defined in `face_geometry`. An emitter is a light source.
 """
 
 from __future__ import annotations
@@ -27,24 +30,33 @@ from mggr_tf.drawn_eyes.subject import Emitter, Light, Skin, Subject
 from mggr_tf.drawn_eyes.textures import skin_atlas
 
 REACH_MM, STEP_MM = 45.0, 1.25
-"""The grid spans [-REACH_MM, REACH_MM] in x and y around the eyeball's centre."""
+"""Extent and node distance of the grid, mm.
+
+The grid covers [-REACH_MM, REACH_MM] in x and y. The eyeball's centre is in the middle.
+"""
 
 _NODES = int(2 * REACH_MM / STEP_MM) + 1
 _OCCLUSION_MM = 3.5
 _COARSER = 3
 _WRAP = 0.25
-"""Wrap-around of the diffuse light: skin scatters light, so a surface that faces slightly away
-from a light is still lit."""
+"""Amount of light on skin that faces slightly away from a light source.
+
+Such skin is not fully dark, because skin scatters light.
+"""
 
 MIDLINE_MM = 31.0
-"""Distance of the face's middle from the eyeball's centre; half the distance of the pupils."""
+"""Distance from the eyeball's centre to the middle of the face, mm.
+
+This is half of the distance between the pupils.
+"""
 
 X, Y, DIRECT, SLOPE, HOLLOW, SHADOW = range(6)
-"""Channels of the grid of a `Sitting`.
+"""Channels of the grid in a `Sitting`.
 
-X and Y are the head coordinates of the intersection with the face, mm. DIRECT is the direct
-light. SLOPE is the decrease of the direct light for an upward surface slope of 1. HOLLOW is
-the factor of ambient occlusion. SHADOW is the factor of the cast shadow on the direct light.
+`X` and `Y` are the head coordinates, mm, of the point where the line of sight meets the face.
+`DIRECT` is the direct light. `SLOPE` is needed for folds, which change the slope of the surface. It
+is the decrease of the direct light if the upward slope increases by 1. `HOLLOW` is the factor of
+ambient occlusion. `SHADOW` is the factor by which a cast shadow reduces the direct light.
 """
 
 
@@ -53,16 +65,16 @@ class Sitting:
     """Geometry, skin colours and light of one person with one head pose.
 
     Attributes:
-        rotation: [3, 3] rotation from head to camera axes.
+        rotation: [3, 3] rotation matrix from head axes to camera axes.
         face: surface of the face.
-        grid: [N, N, 6] float32 over the camera plane; for its channels see `X` and the following
-            constants. Row 0 is at y = REACH_MM.
-        atlas: [H, W, 3] colours of the skin.
-        coarse_atlas: [H / 3, W / 3, 3] the same colours at a third of the resolution, for blocks
-            of plain skin.
-        nose: [2, 2] camera (x, y) of two points of the nose's ridge, mm.
+        grid: [N, N, 6] float32 grid over the camera plane. `X` and the constants after it are its
+            channels. Row 0 is at y = REACH_MM.
+        atlas: [H, W, 3] texture with the colours of the skin.
+        coarse_atlas: [H / 3, W / 3, 3] the same texture at a third of the resolution. It is used
+            for plain skin.
+        nose: [2, 2] camera coordinates (x, y) of two points on the ridge of the nose, mm.
         nose_light: brightness of the nose.
-        emitters: [E, 14] float64, see `emitter_rows`.
+        emitters: [E, 14] float64 light sources; see `emitter_rows`.
     """
 
     rotation: NDArray[np.float64]
@@ -79,7 +91,7 @@ class Sitting:
 def sitting_of(subject: Subject, head_pose: Gaze, roll_deg: float = 0.0) -> Sitting:
     """Return the `Sitting` of a subject and head pose.
 
-    The last four results are cached.
+    The function caches its last four results.
     """
     skin, light = subject.skin, subject.light
     rotation = head_rotation(head_pose, roll_deg)
@@ -111,11 +123,17 @@ def face_of(skin: Skin) -> Face:
 
 
 def emitter_rows(light: Light) -> NDArray[np.float64]:
-    """Return the emitters as an array [E, 14].
+    """Return the light sources as an array [E, 14], with one row for each light source.
 
-    Columns: direction (3), right axis of the emitter (3), up axis of the emitter (3), half width
-    and half height in radians (2), weight of the light, brightness of the reflection, and 1 for a
-    disc or 0 for a box.
+    A row contains these numbers:
+
+    - 3 numbers: the direction to the light source.
+    - 3 numbers: the horizontal axis of the light source.
+    - 3 numbers: the vertical axis of the light source.
+    - 2 numbers: half of the width and half of the height of the light source, radians.
+    - 1 number: the weight of the light.
+    - 1 number: the brightness of the reflection on the cornea.
+    - 1 number: the shape of the light source, 1 for a disc and 0 for a rectangle.
     """
     return np.array([_row(e) for e in light.emitters]).reshape(-1, 14)
 
@@ -133,14 +151,14 @@ def _row(emitter: Emitter) -> list[float]:
 def _meet(
     face: Face, rotation: np.ndarray, emitters: np.ndarray, toward: np.ndarray, grid: np.ndarray
 ) -> None:
-    """Fill the channels X, Y, DIRECT and SLOPE of the grid.
+    """Fill the channels `X`, `Y`, `DIRECT` and `SLOPE` of the grid.
 
     Args:
         face: surface of the face.
-        rotation: [3, 3] rotation from head to camera axes.
-        emitters: [E, 14], see `emitter_rows`.
-        toward: [E, 3] directions to the emitters, in head axes.
-        grid: [N, N, 6], changed in place.
+        rotation: [3, 3] rotation matrix from head axes to camera axes.
+        emitters: [E, 14] light sources; see `emitter_rows`.
+        toward: [E, 3] directions to the light sources, in head axes.
+        grid: [N, N, 6] grid. The function changes this array.
     """
     nodes = grid.shape[0]
     step = 0.05
@@ -168,12 +186,16 @@ def _meet(
 
 
 def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float32]:
-    """Return the factor of ambient occlusion by brow, nose and folds."""
+    """Return the factor of ambient occlusion.
+
+    The brow, the nose and folds of the skin reduce the ambient light.
+    """
     x, y = grid[..., X], grid[..., Y]
     height = np.empty(x.shape, np.float32)
     face_heights(face, x, y, height)
     reach = max(1, round(_OCCLUSION_MM / STEP_MM))
-    # Odd reflection continues the slope beyond the border. Plain reflection would create a ridge.
+    # Pad the heights by odd reflection, which continues the slope of the surface beyond the border.
+    # Even reflection would create a ridge at the border.
     wide = np.pad(height, reach, mode="reflect", reflect_type="odd")
     mean = cv2.blur(wide, (2 * reach + 1, 2 * reach + 1))[reach:-reach, reach:-reach]
     hollow = np.exp(np.float32(-0.22) * np.clip(mean - height, -2, 2))
@@ -184,7 +206,10 @@ def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float3
 
 
 def _cast_shadow(light: Light) -> NDArray[np.float32]:
-    """Return the factor of one soft-edged shadow (of the nose, brow or hair) across the face."""
+    """Return the factor of a cast shadow on the face. The shadow has one soft edge.
+
+    It represents a shadow of the nose, the brow or the hair.
+    """
     angle = np.radians(light.shadow_angle_deg)
     steps = np.linspace(-REACH_MM, REACH_MM, _NODES, dtype=np.float32) / 25
     across = np.float32(np.cos(angle)) * steps[None] + np.float32(np.sin(angle)) * steps[::-1, None]
@@ -198,7 +223,8 @@ def _ramp(value: NDArray[np.float32], low: float, high: float) -> NDArray[np.flo
 
 
 def _nose_light(rotation: NDArray, light: Light, emitters: NDArray) -> float:
-    # The part of the nose that hides an eye is the ridge and the far side of the nose.
+    # The camera sees the ridge and one side of the nose in front of an eye. `side` is the direction
+    # perpendicular to their surface.
     side = rotation @ np.array([0.35, 0.25, 0.9])
     shares = emitters[:, 11] / max(emitters[:, 11].sum(), 1e-6)
     facing = np.maximum(0.35 + 0.75 * emitters[:, :3] @ side, 0.0)
@@ -207,7 +233,14 @@ def _nose_light(rotation: NDArray, light: Light, emitters: NDArray) -> float:
 
 @compiled
 def read_grid(grid: np.ndarray, camera_x: float, camera_y: float, out: np.ndarray) -> None:
-    """Read all channels at camera (x, y), mm, with bilinear interpolation, into `out`."""
+    """Write all channels of the grid at a position into `out`, with bilinear interpolation.
+
+    Args:
+        grid: [N, N, 6] grid of a `Sitting`.
+        camera_x: x of the position in camera coordinates, mm.
+        camera_y: y of the position in camera coordinates, mm.
+        out: [6] output array.
+    """
     last = grid.shape[0] - 1.001
     column = min(max((camera_x + REACH_MM) / STEP_MM, 0.0), last)
     row = min(max((REACH_MM - camera_y) / STEP_MM, 0.0), last)

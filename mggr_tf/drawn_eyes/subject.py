@@ -1,9 +1,11 @@
-"""Parameters of a person that stay the same in all images of that person.
+"""Parameters of a person that are the same in all images of this person.
 
-A `Subject` holds numbers only. `population` draws them from a seed, and `render_eye` renders
-images from them. Lengths are in millimetres on the face, angles in degrees, and colours are
-linear RGB reflectances. The parameters describe the right eye (the nose is on the image's
-right); the left eye is its mirror image.
+A `Subject` contains only numbers. `population` chooses these numbers at random, and `render_eye`
+uses them to render images. Lengths are in millimetres on the face, and angles are in degrees.
+Colours are reflectances in linear RGB. A patch is a small image of one eye.
+
+The parameters describe the right eye, for which the nose is on the right side of the image. The
+left eye is the mirror image of the right eye.
 """
 
 from __future__ import annotations
@@ -19,17 +21,18 @@ class Skin:
     """Colour and relief of the skin around the eye.
 
     Attributes:
-        melanin: optical density of the melanin, about 0.15 (very light) to 2.2 (very dark).
-        blood: optical density of the blood, 0.15 to 0.5.
-        dark_ring: extra pigment next to the eye opening, as a fraction of the density.
-        mottle: strength of the low-frequency texture.
-        pores: strength of the fine texture.
-        socket_mm: depth of the eye behind the brow.
+        melanin: optical density of the melanin in the skin, from about 0.15 (very light skin) to
+            2.2 (very dark skin).
+        blood: optical density of the blood in the skin, from 0.15 to 0.5.
+        dark_ring: additional pigment next to the eye opening, as a fraction of `melanin`.
+        mottle: strength of large spots in the skin texture.
+        pores: strength of fine details in the skin texture.
+        socket_mm: distance by which the eye lies behind the brow.
         bag_mm: height of the bag under the eye.
-        nose_mm: distance of the nose's root in front of the eye.
-        shine: strength of the skin's gloss.
-        cheek_mm: distance of the cheek in front of the socket's lower rim.
-        temple_mm: distance of the temple behind the socket's rim.
+        nose_mm: distance by which the root of the nose lies in front of the eye.
+        shine: strength of the gloss of the skin.
+        cheek_mm: distance by which the cheek lies in front of the lower rim of the socket.
+        temple_mm: distance by which the temple lies behind the rim of the socket.
         freckles: number of freckles around the eye.
     """
 
@@ -49,27 +52,32 @@ class Skin:
 
 @dataclass(frozen=True)
 class Lids:
-    """The eye opening between the lids, at rest while the eye gazes straight ahead.
+    """The eye opening between the lids at rest, and the motion of the lids.
+
+    At rest, the gaze is straight ahead. The margin of a lid is its edge at the opening.
 
     Attributes:
-        width_mm: distance between the corners.
-        upper_mm: height of the upper lid's margin above the pupil's centre.
-        lower_mm: distance of the lower lid's margin below the pupil's centre.
-        corner_drop_mm: distance of the line between the corners below the pupil's centre.
-        nasal_mm: horizontal offset of the opening's middle from the pupil, positive towards the
-            nose.
-        tilt_deg: tilt of the opening, positive if the outer corner is higher than the inner one.
-        roundness: exponent of the lid curve: a small value is boxy, 1 is a sine arc.
-        skew: horizontal position of the upper lid's highest point; above 1, it is nearer to the
-            nose.
-        crease_mm: height of the fold above the upper margin; near 0, the fold covers the margin.
+        width_mm: distance between the corners of the eye.
+        upper_mm: distance from the centre of the pupil up to the margin of the upper lid.
+        lower_mm: distance from the centre of the pupil down to the margin of the lower lid.
+        corner_drop_mm: distance from the centre of the pupil down to the line between the corners.
+        nasal_mm: horizontal distance from the pupil to the middle of the opening. The value is
+            positive if the middle is nearer to the nose.
+        tilt_deg: tilt of the opening. The value is positive if the outer corner is higher than the
+            inner corner.
+        roundness: exponent of the lid curve. With 1, the curve is a sine arc. Smaller values make
+            the opening more rectangular.
+        skew: horizontal position of the highest point of the upper lid. With values above 1, this
+            point is nearer to the nose.
+        crease_mm: distance from the upper margin up to the fold of the lid. With values near 0, the
+            fold covers the margin.
         crease_depth: strength of the fold.
-        follow: vertical motion of the upper lid, as a fraction of the eyeball's radius times the
-            sine of the gaze pitch relative to the head.
+        follow: vertical motion of the upper lid. The unit is the radius of the eyeball, multiplied
+            by the sine of the gaze pitch relative to the head.
         lower_follow: vertical motion of the lower lid, in the same unit as `follow`.
         corner_follow: vertical motion of the outer corner, in the same unit as `follow`.
-        slide: sideways motion of both lids and corners, as a fraction of the eyeball's radius
-            times the sine of the gaze yaw relative to the head.
+        slide: sideways motion of both lids and both corners. The unit is the radius of the eyeball,
+            multiplied by the sine of the gaze yaw relative to the head.
     """
 
     width_mm: float
@@ -95,15 +103,15 @@ class Eyeball:
     Attributes:
         radius_mm: radius of the eyeball.
         iris_mm: radius of the iris.
-        pivot_mm: distance of the axis of vertical rotation in front of the eyeball's centre. The
-            eyeball rotates sideways about its centre.
+        pivot_mm: distance from the eyeball's centre forward to the axis of vertical rotation. The
+            axis of horizontal rotation passes through the centre.
         pupil_mm: radius of the pupil.
         iris: colour of the iris.
-        limbus: strength of the dark ring at the iris's edge.
-        fibres: strength of the iris's fibres.
-        sclera: colour of the sclera.
+        limbus: strength of the dark ring at the edge of the iris.
+        fibres: strength of the fibres in the iris.
+        sclera: colour of the sclera, the white of the eye.
         redness: strength of the veins.
-        wetness: brightness of the tear line.
+        wetness: brightness of the line of tear fluid at the lower lid.
     """
 
     radius_mm: float
@@ -120,7 +128,7 @@ class Eyeball:
 
 @dataclass(frozen=True)
 class Hair:
-    """Brow and lashes. Lengths are in mm; densities and strengths are in [0, 1]."""
+    """Brow and lashes. Lengths are in mm, and densities and strengths are in [0, 1]."""
 
     colour: Colour
     lash_colour: Colour
@@ -136,14 +144,14 @@ class Hair:
 
 @dataclass(frozen=True)
 class Makeup:
-    """Make-up on the lids. Strengths are in [0, 1]; 0 means none.
+    """Make-up on the lids. Strengths are in [0, 1]. A strength of 0 means no make-up.
 
     Attributes:
         shadow: strength of the eye shadow.
         shadow_colour: colour of the eye shadow.
-        shadow_mm: height of the eye shadow above the upper margin.
-        liner: strength of the dark line along the margins.
-        liner_mm: thickness of that line.
+        shadow_mm: height of the eye shadow above the edge of the upper lid.
+        liner: strength of the dark line along the edges of both lids.
+        liner_mm: thickness of the dark line.
     """
 
     shadow: float
@@ -160,20 +168,23 @@ class Glasses:
     Attributes:
         width_mm: width of one lens.
         height_mm: height of one lens.
-        squareness: exponent of the rim's superellipse; 2 is an ellipse.
-        drop_mm: distance of the lens's centre below the eye.
-        nasal_mm: offset of the lens's centre from the eye, positive towards the nose.
-        rim_mm: thickness of the upper half of the rim; 0 for none.
-        lower_rim_mm: thickness of the lower half of the rim; 0 for none.
+        squareness: exponent of the superellipse that forms the rim. With 2, the rim is an ellipse.
+        drop_mm: distance from the eye down to the centre of the lens.
+        nasal_mm: horizontal distance from the eye to the centre of the lens. The value is positive
+            if the centre is nearer to the nose.
+        rim_mm: thickness of the upper half of the rim. With 0, this half has no rim.
+        lower_rim_mm: thickness of the lower half of the rim. With 0, this half has no rim.
         temple_mm: height of the arm to the ear.
         pad: whether the glasses have nose pads.
-        stand_mm: distance of the frame's plane in front of the eyeball's centre.
+        stand_mm: distance from the eyeball's centre forward to the plane of the frame.
         colour: colour of the frame.
         tint: fraction of the light that the lens absorbs.
-        glare: brightness of the bright reflection in the lens; 0 for none.
-        glare_x: horizontal position of that reflection, in lens half-axes from the lens's centre.
-        glare_y: vertical position of that reflection, in lens half-axes from the lens's centre.
-        glare_size: size of that reflection, in lens half-axes.
+        glare: brightness of the main reflection in the lens. With 0, there is no main reflection.
+        glare_x: horizontal position of the main reflection. 0 is the centre of the lens, and 1 is
+            its edge.
+        glare_y: vertical position of the main reflection. 0 is the centre of the lens, and 1 is its
+            edge.
+        glare_size: size of the main reflection, divided by half of the lens width.
         veil: brightness of the reflection of the room in the lens.
     """
 
@@ -203,13 +214,13 @@ class Emitter:
     Angles are in degrees, positive towards the image's right and up.
 
     Attributes:
-        azimuth_deg: azimuth of the centre.
-        elevation_deg: elevation of the centre.
-        half_width_deg: half of the angular width, seen from the eye.
-        half_height_deg: half of the angular height, seen from the eye.
-        lights: weight of its direct light relative to the other emitters.
-        mirrored: brightness of its reflection on the cornea.
-        round: True for a disc, False for a box.
+        azimuth_deg: horizontal angle of the centre.
+        elevation_deg: vertical angle of the centre.
+        half_width_deg: half of the angular width, as seen from the eye.
+        half_height_deg: half of the angular height, as seen from the eye.
+        lights: weight of the direct light of this light source, relative to the other ones.
+        mirrored: brightness of the reflection of the light source on the cornea.
+        round: True for a disc, False for a rectangle.
     """
 
     azimuth_deg: float
@@ -223,15 +234,15 @@ class Emitter:
 
 @dataclass(frozen=True)
 class Light:
-    """Illumination of the face: emitters, ambient light and the edge of a cast shadow.
+    """Illumination of the face: light sources, ambient light and one cast shadow.
 
     Attributes:
         emitters: light sources.
         ambient: fraction of the light that is ambient.
         shadow_strength: fraction of the direct light that the cast shadow removes.
-        shadow_angle_deg: direction across the shadow's edge, towards the shadow; 0 is the image's
-            right, 90 is up.
-        shadow_offset: position of the shadow's edge along that direction, in units of 25 mm.
+        shadow_angle_deg: direction from the lit skin to the shadow, perpendicular to the edge of
+            the shadow. 0 points to the right of the image, and 90 points up.
+        shadow_offset: position of the shadow's edge along this direction, in units of 25 mm.
     """
 
     emitters: tuple[Emitter, ...]
@@ -246,20 +257,21 @@ class Camera:
     """Camera and crop parameters of an image.
 
     Attributes:
-        exposure: linear brightness in the image of skin with a reflectance of 0.30.
-        white_balance: gains of red, green and blue.
+        exposure: linear brightness of skin in the image, for skin with a reflectance of 0.30.
+        white_balance: factors for red, green and blue.
         contrast: slope of the tone curve at middle grey.
-        blur_px: sigma of the Gaussian blur, in pixels of a 64-pixel patch.
+        blur_px: standard deviation of the Gaussian blur, in pixels of a patch of 64 x 64 pixels.
         noise: standard deviation of the noise, in grey levels.
-        resolution: camera resolution across the eye, as a fraction of the patch's resolution.
-        jpeg: JPEG quality of the stored image; 0 for no compression.
-        zoom: size of the eye relative to the exact crop. Face landmarks lie inside the visible
-            corners, so the crops of landmark detectors show the eye larger.
-        shift_px: (x, y) mean error of the crop position, in pixels of a 64-pixel patch.
-        follow: fraction, (x, y), of the iris's displacement from straight ahead in the head by
-            which the crop moves, because landmarks follow the iris.
-        jitter_px: standard deviation of the crop position between images, in pixels of a
-            64-pixel patch.
+        resolution: resolution of the camera at the eye, as a fraction of the patch resolution.
+        jpeg: JPEG quality of the stored image. 0 means no compression.
+        zoom: size of the eye in the patch, relative to a patch without cropping error. It is larger
+            than 1, because landmark detectors place landmarks inside the visible corners of the
+            eye.
+        shift_px: mean error (x, y) of the crop position, in pixels of a patch of 64 x 64 pixels.
+        follow: motion of the crop, as a fraction (x, y) of the motion of the iris. The crop moves
+            because detected landmarks move with the iris.
+        jitter_px: standard deviation of the crop position between images, in pixels of a patch of
+            64 x 64 pixels.
         zoom_jitter: standard deviation of the logarithm of the crop size between images.
     """
 
@@ -279,9 +291,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class Subject:
-    """One person under one illumination, seen by one camera.
+    """Parameters of one person, one illumination and one camera.
 
-    The seed `texture_seed` determines the fine textures.
+    `texture_seed` is the seed of the fine textures.
     """
 
     skin: Skin
@@ -295,11 +307,11 @@ class Subject:
     texture_seed: int
 
     def other_eye(self) -> Subject:
-        """Return the same person with the light mirrored left to right.
+        """Return the parameters for rendering the left eye of the same person.
 
-        `render_eye` mirrors the complete image of a left eye, including its light. To keep the
-        light where it is for the right eye, render the left eye of `other_eye()`. The copy also
-        has a different texture seed.
+        `render_eye` mirrors the complete image of a left eye, including the light. Therefore the
+        returned parameters contain the light mirrored left to right. After the image is mirrored,
+        the light comes from the same side as for the right eye. The texture seed is also different.
         """
         light = self.light
         turned = dataclasses.replace(

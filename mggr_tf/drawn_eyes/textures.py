@@ -1,12 +1,15 @@
-"""Textures of the eyeball and of the skin, computed once per person.
+"""Textures of the eyeball and of the skin.
 
-The textures are pure functions of the person's parameters and seed. They are cached for speed
-while a person is rendered.
+The parameters and the seed of a person determine the textures. The functions cache them, so that
+they are computed only once for each person.
 
-The skin atlas is an image over (x, y) of the skin at rest, in millimetres. It contains all
-pigment and hair on the skin: tone, blotches, pores, freckles, rings around the eye, make-up and
-the brow. Skin colour is computed from optical densities: melanin and blood each absorb a fraction
-of red, green and blue, so two numbers cover the range of human skin colours.
+The skin atlas is an image of the skin at rest, that is at a gaze straight ahead. Its axes are the
+head coordinates x and y. It contains everything on the skin: skin colour, spots, pores, freckles,
+dark rings around the eye, make-up and the brow.
+
+Skin colours are computed from two optical densities, one for melanin and one for blood. Melanin and
+blood absorb different fractions of red, green and blue light. These two numbers are sufficient for
+the range of human skin colours.
 """
 
 from __future__ import annotations
@@ -30,11 +33,12 @@ _VEIN_STEP, _VEIN_BLUR_PX = 0.055, 0.7
 
 @dataclass(frozen=True, eq=False)
 class Textures:
-    """Noise fields with a mean of about 0 and a standard deviation of about 1.
+    """Textures of the eyeball. Their mean is about 0, and their standard deviation is about 1.
 
     Attributes:
-        veins: [n, n] winding lines over the front of the eyeball, with its pole in the middle.
-        fibres: [radii, angles] fibres of the iris; the angle is periodic.
+        veins: [n, n] texture of the veins on the front of the eyeball. The middle of the iris is at
+            the centre.
+        fibres: [radii, angles] texture of the fibres in the iris. It is periodic in the angle.
     """
 
     veins: NDArray[np.float32]
@@ -43,17 +47,17 @@ class Textures:
 
 @lru_cache(maxsize=4)
 def textures_of(texture_seed: int) -> Textures:
-    """Return the textures of a person; the last four results are cached."""
+    """Return the textures of a person's eyeball. The function caches its last four results."""
     rng = np.random.default_rng([texture_seed, 2])
     return Textures(veins=_veins(rng), fibres=_iris_fibres(rng))
 
 
 def _veins(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return winding lines from both corners towards the iris, over soft blotches."""
+    """Return a texture of curved lines that run from both corners to the iris, with soft spots."""
     count = int(rng.integers(14, 34))
     steps = rng.integers(5, 11, count)
     side = rng.choice([-1.0, 1.0], count)
-    # The slope of the path is a random walk; all steps have the same length.
+    # Each line has a slope that changes at random. All steps along a line have the same length.
     rise = rng.normal(0, 0.25, count)[:, None] + np.cumsum(rng.normal(0, 0.35, (count, 10)), axis=1)
     length = np.sqrt(1 + rise**2)
     x = np.zeros((count, 11))
@@ -73,7 +77,8 @@ def _veins(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _iris_fibres(rng: np.random.Generator) -> NDArray[np.float32]:
-    # Fibres are radial, so the texture has much detail along the angle and little along the radius.
+    # Fibres run along the radius. Therefore the texture changes quickly with the angle, and slowly
+    # with the radius.
     fibres = np.zeros((_FIBRE_RADII, _FIBRE_ANGLES), np.float32)
     for angles, radii, weight in ((24, 3, 1.0), (60, 3, 0.8), (12, 6, 0.6)):
         coarse = rng.standard_normal((radii, angles), dtype=np.float32)
@@ -86,16 +91,16 @@ def _iris_fibres(rng: np.random.Generator) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def reflections(texture_seed: int, size_px: int) -> NDArray[np.float32]:
-    """Return the reflection of a blurred room in a lens, [n, n] in [0, 1]."""
+    """Return the reflection of a room in a lens, [n, n] in [0, 1]. The reflection is blurred."""
     rng = np.random.default_rng([texture_seed, 5])
-    # Walls and windows have vertical edges, so the horizontal detail is finer.
+    # Walls and windows have vertical edges. Therefore the reflection has more columns than rows.
     coarse = rng.standard_normal((3, 6), dtype=np.float32)
     room = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
     return np.clip(0.45 + 0.4 * room, 0, 1).astype(np.float32)
 
 
 X_MM, Y_MM = 36.0, 32.0
-"""The atlas covers [-X_MM, X_MM] x [-Y_MM, Y_MM]."""
+"""Extent of the atlas, mm. The atlas covers [-X_MM, X_MM] x [-Y_MM, Y_MM]."""
 
 PX_PER_MM = 3
 _BROW_OVERSAMPLING = 2
@@ -109,12 +114,12 @@ Plane = NDArray[np.float32]
 
 
 def skin_colour(skin: Skin) -> NDArray[np.float32]:
-    """Return the linear reflectance [3] of plain skin."""
+    """Return the reflectance [3] of skin without texture, linear RGB."""
     return _BASE * np.exp(-skin.melanin * _MELANIN_ABSORBS - skin.blood * _BLOOD_ABSORBS)
 
 
 def skin_atlas(subject: Subject) -> NDArray[np.float32]:
-    """Return the linear reflectance of the skin, [H, W, 3].
+    """Return the skin atlas: the reflectance of the skin, [H, W, 3] linear RGB.
 
     Row 0 is at y = Y_MM, and column 0 is at x = -X_MM.
     """
@@ -144,14 +149,14 @@ def _atlas_of(
 
 
 def brow_cover(hair: Hair, rng: np.random.Generator) -> Plane:
-    """Return the fraction of each atlas pixel that the hairs of the brow cover, [H, W]."""
+    """Return how much the hairs of the brow cover each pixel of the atlas, [H, W] in [0, 1]."""
     scale = PX_PER_MM * _BROW_OVERSAMPLING
     height, width = int(2 * Y_MM * scale), int(2 * X_MM * scale)
     canvas = np.zeros((height, width), np.uint8)
     count = int(750 * hair.brow_density)
     along = rng.uniform(0, 1, count) ** 0.85
-    # The roots run from the nose (along = 0) to the temple. The middle line is an arch that
-    # descends towards the temple.
+    # The roots of the hairs lie between the nose (`along` is 0) and the temple (`along` is 1). The
+    # middle line of the brow is an arch that is lower at the temple.
     root_x = 21.0 - 44.0 * along
     middle = hair.brow_height_mm + hair.brow_arch_mm * np.sin(np.pi * (0.12 + 0.9 * (1 - along)))
     spread = hair.brow_thickness_mm * (0.35 + 0.65 * np.sin(np.pi * np.clip(along, 0, 1) ** 0.6))
@@ -173,9 +178,9 @@ def brow_cover(hair: Hair, rng: np.random.Generator) -> Plane:
 
 @compiled
 def read_atlas(atlas: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
-    """Read the colour at (x, y), mm, with bilinear interpolation.
+    """Return the colour of the atlas at (x, y), mm, with bilinear interpolation.
 
-    Positions outside the atlas are clamped to its border.
+    Positions outside the atlas get the colour of its border.
     """
     px_per_mm = atlas.shape[1] / (2 * X_MM)
     column = min(max((x + X_MM) * px_per_mm - 0.5, 0.0), atlas.shape[1] - 1.001)
@@ -200,16 +205,18 @@ def read_atlas(atlas: np.ndarray, x: float, y: float) -> tuple[float, float, flo
 
 
 def _grid() -> tuple[Plane, Plane]:
-    """Return x [1, W] and y [H, 1] of the atlas's pixel centres, mm."""
+    """Return the positions of the pixel centres in the atlas: x [1, W] and y [H, 1], mm."""
     columns = (np.arange(int(2 * X_MM * PX_PER_MM), dtype=np.float32) + 0.5) / PX_PER_MM - X_MM
     rows = Y_MM - (np.arange(int(2 * Y_MM * PX_PER_MM), dtype=np.float32) + 0.5) / PX_PER_MM
     return columns[None, :], rows[:, None]
 
 
 def _from_margins(rest: LidCurves, x: Plane, y: Plane) -> tuple[Plane, Plane]:
-    """Return the distances above the upper and below the lower margin at rest, [H, W] mm each.
+    """Return the distances from the lids at rest for each pixel of the atlas, [H, W] mm each.
 
-    Beyond the corners, 0.3 times the distance from the corner is added.
+    The first array contains the distance above the edge of the upper lid. The second array contains
+    the distance below the edge of the lower lid. Beyond a corner of the eye, both arrays also
+    contain 0.3 times the distance from the corner.
     """
     upper = np.interp(x[0], GRID_MM, rest[:, UPPER]).astype(np.float32)
     lower = np.interp(x[0], GRID_MM, rest[:, LOWER]).astype(np.float32)
@@ -231,7 +238,7 @@ def _pigments(skin: Skin, rng: np.random.Generator, away: Plane) -> NDArray[np.f
 
 
 def _freckles(skin: Skin, rng: np.random.Generator) -> Plane:
-    """Return the extra pigment of freckles with a diameter of 0.5 to 2 mm, [H, W]."""
+    """Return the additional pigment of freckles, [H, W]. Freckles have diameters of 0.5 to 2 mm."""
     shape = (int(2 * Y_MM * PX_PER_MM), int(2 * X_MM * PX_PER_MM))
     spots = np.zeros(shape, np.float32)
     for _ in range(int(skin.freckles)):
@@ -244,7 +251,7 @@ def _freckles(skin: Skin, rng: np.random.Generator) -> Plane:
 def _put_on(
     colour: NDArray[np.float32], makeup: Makeup, rest: LidCurves, x: Plane, y: Plane
 ) -> None:
-    """Blend eye shadow on the upper lid and liner along the margins over `colour`, in place."""
+    """Blend make-up over `colour`: eye shadow on the upper lid, and a line along both lid edges."""
     if makeup.shadow == 0 and makeup.liner == 0:
         return
     above, below = _from_margins(rest, x, y)
@@ -262,11 +269,12 @@ def _put_on(
 
 
 def _noise(rng: np.random.Generator, cells: int) -> Plane:
-    """Return noise of the size of the atlas.
+    """Return an array of noise with the same size as the atlas.
 
     Args:
         rng: random generator.
-        cells: number of noise cells over the atlas's width; 0 for one cell per pixel.
+        cells: number of random values across the width of the atlas. The values between them are
+            interpolated. With 0, each pixel has its own random value.
     """
     size = (int(2 * X_MM * PX_PER_MM), int(2 * Y_MM * PX_PER_MM))
     if cells == 0:

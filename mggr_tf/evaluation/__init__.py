@@ -1,1 +1,1 @@
-"""Metrics, and the protocol that scores a run on subjects that it was not trained on."""
+"""Score runs on subjects that they were not trained on."""

@@ -1,10 +1,13 @@
-"""Paired bootstrap over subjects: confidence intervals of differences between methods.
+"""Compute confidence intervals of differences between methods, by a paired bootstrap over subjects.
 
 Scores differ more between subjects than between pairs of one subject. Therefore subjects are
-resampled, not pairs: subjects are drawn with replacement, each with all of its pairs, and the
-same draws are used for all compared methods. Intervals are expanded percentile intervals [1].
-With few subjects, the plain 2.5 % and 97.5 % quantiles are too narrow, so they are moved outwards
-by a correction from Student's t distribution and n / (n - 1), for n subjects.
+resampled, not pairs. A draw is a random choice of subjects with replacement. A chosen subject
+contributes all of its pairs. All compared methods use the same draws.
+
+Intervals are expanded percentile intervals [1]. A plain percentile interval has the 2.5 % and 97.5
+% quantiles as its bounds. With few subjects, this interval is too narrow. Therefore more extreme
+quantiles are used. These quantiles follow from Student's t distribution and from the factor n / (n
+- 1) for n subjects.
 
 References:
     [1] Hesterberg, What Teachers Should Know About the Bootstrap, The American
@@ -24,9 +27,10 @@ from mggr_edge.errors import UsageError
 LEVEL = 0.95
 DRAWS = 10_000
 MIN_SUBJECTS = 6
-"""Minimum number of subjects. A resampled mean never lies beyond the most extreme subject, so the
-interval misses the true value if all n subjects lie on the same side of it. The probability of
-that is 2^(1 - n), which for fewer than 6 subjects exceeds the allowed 5 %."""
+"""Minimum number of subjects. A resampled mean is never more extreme than the most extreme subject.
+If the values of all n subjects are on the same side of the true value, the interval does not
+contain the true value. The probability of this case is 2^(1 - n). With fewer than 6 subjects, this
+probability is more than the permitted 5 %."""
 _SEED = 20200403
 
 
@@ -36,8 +40,8 @@ class Interval:
 
     Attributes:
         estimate: value on the original subjects.
-        low: lower bound, from resampled subjects.
-        high: upper bound, from resampled subjects.
+        low: lower bound of the interval.
+        high: upper bound of the interval.
     """
 
     estimate: float
@@ -47,11 +51,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class SubjectDraws:
-    """K draws of S resampled subjects.
+    """K random choices of subjects, out of S subjects.
 
     Attributes:
-        subject_of: [P] int, number of each pair's subject, from 0.
-        counts: [K, S] int, number of times that each subject is in each draw.
+        subject_of: [P] int, index of the subject of each pair, from 0.
+        counts: [K, S] int, how often each draw contains each subject.
     """
 
     subject_of: NDArray[np.int64]
@@ -68,17 +72,22 @@ class SubjectDraws:
         return np.bincount(self.subject_of, minlength=self.subjects)
 
     def first(self, draws: int) -> SubjectDraws:
-        """Return only the first draws, for statistics that are slow to compute."""
+        """Return only the first draws.
+
+        This is useful for statistics that are slow to compute.
+        """
         return SubjectDraws(self.subject_of, self.counts[:draws])
 
 
 def draw_subjects(subject: ArrayLike, *, draws: int = DRAWS, seed: int = _SEED) -> SubjectDraws:
-    """Draw subjects with replacement; each draw has as many subjects as the original data.
+    """Choose subjects at random with replacement.
+
+    Each draw has as many subjects as the original data.
 
     Args:
         subject: [P] subject of each pair.
-        draws: number of draws, K.
-        seed: seed of the draws. Methods that are compared must use the same seed.
+        draws: number of draws (random choices of subjects), K.
+        seed: seed of the draws. All methods that are compared must use the same seed.
 
     Raises:
         UsageError: there are fewer than `MIN_SUBJECTS` subjects.
@@ -98,11 +107,12 @@ def draw_subjects(subject: ArrayLike, *, draws: int = DRAWS, seed: int = _SEED) 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A value on the original subjects, and on every draw of resampled subjects.
+    """A value on the original subjects and on every draw.
 
     Attributes:
         estimate: value on the original subjects.
-        values: [K] value on each draw. Values that are compared must come from the same draws.
+        values: [K] value on each draw. Values can only be compared if they come from the same
+            draws.
         subjects: number of subjects per draw.
     """
 
@@ -114,7 +124,7 @@ class Resampled:
 def resampled_mean(draws: SubjectDraws, values: NDArray[np.floating]) -> Resampled:
     """Return the mean of `values` [P] over pairs.
 
-    The means of the draws are computed from one sum per subject, which is fast.
+    To save time, the means of the draws are computed from one sum per subject.
     """
     totals = np.bincount(draws.subject_of, weights=values, minlength=draws.subjects)
     means = (draws.counts @ totals) / (draws.counts @ draws.sizes)
@@ -124,7 +134,10 @@ def resampled_mean(draws: SubjectDraws, values: NDArray[np.floating]) -> Resampl
 def correlation(
     draws: SubjectDraws, one: NDArray[np.floating], other: NDArray[np.floating]
 ) -> Interval:
-    """Return Pearson's correlation of two values of every pair, [P] each, with its interval."""
+    """Return Pearson's correlation of two values with its interval.
+
+    Both arrays have the shape [P], with one value per pair.
+    """
     one, other = (v.astype(np.float64) - np.mean(v, dtype=np.float64) for v in (one, other))
 
     def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,15 +160,15 @@ def difference(ours: Resampled, theirs: Resampled) -> Interval:
 def ratio(ours: Resampled, theirs: Resampled) -> Interval:
     """Return `ours / theirs` with its interval.
 
-    For two means, this is the ratio of means. The mean of ratios would be dominated by pairs with
-    errors close to zero.
+    If both values are means, the result is the ratio of the means. The mean of the ratios is not
+    used, because it would mainly depend on pairs with errors close to zero.
     """
     estimate, values = ours.estimate / theirs.estimate, ours.values / theirs.values
     return _interval(Resampled(estimate, values, ours.subjects))
 
 
 def is_ahead(difference: Interval, *, lower_is_better: bool) -> bool:
-    """Return whether the 95 % interval of `ours - theirs` lies entirely on the better side of 0."""
+    """Return whether the interval of `ours - theirs` is completely on the better side of 0."""
     return difference.high < 0 if lower_is_better else difference.low > 0
 
 
@@ -166,7 +179,10 @@ def _interval(resampled: Resampled) -> Interval:
 
 
 def _tail(subjects: int) -> float:
-    """Return the share of draws outside the interval on each side [1]."""
+    """Return the share of the draws that are below the interval [1].
+
+    The same share of the draws is above the interval.
+    """
     from scipy.stats import t  # type: ignore[import-untyped]
 
     reach = np.sqrt(subjects / (subjects - 1)) * t.ppf((1 + LEVEL) / 2, subjects - 1)

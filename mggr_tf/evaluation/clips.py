@@ -1,4 +1,7 @@
-"""Clips with known gaze, and their scores after the device pipeline."""
+"""Read clips, render synthetic clips with known gaze, and measure gaze errors.
+
+The gaze error is measured before and after redirection by the device pipeline.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ from mggr_tf.runs.folder import RunFolder
 
 
 def frames_of(source: Path) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
-    """Yield the frames of a video with their times in seconds, or a picture without a time.
+    """Yield the frames of a video with their times in seconds.
+
+    For a picture file, yield the picture with the time `None`.
 
     Raises:
         StreamError: the file is missing, damaged, or neither a video nor a picture.
@@ -46,7 +51,10 @@ def frames_of(source: Path) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
 
 
 def judge_of(run: RunFolder, conventions: Conventions) -> Judge:
-    """Return a run's judge as a function of patches of either side, which are not mirrored.
+    """Return the judge of a run as a function of patches that are not mirrored.
+
+    The patches can show either side. A judge is a gaze estimator that is not used for the
+    redirection.
 
     Raises:
         RunError: the run has no judge.
@@ -79,7 +87,7 @@ def judge_of(run: RunFolder, conventions: Conventions) -> Judge:
 
 RATE = 25
 FRAMES = 60
-"""Frames of a clip: enough for one period of the gaze movement and one blink."""
+"""Number of frames of a clip. The frames show one period of the gaze movement and one blink."""
 
 _SEED = 7700
 _PITCH_DEG, _YAW_DEG = 6.0, 13.0
@@ -94,7 +102,7 @@ class DrawnFrame:
     Attributes:
         gaze: gaze of both eyes, relative to the camera.
         head_pose: head pose, relative to the camera.
-        closure: closure of both eyes, from 0 (open) to 1 (closed).
+        closure: how far both eyes are closed, from 0 (open) to 1 (closed).
     """
 
     gaze: Gaze
@@ -107,7 +115,7 @@ class DrawnClip:
     """A synthetic clip of one person.
 
     Attributes:
-        person: number of the person; different numbers are different people. The packaged weights
+        person: number of the person. Different numbers are different people. The packaged weights
             were not trained on any of these people.
         count: number of frames.
     """
@@ -121,7 +129,7 @@ class DrawnClip:
 
     @property
     def name(self) -> str:
-        """Name of the person, as in training data."""
+        """Name of the person, in the same form as in training data."""
         return drawn_name(_SEED, self.person)
 
     def moment(self, number: int) -> DrawnFrame:
@@ -135,11 +143,13 @@ class DrawnClip:
         )
 
     def frame(self, number: int, *, gaze: Gaze | None = None) -> NDArray[np.uint8]:
-        """Render a frame, optionally with another gaze.
+        """Render a frame.
+
+        The frame can be rendered with another gaze than the gaze of the clip.
 
         Args:
             number: index of the frame, from 0.
-            gaze: gaze to render; None for the gaze of the clip.
+            gaze: gaze to render. `None` means the gaze of the clip.
 
         Returns:
             [480, 640, 3] uint8 RGB.
@@ -155,7 +165,7 @@ class DrawnClip:
 
     @cached_property
     def pictures(self) -> list[NDArray[np.uint8]]:
-        """All frames, rendered once."""
+        """All frames. The frames are rendered only once."""
         return [self.frame(number) for number in range(self.count)]
 
     def frames(self) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
@@ -170,14 +180,16 @@ _EVERY = 5
 
 @dataclass(frozen=True)
 class KnownGaze:
-    """Remaining gaze error after redirection.
+    """Gaze error before and after redirection.
 
     Attributes:
         eyes: number of compared eyes.
-        before_deg: mean angle in degrees between the true gaze and the target; None without eyes.
-        after_deg: `before_deg` times the share of the iris movement that is missing; None without
-            eyes. The iris model measures the movement: it finds the iris in the source frame, in
-            the redirected frame, and in the same face rendered with the target gaze.
+        before_deg: mean angle in degrees between the true gaze and the target. `None` if no eyes
+            were compared.
+        after_deg: remaining gaze error in degrees. The value is `before_deg` multiplied by the
+            missing share of the iris movement. To measure the share, the iris model finds the iris
+            in three pictures: the source frame, the redirected frame, and the same face rendered
+            with the target gaze. `None` if no eyes were compared.
     """
 
     eyes: int
@@ -186,7 +198,9 @@ class KnownGaze:
 
 
 def measure_known_gaze(clip: DrawnClip, bundle: Bundle, *, target: Gaze) -> KnownGaze:
-    """Redirect a synthetic clip and compare it with the same clip rendered with the target gaze.
+    """Redirect a synthetic clip and measure the gaze error.
+
+    The redirected frames are compared with the same frames rendered with the target gaze.
 
     Frames with closed eyes are skipped.
 

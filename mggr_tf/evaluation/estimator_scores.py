@@ -1,11 +1,12 @@
-"""Scores of a gaze estimator: error, bias, correlation, and slopes at frontal heads.
+"""Score a gaze estimator: error, bias, correlation, and slopes at frontal heads.
 
-The correlation measures whether the estimate follows the eye. The bias, over all people and for
-each person, is scored separately, because a device can calibrate the offset of its user.
+The correlation measures whether the estimate follows the eye. The bias is scored separately, for
+all people and for each person, because a device can calibrate the offset of its user.
 
-The errors at frontal heads determine whether the eyes of a person who looks into the lens stay
-unchanged. The slope of estimates on labels is the share of a gaze movement that the estimator
-measures. The mean estimate for a true gaze of (0, 0) is the estimated direction of the lens.
+If a person looks into the lens, the device should not change the eyes. Errors at frontal heads
+cause such changes. The slope is the change of the estimate in degrees per degree of the label. A
+slope of 1 is ideal. The mean estimate for a true gaze of (0, 0) is the estimated direction of the
+lens.
 """
 
 from __future__ import annotations
@@ -37,24 +38,27 @@ from mggr_tf.evaluation.source_gaze import (
 from mggr_tf.evaluation.state_scores import StateScores, state_text
 
 _AHEAD_DEG = 0.5
-"""Maximum absolute pitch and yaw of a label that counts as a look into the lens."""
+"""Maximum absolute pitch and yaw, in degrees, of a label that counts as a look into the lens."""
 
 
 @dataclass(frozen=True)
 class AimScores:
-    """Errors of the estimate for a face, the mean over both eyes.
+    """Errors of the estimate for a face.
 
-    Angles are in degrees: pitch + up, yaw + to the picture's right.
+    The estimate for a face is the mean of the estimates for both eyes.
+
+    Angles are in degrees. A positive pitch is up. A positive yaw is to the right in the picture.
 
     Attributes:
-        photographs: number of photographs with both eyes among the samples.
+        photographs: number of photographs whose two eyes are both in the samples.
         error_deg: mean angle between the estimate and the label.
-        bias_deg: mean of estimate minus label, (pitch, yaw).
-        frontal_error_deg: same as `error_deg`, for frontal heads only; None without any.
-        slopes: slope of the estimate on the label at frontal heads, (pitch, yaw); None for an
-            axis whose labels are all equal.
-        ahead_deg: mean estimate at frontal heads that look into the lens, (pitch, yaw); None
-            without any.
+        bias_deg: mean difference (pitch, yaw): estimate minus label.
+        frontal_error_deg: same as `error_deg`, but only for frontal heads. `None` if there are no
+            frontal heads.
+        slopes: change of the estimate per degree of the label at frontal heads, (pitch, yaw).
+            `None` for an axis whose labels are all equal.
+        ahead_deg: mean estimate for frontal heads that look into the lens, (pitch, yaw). `None` if
+            there are no such heads.
     """
 
     photographs: int
@@ -66,20 +70,21 @@ class AimScores:
 
 
 def score_aim(seen_deg: NDArray[np.float32], samples: EyeSamples) -> AimScores | None:
-    """Compare the means over both eyes with the labels.
+    """Compare the mean estimates over both eyes with the labels.
 
     Args:
         seen_deg: [N, 2] (pitch, yaw) in degrees, the estimate for each single patch.
         samples: N patches.
 
     Returns:
-        scores; None if no photograph has both eyes among the samples, as in synthetic data.
+        the scores. `None` if there is no photograph whose two eyes are both in the samples. This is
+        the case for synthetic data.
     """
     face_deg, both = mean_of_both_eyes(seen_deg, samples)
     if samples.mirrored is None or not both.any():
         return None
-    # The rows of both eyes hold the same mean. In the row of the eye that is not mirrored, the yaw
-    # is in the picture's axes.
+    # `face_deg` has the same mean for both eyes of a face. For the eye that is not mirrored, the
+    # yaw is in the axes of the picture.
     rows = np.flatnonzero(both & ~samples.mirrored)
     answer, label = face_deg[rows].astype(np.float64), samples.gaze_deg[rows].astype(np.float64)
     off_deg = angular_error_deg(answer, label)
@@ -145,15 +150,15 @@ class AxisScores:
     """Scores of one angle, pitch or yaw, over all patches.
 
     Attributes:
-        correlation: correlation of estimates and labels.
-        interval: confidence interval of the correlation over resampled people; None if there are
+        correlation: correlation of estimates and labels over all patches.
+        interval: confidence interval of the correlation over resampled people. `None` if there are
             too few people.
-        within_person: mean over people of the correlation within one person; None if no person
-            has two different labels.
+        within_person: mean over people of the correlation for each person. `None` if no person has
+            two different labels.
         slope: change of the estimate in degrees per degree of the label.
-        bias_deg: mean of estimate minus label.
-        between_people_deg: standard deviation over people of the bias of one person.
-        by_head_yaw: bin of the head yaw -> correlation in that bin.
+        bias_deg: mean difference: estimate minus label.
+        between_people_deg: standard deviation over people of the bias of each person.
+        by_head_yaw: bin of the head yaw -> correlation of the patches in this bin.
     """
 
     correlation: float
@@ -173,13 +178,14 @@ class EstimatorScores:
         patches: number of patches.
         subjects: names of the subjects.
         error_deg: mean angle between estimate and label.
-        offsets: mean offsets of the estimates of each person.
-        axes: "pitch" or "yaw" -> scores of that angle. An angle whose labels are all equal, as in
-            photographs of people who look into the lens, has no correlation and is omitted.
-        aim: scores of the mean over both eyes; None if the samples have no photograph with both
-            eyes.
-        state: scores of the eye state on synthetic eyes; None if the estimator does not predict
-            the state.
+        offsets: mean offset of the estimates from the labels (see `PersonOffsets`).
+        axes: "pitch" or "yaw" -> scores of this angle. If all labels of an angle are equal, the
+            angle has no correlation and is omitted. This is the case for photographs of people who
+            look into the lens.
+        aim: scores of the mean over both eyes. `None` if there is no photograph whose two eyes are
+            both in the samples.
+        state: scores of the eye state, measured on synthetic eyes. `None` if the estimator does not
+            predict the state.
     """
 
     patches: int
@@ -198,10 +204,11 @@ def score_estimator(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> EstimatorScores:
-    """Run an estimator on every patch and score its gazes.
+    """Run an estimator on every patch, and score the estimated gazes.
 
     Args:
-        estimate: estimator; its inputs to its gaze output in network units.
+        estimate: estimator as a function. The function maps inputs by name to gazes in network
+            units.
         samples: patches of people that the estimator was not trained on.
         conventions: scales of the estimator's inputs and output.
         progress: reports the number of processed patches.
@@ -222,14 +229,15 @@ def score_estimator(
 
 
 def scores_text(scores: EstimatorScores) -> str:
-    """Format the scores as text with a table."""
+    """Format the scores as text. The text contains a table."""
     people = len(scores.subjects)
     lines = [
         f"{scores.patches} patches of {people} subject{'s' if people > 1 else ''}; "
         f"mean error {scores.error_deg:.2f} degrees",
-        f"mean offset of a person: {scores.offsets.length_deg:.2f} degrees; of all people: pitch "
-        f"{scores.offsets.pitch_deg:+.2f}, yaw {scores.offsets.yaw_deg:+.2f} "
-        "(+ to the picture's right)",
+        "offset of estimates from labels: mean length for one person "
+        f"{scores.offsets.length_deg:.2f} degrees; mean for all people pitch "
+        f"{scores.offsets.pitch_deg:+.2f}, yaw {scores.offsets.yaw_deg:+.2f} (positive yaw is to "
+        "the right in the picture)",
     ]
     if scores.axes:
         lines += _axes_text(scores.axes)
@@ -290,14 +298,17 @@ def _pearson(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def draw_frontal_eyes(
     *, people: int, per_side: int, seed: int, progress: Progress = no_progress
 ) -> EyeSamples:
-    """Render `people * 2 * per_side` synthetic patches of frontal heads with open eyes.
+    """Render synthetic patches of frontal heads with open eyes.
 
-    The distributions of people and light and the ranges of gazes are those of training. The
-    result is a pure function of the arguments.
+    The number of patches is `people * 2 * per_side`.
+
+    People, light and gazes have the same distributions and ranges as in training. The result
+    depends only on the arguments.
 
     Args:
         people: number of people.
-        per_side: number of gazes for each eye of a person, uniformly distributed in the ranges.
+        per_side: number of gazes for each eye of a person. Gazes are uniformly distributed in the
+            ranges.
         seed: seed of people, light and gazes.
         progress: reports the number of rendered patches.
     """

@@ -1,20 +1,24 @@
-"""Motion of irises, corners and lids, measured with the iris model.
+"""Measure how irises, eye corners and lids move when the gaze changes.
 
-`measure_eye_motion` measures how the parts of an eye move with the labelled gaze. `IrisFinder`
-finds the eye in each 64-pixel patch, starting from the corner positions of a crop of 3.4 radii.
-The same method is used for photographs and synthetic eyes. It has systematic errors (for example,
-the corners move along with the iris), which are the same for both. Therefore compare tables with
-each other, not with the geometry of the eye.
+`measure_eye_motion` measures how the parts of an eye move with the labelled gaze. The iris model
+finds the eye in each patch of 64 x 64 pixels. The iris model starts from the typical positions of
+the eye corners in a patch. A patch is 3.4 times as wide as the radius of the smallest circle around
+the outline of the eye.
 
-Slopes are computed by least squares with fixed effects (`slopes_within`): within each group (one
-person, side and head pose), a measurement is regressed on pitch and yaw of the gaze together. The
-group's means are subtracted from measurements and gazes, so constant offsets of a person, side or
-head pose have no effect. Standard errors allow any correlation between the residuals of one
-person (Liang and Zeger [1], with the factor N / (N - 1) for N people).
+The iris model has systematic errors. For example, the corners that the model finds move with the
+iris. These errors are the same for photographs and for synthetic eyes. Therefore compare
+measurements only with other measurements, not with the geometry of the eye.
 
-`measure_still_eyes` redirects every eye to its own gaze, so the iris should not move. The iris
-still moves by the estimator's gaze error, to the extent that the redirector follows it. This is
-the only error that is visible on a person who looks into the lens and requests eye contact.
+Slopes are computed by least squares with fixed effects (`slopes_within`). A group contains the
+patches of one person, side and head pose. The means of each group are subtracted from measurements
+and gazes. Therefore constant offsets of a person, side or head pose have no effect. A measurement
+is then regressed on pitch and yaw of the gaze together. The residuals of one person may be
+correlated. The standard errors take this into account (Liang and Zeger [1], with the factor N / (N
+- 1) for N people).
+
+`measure_still_eyes` redirects every eye to its own gaze, so the iris should not move. However, the
+redirector starts from the estimated gaze. If the estimate is wrong, the redirector moves the iris.
+This is the only visible error if a person looks into the lens and the target is the camera.
 
 References:
     [1] Longitudinal data analysis using generalized linear models, Biometrika 73, 1986.
@@ -52,19 +56,19 @@ def slopes_within(
     group: NDArray,
     person: NDArray,
 ) -> tuple[Measured, ...]:
-    """Regress values on several causes together, within groups.
+    """Fit a linear regression of values on several causes, within groups.
 
     Args:
         values: [N] dependent variable.
         causes: [N, K] independent variables.
-        group: [N] group of each sample; the samples of a group share one offset.
-        person: [N] person of each sample; residuals of one person may be correlated.
+        group: [N] group of each sample. All samples of a group have the same offset.
+        person: [N] person of each sample. The residuals of one person may be correlated.
 
     Returns:
-        K slopes with their standard errors, in units of `values` per unit of the cause.
+        K slopes with their standard errors. The unit is the unit of `values` per unit of the cause.
 
     Raises:
-        ValueError: the causes do not vary independently of each other within groups.
+        ValueError: the causes do not vary independently of each other within the groups.
     """
     x, y = _centred(causes, group), _centred(values[:, None], group)[:, 0]
     if len(x) == 0 or np.linalg.matrix_rank(x, tol=1e-3) < x.shape[1]:
@@ -77,7 +81,10 @@ def slopes_within(
 
 
 def mean_of(values: NDArray[np.float64], *, person: NDArray) -> Measured:
-    """Return the mean of values [N]; the standard error allows correlation within a person."""
+    """Return the mean of values [N] and its standard error.
+
+    The values of one person may be correlated. The standard error takes this into account.
+    """
     mean = float(values.mean())
     spread = _spread_of_sums((values - mean)[:, None], person)[0, 0]
     return Measured(mean, float(np.sqrt(spread) / len(values)))
@@ -93,9 +100,10 @@ def _centred(values: NDArray[np.float64], group: NDArray) -> NDArray[np.float64]
 
 
 def _spread_of_sums(values: NDArray[np.float64], person: NDArray) -> NDArray[np.float64]:
-    """Return the spread of each person's sums of values [N, K], for the standard errors.
+    """Return a covariance matrix [K, K] for the standard errors.
 
-    It is the sum over the N people of the outer products of their sums, times N / (N - 1); [K, K].
+    The values [N, K] are added for each person. The result is the sum of the outer products of
+    these sums, multiplied by P / (P - 1) for P people.
     """
     _, number = np.unique(person, return_inverse=True)
     sums = np.stack([np.bincount(number, column) for column in values.T], axis=1)
@@ -106,29 +114,35 @@ FRONTAL_DEG = 8.0
 """Maximum absolute pitch and yaw of a frontal head."""
 
 _UPPER_MIDDLE, _LOWER_MIDDLE = 12, 4
-"""Indices of the outline's points in the middle of the upper and the lower lid."""
+"""Indices of two points of the outline: the middle of the upper lid, and the middle of the lower
+lid."""
 
 _PITCH, _YAW = 0, 1
 
 
 @dataclass(frozen=True)
 class EyeMotion:
-    """Motion of the parts of an eye with its gaze.
+    """How the parts of an eye move when the gaze changes.
 
-    Slopes are in pixels of a 64-pixel patch per degree. Positions are x, + towards the nose, and
-    y, + down. Pitch + is up, yaw + is towards the nose. "Relative" means relative to the midpoint
-    between the eye corners.
+    A slope is the movement in pixels per degree, for patches of 64 x 64 pixels. Positive x is
+    towards the nose, and positive y is down. Positive pitch is up, and positive yaw is towards the
+    nose. A movement relative to the eye corners is measured from the midpoint between both corners.
 
     Attributes:
-        iris_x: slope of the relative x of the iris centre, by yaw.
-        iris_x_in_crop: slope of the x of the iris centre in the patch, by yaw.
-        iris_y: slope of the relative y of the iris centre, by pitch.
-        corners_y_in_crop: slope of the y of the midpoint between the corners in the patch, by
-            pitch. It shows how far the crop follows the eye.
-        upper_lid_y: slope of the relative y of the middle of the upper lid, by pitch.
-        lower_lid_y: slope of the relative y of the middle of the lower lid, by pitch.
+        iris_x: horizontal movement of the iris centre, relative to the eye corners, per degree of
+            yaw.
+        iris_x_in_crop: horizontal movement of the iris centre in the patch, per degree of yaw.
+        iris_y: vertical movement of the iris centre, relative to the eye corners, per degree of
+            pitch.
+        corners_y_in_crop: vertical movement of the eye corners in the patch, per degree of pitch.
+            This value shows how far the crop follows the eye. The midpoint between both corners is
+            measured.
+        upper_lid_y: vertical movement of the middle of the upper lid, relative to the eye corners,
+            per degree of pitch.
+        lower_lid_y: vertical movement of the middle of the lower lid, relative to the eye corners,
+            per degree of pitch.
         iris_radius: mean radius of the iris in pixels.
-        eye_width: mean distance between the corners in pixels.
+        eye_width: mean distance between the eye corners in pixels.
     """
 
     iris_x: Measured
@@ -141,7 +155,7 @@ class EyeMotion:
     eye_width: Measured
 
     def rows(self) -> dict[str, Measured]:
-        """Return name -> value of all attributes, in their order."""
+        """Return name -> value for all attributes, in their order."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
@@ -154,16 +168,20 @@ def frontal(samples: EyeSamples) -> NDArray[np.bool_]:
 def measure_eye_motion(
     samples: EyeSamples, finder: IrisFinder, *, progress: Progress = no_progress
 ) -> EyeMotion:
-    """Measure the motion of eyes with the gaze; patches of heads that are not frontal are skipped.
+    """Measure how the parts of an eye move when the gaze changes.
+
+    Only patches of frontal heads are used.
 
     Args:
-        samples: patches of the canonical side with gaze labels.
+        samples: patches with gaze labels. All patches must show the canonical side. Patches of the
+            other side must be mirrored.
         finder: iris model.
         progress: reports the number of processed patches.
 
     Raises:
-        DataError: frontal heads do not have two gazes of one person, side and head pose, or the
-            gazes do not vary in both pitch and yaw.
+        DataError: the patches of frontal heads do not contain two gazes of the same person, side
+            and head pose. This error is also raised if all gazes have the same pitch or the same
+            yaw.
     """
     rows = np.flatnonzero(frontal(samples))
     eyes = []
@@ -195,7 +213,10 @@ def measure_eye_motion(
 
 
 def find_in_patch(patch: NDArray[np.uint8], finder: IrisFinder) -> Eye:
-    """Find the eye in a patch [H, H, 3] uint8 of the canonical side."""
+    """Find the eye in a patch [H, H, 3] uint8.
+
+    The patch must show the canonical side of the face. The networks were trained on this side.
+    """
     size = patch.shape[0]
     middle, radius = (size - 1) / 2, size / DEFAULT_CROP_FACTOR
     return finder.find(
@@ -213,7 +234,8 @@ _READINGS: dict[str, int | None] = {
     "iris_radius": None,
     "eye_width": None,
 }
-"""Measurement -> axis of the gaze for its slope, or None for the mean of the measurement."""
+"""Measurement -> axis of the gaze for its slope. `None` means that the mean of the measurement is
+computed instead of a slope."""
 
 
 def _readings(eye: Eye) -> list[float]:
@@ -241,29 +263,31 @@ COLUMBIA = EyeMotion(
     iris_radius=Measured(8.796, 0.105),
     eye_width=Measured(35.057, 0.394),
 )
-"""Motion in photographs: Columbia Gaze Data Set, people 0001-0032, frontal heads, 1338 patches
-(`mggr-tf data motion PATCHES --subjects 0001-0032`)."""
+"""Measured motion in photographs. The photographs are 1338 patches of frontal heads from the
+Columbia Gaze Data Set, people 0001-0032 (`mggr-tf data motion PATCHES --subjects 0001-0032`)."""
 
 
 IRIS_RADIUS_MM = 5.85
-"""Half of the mean visible iris diameter (Rüfer et al., Cornea 2005: 11.71 mm)."""
+"""Half of the mean visible iris diameter, which is 11.71 mm (Rüfer et al., Cornea 2005)."""
 ROTATION_RADIUS_MM = 9.8
-"""Distance from the eyeball's centre to the plane of the iris' rim, as in the renderer."""
+"""Distance from the centre of the eyeball to the plane of the edge of the iris. The renderer uses
+the same value."""
 
 _FAR_DEG = 3.0
 
 
 @dataclass(frozen=True)
 class StillEyes:
-    """Iris movements that the iris model measures where the iris should not move.
+    """Measured movements of irises that should not move.
 
     Attributes:
         eyes: number of eyes.
-        moved_px: mean length of the movement in pixels of the patch.
-        moved_deg: mean movement as a rotation of an eyeball of average size, in degrees.
-        far_share: share of the eyes that move by more than 3 degrees.
-        drift_px: mean movement (x, y) in pixels of the patch, y + down; movements in opposite
-            directions cancel.
+        moved_px: mean length of the movement, in pixels of the patch.
+        moved_deg: mean movement in degrees. The movement is converted to the rotation of an eyeball
+            of average size.
+        far_share: share of the eyes whose iris moves by more than 3 degrees.
+        drift_px: mean of the movement vectors (x, y), in pixels of the patch. Positive y is down.
+            Movements in opposite directions cancel each other.
     """
 
     eyes: int
@@ -282,7 +306,7 @@ def measure_still_eyes(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> StillEyes:
-    """Redirect every eye to its labelled gaze and measure the movement of the iris.
+    """Redirect every eye to its labelled gaze, and measure the movement of the iris.
 
     Args:
         redirect: redirector.
@@ -328,8 +352,8 @@ def still_text(found: StillEyes) -> str:
     """Format the movements as one line of text."""
     x, y = found.drift_px
     return (
-        f"{found.eyes} eyes redirected to their own gaze: irises move by "
-        f"{found.moved_deg:.2f} degrees ({found.moved_px:.2f} px) on average, "
-        f"{found.far_share:.0%} of them by more than {_FAR_DEG:g} degrees; mean movement "
+        f"{found.eyes} eyes redirected to their own gaze. Mean movement of the irises: "
+        f"{found.moved_deg:.2f} degrees ({found.moved_px:.2f} px). Irises that move by more than "
+        f"{_FAR_DEG:g} degrees: {found.far_share:.0%}. Mean of the movement vectors: "
         f"{x:+.2f} px to the right, {y:+.2f} px down"
     )

@@ -1,4 +1,6 @@
-"""Labels of eyes in frames of clips (open, looking down, closed, occluded, ...), and eye classes.
+"""Read labels of eyes in the frames of clips, and determine the class of an eye.
+
+A label is for example `open`, `down` (looking down), `closed` or `occluded`.
 
 A label file is a CSV whose first two lines identify the clip::
 
@@ -41,7 +43,7 @@ class LabelledFace:
 
     Attributes:
         centre: midpoint (x, y) between the eyes, in frame pixels.
-        labels: subject's own side -> label, for at least one side.
+        labels: side of the eye, as seen by the subject -> label. At least one side has a label.
     """
 
     centre: tuple[float, float]
@@ -54,7 +56,7 @@ class LabelledFrame:
 
     Attributes:
         time_ms: presentation time in milliseconds.
-        faces: labelled faces, with at least one label each.
+        faces: labelled faces. Each face has at least one label.
     """
 
     time_ms: float
@@ -67,9 +69,9 @@ class FrameLabels:
 
     Attributes:
         path: file with the labels.
-        sha256: SHA-256 of the clip's file in hexadecimal digits.
-        frame_count: number of frames in the clip, with or without labels.
-        frames: index of the frame, from 0 in decoding order -> labelled frame.
+        sha256: SHA-256 of the clip's file, as hexadecimal digits.
+        frame_count: number of all frames in the clip, including frames without labels.
+        frames: index of a frame -> labelled frame. The index counts from 0 in decoding order.
     """
 
     path: Path
@@ -79,19 +81,19 @@ class FrameLabels:
 
 
 def labels_by_clip(files: Sequence[Path], clips: Sequence[Path]) -> dict[Path, FrameLabels]:
-    """Read label files and assign them to clips by the SHA-256 of the clips.
+    """Read label files, and find the clip of each label file by its SHA-256.
 
     Args:
         files: label files.
         clips: files of the clips.
 
     Returns:
-        clip -> its labels, for the clips that have labels.
+        clip -> its labels. Clips without labels are omitted.
 
     Raises:
         DataError: a label file is not valid.
-        UsageError: a label file belongs to none of the clips, or two label files belong to the
-            same clip.
+        UsageError: a label file does not belong to any of the clips. This error is also raised if
+            two label files belong to the same clip.
     """
     found: dict[Path, FrameLabels] = {}
     digests = {clip: sha256_of(clip) for clip in clips} if files else {}
@@ -110,7 +112,8 @@ def labels_by_clip(files: Sequence[Path], clips: Sequence[Path]) -> dict[Path, F
         for clip in mine:
             if clip in found:
                 raise UsageError(
-                    f"{found[clip].path} and {file} label the same clip, {clip}; pass one of them",
+                    f"{found[clip].path} and {file} label the same clip, {clip}; pass only one of "
+                    "these files",
                     code="clip-labelled-twice",
                     path=file,
                     other=found[clip].path,
@@ -124,8 +127,9 @@ def read_frame_labels(path: Path) -> FrameLabels:
     """Read a label file.
 
     Raises:
-        DataError: the file cannot be read, lacks a comment or a column, holds a value that is not
-            accepted, or labels an eye twice; the message names the line.
+        DataError: the file cannot be read, lacks a comment or a column, contains a value that is
+            not accepted, or labels an eye twice. If the error is in one line, the message names
+            this line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -173,7 +177,7 @@ def _comment(path: Path, comments: Iterable[str], name: str) -> str:
 
 
 class _Line(NamedTuple):
-    """A line of a label file; its number counts from 1."""
+    """A line of a label file. The line number counts from 1."""
 
     path: Path
     number: int
@@ -296,8 +300,8 @@ EyeClass = Literal["open", "down", "closed", "occluded"]
 CLASSES: tuple[EyeClass, ...] = get_args(EyeClass)
 
 Predicted = Literal["open", "down", "closed", "occluded", "out"]
-"""A class, or `out` for an eye that the device does not redirect because it is not clearly
-visible."""
+"""A class, or `out`. `out` is an eye that the device does not redirect because the eye is not
+clearly visible."""
 
 _OF_REASON: dict[str, Predicted] = {
     "closed": "closed",
@@ -307,25 +311,27 @@ _OF_REASON: dict[str, Predicted] = {
     "too small": "out",
     "not clear": "out",
 }
-"""Reason of the device -> class. All other reasons, such as "easing in", apply to open eyes."""
+"""Reason for which the device reduces the strength -> class. An eye with any other reason, for
+example "easing in", is open."""
 
 
 @dataclass(frozen=True)
 class ClassLimits:
-    """Thresholds between the classes, on the values of an `EyeState`.
+    """Thresholds that determine the class of an eye from its `EyeState`.
 
-    The defaults follow from the definitions of the labels: `down` means that less than about half
-    of the iris is visible, `closed` that no iris is visible, `occluded` that something hides the
-    eye opening. They are not fitted. Better values must be derived from synthetic eyes, whose
-    state is known, and never from labelled frames, which are for reporting only.
+    The defaults follow from the definitions of the labels. `down` means that less than about half
+    of the iris is visible. `closed` means that no iris is visible. `occluded` means that something
+    hides the eye opening. The defaults are not fitted to data. Do not fit the thresholds to
+    labelled frames, because labelled frames are for reporting only. Use synthetic eyes, whose state
+    is known.
 
     Attributes:
-        occlusion: minimum covered share of the eye opening of an occluded eye, in [0, 1].
-        closed_openness: maximum openness of a closed eye. Openness is the distance between the
-            lids divided by the distance between the corners.
-        closed_iris: maximum visible share of the iris of a closed eye, in [0, 1].
-        down_iris: an eye whose visible share of the iris is below this value looks down, in
-            [0, 1].
+        occlusion: an eye is `occluded` if at least this share of its opening is covered, in [0, 1].
+        closed_openness: an eye is `closed` if its openness is at most this value. The openness is
+            the distance between the lids divided by the distance between the eye corners.
+        closed_iris: an eye is also `closed` if the visible share of its iris is at most this value,
+            in [0, 1].
+        down_iris: an eye is `down` if the visible share of its iris is below this value, in [0, 1].
     """
 
     occlusion: float = 0.5
@@ -337,11 +343,12 @@ class ClassLimits:
 def eye_class(state: EyeState, limits: ClassLimits | None = None) -> EyeClass:
     """Return the class of an eye from its estimated state.
 
-    Occlusion is checked first, because the state of covered lids cannot be determined.
+    The occlusion is checked first, because the other values are not reliable if the lids are
+    covered.
 
     Args:
         state: estimated state of the eye, from the estimator's output `state`.
-        limits: thresholds; None for the defaults.
+        limits: thresholds. `None` means the defaults.
     """
     limits = limits or ClassLimits()
     if state.occlusion >= limits.occlusion:
@@ -352,13 +359,15 @@ def eye_class(state: EyeState, limits: ClassLimits | None = None) -> EyeClass:
 
 
 def class_of_reason(strength: float, reason: str | None) -> Predicted:
-    """Return the class that the device acts on, for an estimator without the output `state`.
+    """Return the class of an eye from the strength and the reason of its redirection.
+
+    This is needed for an estimator without the output `state`.
 
     Args:
-        strength: strength of the eye's redirection, in [0, 1]. An eye with a strength above 0
-            counts as open.
-        reason: reason for a strength below the requested one; see
-            `mggr_edge.pipeline.gating.Reason`. None if there is no reason.
+        strength: strength of the eye's redirection, in [0, 1]. An eye with a strength above 0 is
+            `open`.
+        reason: reason why the strength is below the requested strength (see
+            `mggr_edge.pipeline.gating.Reason`). `None` if there is no reason.
     """
     if strength > 0.0 or reason is None:
         return "open"

@@ -1,4 +1,4 @@
-"""Scores of the device's results against labelled frames, and their table."""
+"""Compare the results of the device pipeline with labelled frames, and format the scores."""
 
 from __future__ import annotations
 
@@ -26,31 +26,34 @@ from mggr_tf.evaluation.frame_labels import (
 )
 
 REDIRECTED = 0.1
-"""An eye whose strength is above this value counts as redirected."""
+"""An eye counts as redirected if its strength is above this value."""
 
 _SAME_FACE = 0.5
-"""A labelled and a detected face match if the distance of their centres is below this share of the
-distance between the outer eye corners of the detected face."""
+"""A labelled face and a detected face match if their centres are close to each other. The distance
+of the centres is divided by the distance between the outer eye corners of the detected face. The
+result must be below this value."""
 
 NOT_FOUND = "not found"
 FULL_STRENGTH = "full strength"
-"""Placeholder for the class of an eye without a detected face, and for the reason of an eye
-without a reason."""
+"""`NOT_FOUND` is shown instead of the class if no face was detected. `FULL_STRENGTH` is shown
+instead of the reason if there is no reason."""
 
 _SAME_TIME_MS = 1.0
 
 
 @dataclass(frozen=True)
 class ScoredEye:
-    """A labelled eye and the device's result for it.
+    """A labelled eye and its result in the device pipeline.
 
     Attributes:
-        label: label that was assigned by hand.
-        strength: strength of the redirection, in [0, 1]; 0 if no face was detected there.
-        reason: reason for a strength below the requested one; None at full strength or without a
-            detected face.
-        predicted: class from the estimator's state, or from strength and reason if the estimator
-            does not predict the state; None if no face was detected there.
+        label: label that a person assigned to the eye.
+        strength: strength of the redirection, in [0, 1]. The strength is 0 if no face was detected
+            at this position.
+        reason: reason why the strength is below the requested strength. `None` at full strength, or
+            if no face was detected.
+        predicted: class of the eye. The class is derived from the predicted state. If the estimator
+            does not predict the state, the class is derived from strength and reason. `None` if no
+            face was detected.
     """
 
     label: Label
@@ -64,49 +67,52 @@ class LabelScores:
     """Scores of one clip.
 
     Attributes:
-        eyes: all labelled eyes, except those labelled `unsure`.
+        eyes: all labelled eyes, except eyes with the label `unsure`.
     """
 
     eyes: tuple[ScoredEye, ...]
 
     def found(self, label: Label) -> list[ScoredEye]:
-        """Return the eyes with this label in detected faces."""
+        """Return the eyes with this label whose face was detected."""
         return [eye for eye in self.eyes if eye.label == label and eye.predicted is not None]
 
     @property
     def closed_strength_max(self) -> float | None:
-        """Largest strength of the eyes labelled `closed` in detected faces; None without any."""
+        """Largest strength of the eyes with the label `closed`.
+
+        Only eyes in detected faces count. `None` if there are no such eyes.
+        """
         return max((eye.strength for eye in self.found("closed")), default=None)
 
     @property
     def closed_redirected(self) -> float | None:
-        """Share of eyes with strength above `REDIRECTED`, of those labelled `closed`.
+        """Share of the eyes with the label `closed` whose strength is above `REDIRECTED`.
 
-        Only eyes in detected faces count; None without such eyes.
+        Only eyes in detected faces count. `None` if there are no such eyes.
         """
         return _redirected(self.found("closed"))
 
     @property
     def state_right(self) -> float | None:
-        """Share of eyes with the correct class, of those labelled with one of the `CLASSES`.
+        """Share of eyes with the correct class, among eyes whose label is one of the `CLASSES`.
 
-        Only eyes in detected faces count; None without such eyes.
+        Only eyes in detected faces count. `None` if there are no such eyes.
         """
         right = [eye.predicted == label for label in CLASSES for eye in self.found(label)]
         return float(np.mean(right)) if right else None
 
     def confusion(self) -> dict[str, dict[str, int]]:
-        """Return the counts of predicted classes by label.
+        """Return label -> predicted class -> number of eyes.
 
-        Eyes without a detected face count as the class `not found`.
+        An eye without a detected face has the class `not found`.
         """
         return self._counts(lambda eye: eye.predicted or NOT_FOUND)
 
     def reasons(self) -> dict[str, dict[str, int]]:
-        """Return the counts of the device's reasons by label.
+        """Return label -> reason for reduced strength -> number of eyes.
 
-        An eye without a reason counts as `full strength`, and an eye without a detected face as
-        `not found`.
+        An eye without a reason has the reason `full strength`. An eye without a detected face has
+        the reason `not found`.
         """
         return self._counts(
             lambda eye: NOT_FOUND if eye.predicted is None else eye.reason or FULL_STRENGTH
@@ -120,7 +126,7 @@ class LabelScores:
         return [eye for eye in self.eyes if eye.label == label]
 
     def as_json(self) -> dict[str, Any]:
-        """Return all scores as JSON types; shares are in [0, 1]."""
+        """Return all scores as JSON types. Shares are in [0, 1]."""
         return {
             "closed_strength_max": self.closed_strength_max,
             "closed_redirected": self.closed_redirected,
@@ -136,11 +142,12 @@ class LabelScores:
 
 
 class LabelScorer:
-    """Compares the results of all frames of a clip with its labels.
+    """Compares the results of all frames of a clip with the labels of the clip.
 
     Args:
         labels: labels of the clip.
-        limits: thresholds between the classes of an estimated state; None for the defaults.
+        limits: thresholds that determine the class from an estimated state. `None` means the
+            defaults.
     """
 
     def __init__(self, labels: FrameLabels, *, limits: ClassLimits | None = None) -> None:
@@ -151,14 +158,14 @@ class LabelScorer:
     def __call__(self, result: FrameResult, time_s: float | None) -> None:
         """Process the result of the next frame.
 
-        Call this once for every frame, with or without labels.
+        This method must be called once for every frame, including frames without labels.
 
         Args:
             result: result of the frame.
             time_s: presentation time of the frame in seconds.
 
         Raises:
-            DataError: the label file has a different time for this frame.
+            DataError: the label file contains another time for this frame.
         """
         labelled = self._labels.frames.get(self._count)
         self._count += 1
@@ -185,10 +192,10 @@ class LabelScorer:
             ]
 
     def scores(self) -> LabelScores:
-        """Return the scores; call this after the last frame.
+        """Return the scores. This method must be called after the last frame.
 
         Raises:
-            DataError: the number of frames differs from that of the labelled clip.
+            DataError: the number of frames differs from the number of frames in the label file.
         """
         if self._count != self._labels.frame_count:
             raise DataError(
@@ -204,7 +211,7 @@ class LabelScorer:
     def _scored(self, label: Label, eye: EyeResult | None) -> ScoredEye:
         if eye is None:
             return ScoredEye(label, 0.0, None, None)
-        # Results have a state only if the estimator has an output for it.
+        # A result contains a state only if the estimator has the output `state`.
         state: EyeState | None = eye.state
         predicted: Predicted = (
             class_of_reason(eye.strength, eye.reason)
@@ -217,16 +224,20 @@ class LabelScorer:
 def _matched(
     labelled: Sequence[LabelledFace], found: Sequence[FaceResult]
 ) -> list[FaceResult | None]:
-    """Return the detected face for each labelled face, or None if no face matches.
+    """Return the detected face for each labelled face.
 
-    Pairs are matched in the order of their distance, nearest first.
+    The value is `None` if no detected face matches.
+
+    Pairs of a labelled and a detected face are matched in the order of their distance. The nearest
+    pair comes first.
     """
     corners = [face.landmarks[[*RIGHT_EYE_CORNERS, *LEFT_EYE_CORNERS]] for face in found]
     pairs = []
     for n, face in enumerate(labelled):
         for m, (right, _, left, _) in enumerate(corners):
             away_px = np.linalg.norm(corners[m][:, :2].mean(axis=0) - face.centre)
-            # The distance includes depth, so that a turned head has the same scale.
+            # The distance between the eye corners includes the depth. Therefore this distance does
+            # not depend on the rotation of the head.
             share = away_px / max(float(np.linalg.norm(left - right)), 1e-6)
             if share < _SAME_FACE:
                 pairs.append((float(share), n, m))
@@ -242,7 +253,10 @@ def _redirected(eyes: Sequence[ScoredEye]) -> float | None:
 
 
 def label_table(scores: LabelScores) -> str:
-    """Format the scores: one line of values, the confusion matrix, and the reasons by label."""
+    """Format the scores as text.
+
+    The text contains one line of values, the confusion matrix, and the reasons by label.
+    """
     values = (scores.closed_strength_max, scores.closed_redirected, scores.state_right)
     names = ("closed_strength_max", "closed_redirected", "state_right")
     lines = [

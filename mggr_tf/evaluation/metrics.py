@@ -1,4 +1,8 @@
-"""Metrics of redirected pictures, and tables of the scores of pairs."""
+"""Compute metrics of redirected pictures, and tables of their scores.
+
+A pair consists of two pictures of one person: the source and the target. The shift of a pair is the
+angle between its source gaze and its target gaze.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,12 @@ from mggr_tf.evaluation.network_metrics import REAL
 from mggr_tf.evaluation.set_metrics import set_metrics
 
 _LARGEST_PSNR_DB = 100.0
-"""PSNR of a perfect copy. The limit keeps means finite."""
+"""Maximum PSNR. A perfect copy has this value. This limit keeps means finite."""
 
 _IRIS_MARGIN_PX = 4
-"""Margin around the iris of a gazemap. It is needed because labels have errors of a few degrees
-(0.23 px per degree in the gazemap), real irises differ in size, and their shadow moves along."""
+"""Margin in pixels around the iris of a gazemap. There are three reasons for this margin. Labels
+have errors of a few degrees, and one degree is 0.23 pixels in the gazemap. Real irises differ in
+size. The shadow near an iris moves with the iris."""
 
 Pictures = NDArray[np.float32]
 PairMetrics = dict[str, NDArray[np.float64]]
@@ -40,18 +45,22 @@ def picture_metrics(
     target_deg: NDArray[np.float32],
     conventions: Conventions,
 ) -> dict[str, PairMetrics]:
-    """Compute all metrics that need no network, for several methods on the same pairs.
+    """Compute all metrics that need no network.
+
+    Several methods are measured on the same pairs.
 
     Args:
         pictures: method -> redirected pictures [P, H, W, 3] float32 in [0, 1].
-        real: real pictures of the target gaze, same format.
-        source: source pictures, the input of the methods, same format.
-        source_deg: [P, 2] source gazes in degrees, (pitch, yaw), in the axes of the patches.
-        target_deg: [P, 2] target gazes, same format.
+        real: real pictures of the target gaze, in the same format as `pictures`.
+        source: source pictures, which are the input of the methods, in the same format as
+            `pictures`.
+        source_deg: [P, 2] source gazes (pitch, yaw) in degrees, in the axes of the patches.
+        target_deg: [P, 2] target gazes, in the same format as `source_deg`.
         conventions: size and scale of gazemaps.
 
     Returns:
-        method -> metric -> [P]; the metrics are those of `image_metrics`, and `outside_iris`.
+        method -> metric -> [P] values. The metrics are `outside_iris` and all metrics of
+        `image_metrics`.
     """
     outside = outside_irises(source_deg, target_deg, conventions=conventions)
     return {
@@ -68,11 +77,11 @@ def image_metrics(made: Pictures, real: Pictures) -> PairMetrics:
 
     Args:
         made: redirected pictures [N, H, W, 3] float32 in [0, 1].
-        real: real pictures, same format.
+        real: real pictures, in the same format as `made`.
 
     Returns:
-        metric -> [N]: `l1` and `mse` in units of the [0, 1] range, `psnr_db`, and `ssim` (11 x 11
-        Gaussian windows, Wang et al. 2004).
+        metric -> [N] values. The metrics are `l1`, `mse`, `psnr_db` and `ssim`. `l1` and `mse`
+        refer to pixel values in [0, 1]. `ssim` uses 11 x 11 Gaussian windows (Wang et al. 2004).
     """
     difference = made.astype(np.float64) - real
     axes = (1, 2, 3)
@@ -89,11 +98,11 @@ def image_metrics(made: Pictures, real: Pictures) -> PairMetrics:
 def gaze_error_deg(
     seen_deg: NDArray[np.float32], wanted_deg: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the angle between the judge's estimate and the requested gaze, [N] degrees.
+    """Return the angle between the judge's estimate and the requested gaze, [N] in degrees.
 
     Args:
         seen_deg: [N, 2] gazes that the judge estimates, (pitch, yaw) in degrees.
-        wanted_deg: [N, 2] requested gazes, same format.
+        wanted_deg: [N, 2] requested gazes, in the same format as `seen_deg`.
     """
     return angular_error_deg(seen_deg, wanted_deg)
 
@@ -104,13 +113,15 @@ def outside_irises(
     *,
     conventions: Conventions,
 ) -> NDArray[np.bool_]:
-    """Return a mask [N, H, W] of the pixels outside the source's and the target's iris.
+    """Return a mask [N, H, W] of the pixels that are outside both irises.
 
-    The irises are those of the gazemap, dilated by four pixels.
+    These are the iris of the source and the iris of the target.
+
+    The irises are drawn as in the gazemap, and enlarged by four pixels on all sides.
 
     Args:
         source_deg: [N, 2] source gazes, (pitch, yaw) in degrees.
-        target_deg: [N, 2] target gazes, same format.
+        target_deg: [N, 2] target gazes, in the same format as `source_deg`.
         conventions: size and scale of gazemaps.
     """
     across = 2 * _IRIS_MARGIN_PX + 1
@@ -126,16 +137,18 @@ def outside_irises(
 
 
 def change_where(where: NDArray[np.bool_], made: Pictures, source: Pictures) -> NDArray[np.float64]:
-    """Return the mean absolute change of the source inside a mask, [N], in the [0, 1] range.
+    """Return the mean absolute change of the source inside a mask, [N].
 
-    Outside both irises (`outside_irises`), copying the source scores 0. The real target scores
-    more, because lids, light and head change between two photographs. A good method lies between
-    these two values.
+    The change refers to pixel values in [0, 1].
+
+    If the mask comes from `outside_irises`, a copy of the source has the result 0. The real target
+    has a higher result, because lids, light and head change between two photographs. The result of
+    a good method is between these two values.
 
     Args:
-        where: mask [N, H, W]; it must have at least one pixel in each picture.
+        where: mask [N, H, W]. The mask must contain at least one pixel in each picture.
         made: redirected pictures [N, H, W, 3] float32 in [0, 1].
-        source: source pictures, same format.
+        source: source pictures, in the same format as `made`.
     """
     change = np.abs(made.astype(np.float64) - source).mean(axis=-1)  # [N, H, W]
     return np.sum(change * where, axis=(1, 2)) / np.sum(where, axis=(1, 2))
@@ -143,15 +156,16 @@ def change_where(where: NDArray[np.bool_], made: Pictures, source: Pictures) -> 
 
 @dataclass(frozen=True)
 class Metric:
-    """Display and comparison of a metric.
+    """How a metric is displayed and compared.
 
     Attributes:
-        title: column title.
-        form: format specification of its values.
-        better: direction of better values; None if neither direction is better, and the value of
-            the real target is the reference.
-        over: whether the metric is computed on each pair, or on the set of all pictures.
-        meaning: definition of the metric, with its unit.
+        title: title of the column in tables.
+        form: format specification of the values.
+        better: whether lower or higher values are better. `None` if neither is better. The value of
+            the real target is then the reference.
+        over: `pair` if the metric is computed for each pair, `set` if it is computed for the set of
+            all pictures.
+        meaning: definition of the metric, with the unit of its values.
     """
 
     title: str
@@ -191,16 +205,18 @@ CATALOGUE: dict[str, Metric] = {
         "KID (Keras Inception)", ".4f", "lower", "set", "kernel distance, Keras' InceptionV3"
     ),
 }
-"""Metric -> its description, in the order of the tables. The deciding metrics between methods are
-ST-LPIPS, FD-VGG and KD-VGG. The last two metrics use Keras' InceptionV3, not the port that
-published FIDs use."""
+"""Metric -> its description, in the order of the tables. ST-LPIPS, FD-VGG and KD-VGG are used to
+decide between methods. The last two metrics use Keras' InceptionV3. Published FIDs use another port
+of Inception."""
 
 
 def multiply_accumulates(model: keras.Model) -> float:
-    """Return the multiply-accumulates of a model for one example, from TensorFlow's profiler.
+    """Return the number of multiply-accumulates of a model for one example.
 
-    Two floating-point operations count as one multiply-accumulate. Activations and resampling are
-    included.
+    TensorFlow's profiler counts the floating-point operations.
+
+    Two floating-point operations count as one multiply-accumulate. Operations of activations and
+    resampling are included.
     """
     names = [tensor.name.split(":")[0] for tensor in model.inputs]
     specs = [tf.TensorSpec((1, *t.shape[1:]), tf.float32) for t in model.inputs]
@@ -219,21 +235,23 @@ def multiply_accumulates(model: keras.Model) -> float:
 
 
 SHIFT_BINS_DEG = (0.0, 15.0, 22.0, np.inf)
-"""Bounds of the bins for small, medium and large shifts. A method must be good in every bin."""
+"""Bounds of the bins for small, medium and large shifts, in degrees. A method must be good in every
+bin."""
 
 SET_METRICS = {
     "st_vgg": ("fd_vgg", "kd_vgg"),
     "keras_inception": ("fid_keras_inception", "kid_keras_inception"),
 }
-"""Network -> names of its Fréchet distance and its kernel distance."""
+"""Feature network -> names of its metrics: first the Fréchet distance, then the kernel distance."""
 
 _HEAD_BINS_DEG = (-90.0, -20.0, -7.0, 7.0, 20.0, 90.0)
 _FEW_HEADS = 15
-"""Maximum number of head yaws with a table each. A camera array has few head poses; the yaws of
-freely moving heads are grouped into bins."""
+"""Maximum number of different head yaws for which each yaw has its own table. Data from a camera
+array has only a few head poses. If heads move freely, there are more yaws. These yaws are grouped
+by bins."""
 
 Table = dict[str, dict[str, float | None]]
-"""Method -> metric -> value; None for a metric that could not be measured."""
+"""Method -> metric -> value. `None` for a metric that could not be measured."""
 
 
 @dataclass(frozen=True)
@@ -245,9 +263,9 @@ class PairScores:
         shift_deg: [P] angle between source and target gaze in degrees.
         head_yaw_deg: [P] yaw of the head in degrees.
         metrics: method -> metric -> [P] value of each pair.
-        features: network (see `SET_METRICS`) -> method or `REAL` -> [P, D] features of the
+        features: feature network (see `SET_METRICS`) -> method or `REAL` -> [P, D] features of the
             pictures.
-        absent: metric -> reason why it was not measured.
+        absent: metric -> reason why the metric was not measured.
     """
 
     subject: NDArray[np.str_]
@@ -264,7 +282,11 @@ class PairScores:
 
 
 def overall(scores: PairScores) -> Table:
-    """Return the table over all pairs: means of pair metrics, and distances between sets."""
+    """Return the table over all pairs.
+
+    The table contains the means of metrics that are computed for each pair, and the distances
+    between sets of pictures.
+    """
     table = pair_means(scores, np.ones(len(scores.subject), bool))
     for network, features in scores.features.items():
         made = {method: features[method] for method in table}
@@ -275,10 +297,11 @@ def overall(scores: PairScores) -> Table:
 
 
 def pair_means(scores: PairScores, where: NDArray[np.bool_]) -> Table:
-    """Return a table of means over the pairs in a mask [P].
+    """Return a table of means over the pairs that a mask [P] selects.
 
-    Distances between sets are omitted, because they grow when sets become smaller. The values for
-    a subset of pairs could not be compared with those for all pairs.
+    Distances between sets of pictures are omitted, because such a distance is larger for smaller
+    sets. Therefore a value for a subset of the pairs cannot be compared with the value for all
+    pairs.
     """
     return {
         method: _in_order({name: float(np.mean(v[where])) for name, v in metrics.items()})
@@ -287,16 +310,16 @@ def pair_means(scores: PairScores, where: NDArray[np.bool_]) -> Table:
 
 
 def by_shift(scores: PairScores) -> dict[str, Table]:
-    """Return one table for each bin of `SHIFT_BINS_DEG`, by the angle between the two gazes."""
+    """Return one table for each bin of the shift in `SHIFT_BINS_DEG`."""
     return _by(scores, _bins(scores.shift_deg, SHIFT_BINS_DEG))
 
 
 def by_head(scores: PairScores) -> dict[str, Table]:
-    """Return one table for each yaw of the head, or for each bin if there are many yaws."""
+    """Return one table for each head yaw. If there are many yaws, return one table for each bin."""
     yaws = np.unique(scores.head_yaw_deg)
     if len(yaws) > _FEW_HEADS:
         return _by(scores, _bins(scores.head_yaw_deg, _HEAD_BINS_DEG))
-    # Adding zero turns -0, the yaw of a mirrored frontal head, into 0.
+    # A mirrored frontal head has the yaw -0. Adding 0 changes -0 to 0.
     return _by(scores, {f"{yaw + 0.0:+g} deg": scores.head_yaw_deg == yaw for yaw in yaws})
 
 

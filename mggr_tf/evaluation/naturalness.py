@@ -1,13 +1,15 @@
-"""Naturalness of redirected videos, measured on frames before they are encoded.
+"""Measure how natural redirected videos look, on frames before they are encoded.
 
-These properties are measured:
+The following properties are measured:
 
-- seams: gradient along the border of the mask, relative to the same pixels of the input;
-- jitter: movement of irises on a still face with camera noise;
-- blinks: distance between the lids before and after redirection;
-- pairs: whether both eyes of a face with two visible eyes have the same strength;
-- redirection: share of eyes with full strength, of those that should be redirected, and the
-  gaze that a judge estimates for them before and after.
+- seams: gradient along the border of the mask, divided by the gradient at the same pixels of the
+  input;
+- jitter: movement of the irises of a still face with camera noise;
+- blinks: distance between the lids, before and after redirection;
+- pairs: whether both eyes of a face are redirected with the same strength, if both eyes are
+  visible;
+- redirection: share of eyes with full strength, and the gaze that a judge estimates before and
+  after redirection. Only eyes that should be redirected are used.
 """
 
 from __future__ import annotations
@@ -29,24 +31,28 @@ from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_edge.vision.iris import Eye, IrisFinder
 
 Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
-"""Function of (eye patches, sides, head poses) that returns gazes.
+"""Function that returns the gazes of eye patches.
 
-The judge is an estimator that was not used for the redirection. All angles are in the axes of
-each patch.
+The arguments are the patches, the side of each patch, and the head pose of each patch.
+
+The judge is a gaze estimator that is not used for the redirection. The angles of a patch are in the
+axes of the patch.
 """
 
 FRONTAL_DEG = 15.0
 NEAR_DEG = 20.0
 OPEN = 0.2
-"""Conditions for an eye that should be redirected at full strength: maximum absolute pitch and yaw
-of the head, maximum angle between gaze and target, and minimum openness of the eye."""
+"""Conditions for an eye that should be redirected at full strength. The first is the maximum
+absolute pitch and yaw of the head. The second is the maximum angle between gaze and target. The
+third is the minimum openness of the eye."""
 
 NARROW = 0.6
-"""Both eyes count as visible if the narrower one has at least this share of the other's width."""
+"""Both eyes count as visible if the width of the narrower eye is at least this share of the width
+of the other eye."""
 
 APART = 0.2
-"""Maximum difference of the two strengths of a face. With a larger one, the eyes visibly look in
-different directions."""
+"""Maximum difference between the strengths of the two eyes of a face. With a larger difference, the
+eyes visibly look in different directions."""
 
 _FULL = 0.999
 _BORDER_KERNEL = np.ones((3, 3), np.uint8)
@@ -54,27 +60,32 @@ _BORDER_KERNEL = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Naturalness:
-    """Measurements of one clip; a value is None if the clip has nothing to measure it on.
+    """Measurements of one clip.
+
+    A value is `None` if the clip contains nothing to measure it on.
 
     Attributes:
         frames: number of frames.
-        eyes: number of changed eyes, over all frames.
-        changed_outside: number of changed pixels outside the masks; it should be 0.
-        border_gradient: 95th percentile of the gradient on the borders of the masks, divided by
-            that of the input at the same pixels.
-        pasted_gradient: same ratio for a control: the network's small square picture, enlarged
-            and pasted with hard edges. Its seam must raise the ratio.
-        lids: number of closing eyes: eyes with less than half of the median openness of that eye
-            in the clip.
-        lids_kept: share of them whose openness changes by at most a tenth of that median.
-        near: number of eyes that should be redirected at full strength: open eyes of frontal
-            heads within 20 degrees of the target.
-        near_fully: share of them with full strength.
-        pairs: number of faces with both eyes visible, over all frames; see `shows_both_eyes`.
-        pairs_apart: share of them whose two strengths differ by more than `APART`.
-        judge_before_deg: mean angle in degrees between the target and the judge's estimate for
-            the input, over the eyes that should be redirected at full strength.
-        judge_after_deg: same angle for the redirected frames.
+        eyes: number of changed eyes, added over all frames.
+        changed_outside: number of changed pixels outside the masks of the eyes. It should be 0.
+        border_gradient: 95th percentile of the gradient on the borders of the masks. This value is
+            divided by the 95th percentile of the gradient at the same pixels of the input.
+        pasted_gradient: same ratio for a control. In the control, the network's small square
+            picture is enlarged and pasted with hard edges. The hard edges form a visible seam, so
+            this ratio must be high.
+        lids: number of closing eyes. An eye is closing if its openness is less than half of the
+            median openness of the same eye in the clip.
+        lids_kept: share of the closing eyes whose openness stays nearly the same. The openness may
+            change by at most a tenth of the median.
+        near: number of eyes that should be redirected at full strength. These are open eyes of
+            frontal heads whose gaze is within 20 degrees of the target.
+        near_fully: share of the eyes counted in `near` that have full strength.
+        pairs: number of faces with two visible eyes, added over all frames (see `shows_both_eyes`).
+        pairs_apart: share of the faces counted in `pairs` whose two strengths differ by more than
+            `APART`.
+        judge_before_deg: mean angle in degrees between the target and the judge's estimate for the
+            input. Only eyes that should be redirected at full strength are used.
+        judge_after_deg: same as `judge_before_deg`, but for the redirected frames.
     """
 
     frames: int
@@ -98,7 +109,7 @@ class Naturalness:
 
 @dataclass
 class _Counted:
-    """Raw measurements of one clip, collected over its frames."""
+    """Raw measurements of all frames of one clip."""
 
     frames: int = 0
     eyes: int = 0
@@ -123,12 +134,14 @@ def watch(
     """Redirect a clip and measure its naturalness.
 
     Args:
-        frames: frames [H, W, 3] uint8 RGB with their times in seconds; the time of a single
-            picture is None.
+        frames: frames [H, W, 3] uint8 RGB with their times in seconds. The time of a single picture
+            is `None`.
         bundle: networks that redirect the eyes.
         target: gaze of the redirected eyes.
-        judge: estimator for the eyes that should be redirected at full strength; None to skip it.
-        observe: called with the result and the time of each frame, in order.
+        judge: judge for the eyes that should be redirected at full strength. `None` skips this
+            measurement.
+        observe: function that is called for each frame, in order. The arguments are the result and
+            the time of the frame.
     """
     redirector = Redirector(bundle, target=target)
     finder = IrisFinder(bundle.model("iris"))
@@ -176,18 +189,19 @@ def jitter(
         picture: [H, W, 3] uint8 RGB with at least one face.
         bundle: networks that redirect the eyes.
         target: gaze of the redirected eyes.
-        frames: number of noisy copies of the picture. The first third is not measured, because
-            filters over time have not settled yet.
+        frames: number of noisy copies of the picture. The first third of the copies is not
+            measured, because the filters over time need some frames to settle.
         noise: standard deviation of the camera noise in grey levels.
-        rate: frames per second.
+        rate: number of frames per second.
 
     Returns:
-        (input, output): root mean square distance of the irises from their mean position, in
-        widths of the eye, as measured by the iris model in the noisy input and in the output.
+        (input, output). Both values are the root mean square distance of the irises from their mean
+        position. The unit is the width of the eye. The iris model measures the positions in the
+        noisy input and in the output.
 
     Raises:
-        ValueError: the eyes with full strength are not the same in all measured frames, or there
-            are none.
+        ValueError: there are no eyes with full strength. This error is also raised if the eyes with
+            full strength are not the same in all measured frames.
     """
     redirector, finder = Redirector(bundle, target=target), IrisFinder(bundle.model("iris"))
     rng = np.random.default_rng(0)
@@ -250,12 +264,13 @@ def _count_face(
 def should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
     """Return whether an eye should be redirected at full strength.
 
-    This is an open eye of a frontal head whose gaze is within 20 degrees of the target.
+    There are three conditions: the eye is open, the head is frontal, and the gaze is within 20
+    degrees of the target.
 
     Args:
         eye: result of the eye.
         face: face of the eye.
-        seen: eye as found by the iris model in the input frame.
+        seen: eye that the iris model found in the input frame.
     """
     head = face.head_pose
     return (
@@ -269,12 +284,12 @@ def should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
 def shows_both_eyes(face: FaceResult, seen: Sequence[Eye]) -> bool:
     """Return whether both eyes of a face are visible.
 
-    The yaw of the head must be small, both eyes open, and neither eye much narrower than the
-    other.
+    The yaw of the head must be small, and both eyes must be open. Neither eye may be much narrower
+    than the other eye.
 
     Args:
         face: face of the eyes.
-        seen: both eyes as found by the iris model in the input frame.
+        seen: both eyes that the iris model found in the input frame.
     """
     widths = [eye.width_px for eye in seen]
     return (
@@ -304,7 +319,10 @@ def _count_border(
 
 
 def _border(inside: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the border of a region [h, w]: the last pixels inside and the first ones outside."""
+    """Return the border of a region [h, w].
+
+    The border consists of the last pixels inside the region and the first pixels outside.
+    """
     outside = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
     return cv2.dilate(inside, _BORDER_KERNEL, **outside) != cv2.erode(inside, _BORDER_KERNEL)
 
@@ -312,7 +330,9 @@ def _border(inside: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _pasted(
     frame: NDArray[np.uint8], eye: EyeResult, face: FaceResult, *, bundle: Bundle
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return a frame with the network's small picture enlarged and pasted, as a control.
+    """Return the control: a frame into which the network's small picture is pasted.
+
+    The small picture is enlarged and pasted with hard edges.
 
     Args:
         frame: input frame [H, W, 3] uint8 RGB.
@@ -321,7 +341,8 @@ def _pasted(
         bundle: networks that redirect the eyes.
 
     Returns:
-        the frame, and the mask [H, W] of the pasted square, 0 or 1.
+        the frame, and the mask [H, W] of the pasted square. The mask is 1 inside the square and 0
+        outside.
     """
     crop = _crop(Eye(eye.side, eye.outline, (0.0, 0.0), 0.0), bundle)
     small = bundle.redirect_eye(
@@ -363,10 +384,12 @@ def _ask(
 
 
 def _lids_kept(openness: NDArray[np.float64]) -> list[bool]:
-    """Return for each lowered lid of one eye whether redirection keeps its openness.
+    """Return whether redirection keeps the openness of an eye.
+
+    The list has one entry for each frame in which the eye is closing.
 
     Args:
-        openness: [N, 2] openness of the eye in N frames, (before, after).
+        openness: [N, 2] openness of the eye in N frames, before and after redirection.
     """
     usual = float(np.median(openness[:, 0]))
     down = openness[openness[:, 0] < 0.5 * usual]
@@ -374,7 +397,10 @@ def _lids_kept(openness: NDArray[np.float64]) -> list[bool]:
 
 
 def _eyes(face: FaceResult) -> list[tuple[EyeResult, NDArray[np.float32]]]:
-    """Return each eye of a face with its corners from the face mesh, [2, 2] frame pixels."""
+    """Return each eye of a face with its two corners.
+
+    The corners come from the face mesh. The corners are [2, 2] in frame pixels.
+    """
     corners = (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS)
     return [
         (eye, face.landmarks[list(where), :2])

@@ -1,7 +1,7 @@
-"""Feature networks for metrics, and distances between pictures by their features.
+"""Load feature networks, and compute distances between pictures from their features.
 
-The weights of ST-LPIPS are part of a Python package. The user must provide the weights of stock
-LPIPS and of InceptionV3: no package contains them, and this module does not download them.
+The weights of ST-LPIPS are part of a Python package. No package contains the weights of stock LPIPS
+and of InceptionV3. The user must provide these weights. This module does not download weights.
 """
 
 from __future__ import annotations
@@ -35,15 +35,18 @@ _INCEPTION_SIZE_PX = 299
 
 
 def read_lpips(files: Sequence[Path]) -> Lpips:
-    """Read stock LPIPS 0.1 from PyTorch state dicts, in either serialization format.
+    """Read stock LPIPS 0.1 from PyTorch state dicts.
+
+    Both serialization formats of PyTorch are accepted.
 
     Args:
-        files: weights of torchvision's VGG-16 or AlexNet, and the linear weights for it from the
-            package lpips (`weights/v0.1/vgg.pth` or `alex.pth`), in any order. Alternatively, one
-            file with the state dict of `lpips.LPIPS(net=...)`, which contains both.
+        files: two files in any order. One file contains the weights of torchvision's VGG-16 or
+            AlexNet. The other file contains the linear weights for this network from the package
+            lpips (`weights/v0.1/vgg.pth` or `alex.pth`). One file with the state dict of
+            `lpips.LPIPS(net=...)` is accepted, too, because it contains both.
 
     Raises:
-        RunError: a file is damaged, or does not contain these weights.
+        RunError: a file is damaged or does not contain these weights.
     """
     state = {name: value for file in files for name, value in read_state_dict(file).items()}
     names = " + ".join(map(str, files))
@@ -71,14 +74,14 @@ def read_lpips(files: Sequence[Path]) -> Lpips:
 
 
 def read_inception(file: Path) -> keras.Model:
-    """Read Keras' InceptionV3 up to its 2048 pooled features.
+    """Read Keras' InceptionV3 as a model that returns 2048 pooled features.
 
-    Pictures are enlarged bilinearly to 299 x 299. Published FIDs use another network, a port of
-    an older Inception. Therefore these values can be compared with each other, but not with
-    values in papers.
+    Pictures are enlarged bilinearly to 299 x 299 pixels. Published FIDs use another network: a port
+    of an older Inception. Therefore FIDs from this model can be compared with each other, but not
+    with FIDs in papers.
 
     Args:
-        file: `.h5` file with Keras' weights without the top.
+        file: `.h5` file with the weights from Keras, without the top.
 
     Returns:
         model from [B, H, W, 3] in [-1, 1] to [B, 2048].
@@ -119,28 +122,32 @@ def _alex_stem(scaled: tf.Tensor) -> tf.Tensor:
 
 
 REAL = "real"
-"""Key of the real pictures' features, besides the names of the methods."""
+"""Key of the features of the real pictures. All other keys are names of methods."""
 
 _BATCH = 32
 
 _POOLED_UNIT = 10.0
-"""Divisor of VGG's pooled features, about their root mean square on eyes. The offset of 1 in the
-cubic kernel is meant for features near 1, such as those of Inception. With features that are ten
-times larger, the offset would have no effect, and only the cubic term would remain."""
+"""Divisor of VGG's pooled features. The divisor is about the root mean square of these features on
+eyes. The cubic kernel has an offset of 1, which is meant for features of about 1, such as
+Inception's. VGG's features are about ten times larger. Without the divisor, the offset would have
+no effect."""
 
 Pictures = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class NetworkMetrics:
-    """Networks that compare pictures by features; None for a network without weights.
+    """Networks that compare pictures by their features.
+
+    The value is `None` for a network without weights.
 
     Attributes:
-        st_lpips: ST-LPIPS on VGG-16; FD-VGG and KD-VGG use the features of its last slice.
+        st_lpips: ST-LPIPS with VGG-16. FD-VGG and KD-VGG use the features of the last slice of this
+            network.
         lpips: stock LPIPS, with weights that the user provides.
-        inception: InceptionV3 as a model from [B, H, W, 3] in [-1, 1] to [B, 2048], with weights
-            that the user provides.
-        absent: metric -> reason why it cannot be measured.
+        inception: InceptionV3 with weights that the user provides. The model maps pictures [B, H,
+            W, 3] in [-1, 1] to features [B, 2048].
+        absent: metric -> reason why the metric cannot be measured.
     """
 
     st_lpips: Lpips | None = None
@@ -158,9 +165,9 @@ def open_network_metrics(
     """Open the networks whose weights are available.
 
     Args:
-        quick: whether to omit ST-LPIPS, FD-VGG and KD-VGG, which take the most time.
-        lpips_weights: files for `read_lpips`; empty omits stock LPIPS.
-        inception_weights: file for `read_inception`; None omits FID and KID.
+        quick: whether to omit ST-LPIPS, FD-VGG and KD-VGG. These metrics take most of the time.
+        lpips_weights: files for `read_lpips`. If there are no files, stock LPIPS is omitted.
+        inception_weights: file for `read_inception`. `None` omits FID and KID.
 
     Raises:
         MissingPackageError: the package with ST-LPIPS is not installed and `quick` is false.
@@ -184,12 +191,12 @@ def open_network_metrics(
 
 @dataclass(frozen=True)
 class LearnedDistance:
-    """Learned distances of P pairs, and pooled features.
+    """Learned distances and pooled features of P pairs.
 
     Attributes:
-        distance: method -> [P] distance to the real picture.
-        pooled: method or `REAL` -> [P, C] spatial mean of the last slice's features, divided by
-            10.
+        distance: method -> [P] distance of each picture to the real picture.
+        pooled: method or `REAL` -> [P, C] spatial mean of the features of the last slice, divided
+            by 10.
     """
 
     distance: dict[str, NDArray[np.float64]]
@@ -205,13 +212,13 @@ def compare_by(
 ) -> LearnedDistance:
     """Compute learned distances and pooled features in one pass over the pictures.
 
-    Features of the real pictures are computed once for all methods. A method whose pictures are
-    the array object `real` itself needs no computation.
+    The features of the real pictures are computed once for all methods. If the pictures of a method
+    are the same array object as `real`, nothing is computed for this method.
 
     Args:
         lpips: learned distance.
         pictures: method -> [P, H, W, 3] float32 in [0, 1].
-        real: real pictures [P, H, W, 3], same format.
+        real: real pictures [P, H, W, 3], in the same format as `pictures`.
         progress: reports the number of processed pairs.
     """
     features = tf.function(lpips.features, reduce_retracing=True)
@@ -242,12 +249,14 @@ def features_of(
     *,
     progress: Progress = no_progress,
 ) -> dict[str, NDArray[np.float32]]:
-    """Return a model's features [P, D] of each method's pictures, and of the real ones (`REAL`).
+    """Return the features that a model computes for the pictures of each method.
+
+    The result is method -> [P, D]. The features of the real pictures have the key `REAL`.
 
     Args:
         model: model from [B, H, W, 3] in [-1, 1] to [B, D].
         pictures: method -> [P, H, W, 3] float32 in [0, 1].
-        real: real pictures [P, H, W, 3], same format.
+        real: real pictures [P, H, W, 3], in the same format as `pictures`.
         progress: reports the number of processed pictures.
     """
     extract = tf.function(model, reduce_retracing=True)

@@ -1,8 +1,12 @@
-"""The evaluation protocol: redirect pairs of eyes, score them, and check the scored subjects.
+"""Redirect pairs of eyes, score the results, and check the subjects to score.
 
-Two baselines are scored with every method: `copy` is the unchanged source, and `target` is the
-real picture of the requested gaze. `copy` is the score without redirection. `target` is the best
-possible score; its gaze error is the error of the judge itself.
+A pair consists of two patches of one person: the source and the target. The judge is a gaze
+estimator that only scores redirected pictures.
+
+Two baselines are scored in addition to the methods. `copy` is the unchanged source picture. The
+scores of `copy` show the result without redirection. `target` is the real picture of the requested
+gaze. The scores of `target` are the best possible scores. The gaze error of `target` is the error
+of the judge.
 """
 
 from __future__ import annotations
@@ -39,14 +43,16 @@ def pair_inputs(
     *,
     source_deg: NDArray[np.float32] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the redirector's inputs for pairs of patches, with the device's preprocessing.
+    """Return the redirector's inputs for pairs of patches.
+
+    The preprocessing is the same as on a device.
 
     Args:
         samples: N patches.
         pairs: [P, 2] indices into `samples`, (source, target).
         conventions: scales of the redirector's inputs.
-        source_deg: [N, 2] source gaze of every sample, (pitch, yaw) in degrees; None uses the
-            labels, which a device does not have.
+        source_deg: [N, 2] source gaze of every sample, (pitch, yaw) in degrees. `None` uses the
+            labels. A device does not have labels.
     """
     source, target = pairs[:, 0], pairs[:, 1]
     return redirector_inputs(
@@ -70,15 +76,15 @@ def redirect_pairs(
     """Redirect the source of every pair to the gaze of its target, in batches.
 
     Args:
-        redirect: redirector; inputs to outputs by name.
+        redirect: redirector. The function maps inputs by name to outputs by name.
         samples: N patches.
         pairs: [P, 2] indices into `samples`, (source, target).
         conventions: scales of the redirector's inputs.
-        source_deg: source gazes; see `pair_inputs`.
-        advance: called with the number of pairs after each batch.
+        source_deg: source gazes (see `pair_inputs`).
+        advance: function that is called after each batch with the number of its pairs.
 
     Returns:
-        outputs of the redirector by name, [P, ...] each.
+        the outputs of the redirector by name. Each output has the shape [P, ...].
     """
     parts: list[Mapping[str, NDArray[np.float32]]] = []
     for start in range(0, len(pairs), _BATCH):
@@ -95,22 +101,23 @@ REDIRECTED: dict[SourceGaze, str] = {
     "labelled": "redirected",
     "estimated": "redirected_estimated",
 }
-"""Source gaze -> name of the redirected pictures in tables and files."""
+"""Kind of source gaze -> name of the redirected pictures in tables and files."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Results of the evaluation of one run.
 
-    `coarse`, `iris_residual` and `median_flow_px` use labelled source gazes if these were
-    requested, otherwise estimated ones.
+    If labelled source gazes were requested, `coarse`, `iris_residual` and `median_flow_px` use
+    labelled source gazes. Otherwise these values use estimated source gazes.
 
     Attributes:
-        scores: scores of `copy`, `coarse`, the method in `REDIRECTED` for each source gaze, and
-            `target`.
-        iris_residual: mean absolute residual inside the target's iris, in the [0, 1] range.
+        scores: scores of `copy`, of `coarse`, of the redirected pictures for each kind of source
+            gaze (see `REDIRECTED`), and of `target`.
+        iris_residual: mean absolute residual inside the iris of the target, for pixel values in [0,
+            1].
         median_flow_px: median length of the flow in pixels.
-        estimates: estimated source gazes; None if only labels were used.
+        estimates: estimated source gazes. `None` if only labels were used.
     """
 
     scores: PairScores
@@ -136,18 +143,19 @@ def evaluate_pairs(
 
     Args:
         samples: patches of subjects that neither the redirector nor the judge was trained on.
-        redirect: redirector; inputs to outputs by name.
-        judge: judge; an estimator's inputs to its gaze output in network units.
+        redirect: redirector. The function maps inputs by name to outputs by name.
+        judge: judge as a function from the inputs of an estimator to gazes in network units.
         network_metrics: networks that compare pictures.
         conventions: scales of the networks' inputs and outputs.
         limit: maximum number of pairs.
-        seed: seed for the selection of pairs.
-        estimates: estimated gazes of the samples; None skips redirection from estimated gazes.
+        seed: seed for the random selection of pairs.
+        estimates: estimated gazes of the samples. With `None`, redirection from estimated gazes is
+            skipped.
         labelled: whether to redirect from the labelled source gazes.
         progress: reports the number of processed pairs.
 
     Raises:
-        ValueError: `estimates` is None and `labelled` is false.
+        ValueError: `estimates` is `None`, and `labelled` is false.
     """
     starts: dict[SourceGaze, NDArray[np.float32]] = {}
     if labelled:
@@ -199,13 +207,13 @@ def score_pictures(
 ) -> PairScores:
     """Score the redirected pictures of several methods on the same pairs.
 
-    The result has `copy` before the methods and `target` after them.
+    In the result, `copy` comes before the methods, and `target` comes after them.
 
     Args:
         pictures: method -> redirected pictures [P, H, W, 3] float32 in [0, 1].
         samples: patches.
         pairs: [P, 2] indices into `samples`, (source, target).
-        judge: judge; see `evaluate_pairs`.
+        judge: judge (see `evaluate_pairs`).
         network_metrics: networks that compare pictures.
         conventions: scales of the networks' inputs and outputs.
         progress: reports the number of processed pairs.
@@ -255,7 +263,8 @@ def refuse_seen_subjects(subjects: tuple[str, ...], trained: Mapping[str, tuple[
 
     Args:
         subjects: subjects to score.
-        trained: title of a run for the message ("the run", "the judge") -> its training subjects.
+        trained: description of a run for the message -> training subjects of the run. The
+            description is for example "the run" or "the judge".
 
     Raises:
         UsageError: a run was trained on a subject to score.
@@ -279,9 +288,9 @@ def _judged(
     head_deg: NDArray[np.float32],
     conventions: Conventions,
 ) -> NDArray[np.float32]:
-    """Return the judge's gazes for pictures, [N, 2] degrees.
+    """Return the gazes that the judge estimates for pictures, [N, 2] in degrees.
 
-    The pictures are rounded to uint8 first, because the real pictures are uint8, too.
+    The pictures are first rounded to uint8, because the real pictures are uint8, too.
     """
     images = np.rint(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
     parts = [
@@ -320,8 +329,9 @@ def roles_of(samples: EyeSamples) -> dict[str, int]:
     """Return the number of subjects in each part of the packaged Columbia split.
 
     Returns:
-        part -> number of subjects, without empty parts. The result is empty for any data set
-        except the Columbia Gaze Data Set, because equal names are different people there.
+        part -> number of subjects, without empty parts. The result is empty for all data sets
+        except the Columbia Gaze Data Set. In other data sets, the same names belong to other
+        people.
     """
     if samples.licence != LICENCE:
         return {}
@@ -332,12 +342,17 @@ def roles_of(samples: EyeSamples) -> dict[str, int]:
 
 
 def roles_text(roles: dict[str, int]) -> str:
-    """Format the roles as one line, with the permitted use of the scores; empty without roles."""
+    """Format the roles as one line of text.
+
+    The role of a subject is its part in the split. The text also contains the permitted use of the
+    scores. The text is empty if there are no roles.
+    """
     if not roles:
         return ""
     counts = ", ".join(f"{count} {part}" for part, count in roles.items())
     use = (
-        "includes report subjects: publish these scores, but do not use them to select models"
+        "includes report subjects: you may publish these scores, but do not use them to select "
+        "models"
         if "report" in roles
         else "no report subjects"
     )

@@ -1,4 +1,4 @@
-"""Report of an evaluation, and comparison of two methods."""
+"""Summarise and format the results of an evaluation, and compare two methods."""
 
 from __future__ import annotations
 
@@ -40,20 +40,25 @@ from mggr_tf.evaluation.set_metrics import resampled_frechet, resampled_kernel
 Verdict = Literal["ahead", "behind", "undecided"]
 
 _RESAMPLED_NETWORKS = ("st_vgg",)
-"""Networks whose set distances have confidence intervals. InceptionV3 is excluded: its 2048
-features would take an hour, and its metrics do not decide between methods."""
+"""Feature networks whose distances between sets of pictures have confidence intervals. InceptionV3
+is excluded for two reasons. InceptionV3 has 2048 features, so its intervals would take an hour. The
+metrics of InceptionV3 are not used to decide between methods."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison of two methods, "ours" and "theirs", in one metric.
+    """Comparison of two methods in one metric.
+
+    The first method is called "ours", and the second method is called "theirs".
 
     Attributes:
-        difference: ours minus theirs.
-        ratio: ours divided by theirs. None for metrics without a meaningful zero (PSNR, SSIM,
-            distances of sets), and if a resampled value of theirs is zero.
-        verdict: `ahead` if the 95 % interval of the difference lies entirely on the better side
-            of zero, `behind` if it lies entirely on the other side, otherwise `undecided`.
+        difference: value of the first method minus value of the second method.
+        ratio: value of the first method divided by value of the second method. The value is `None`
+            if a ratio has no meaning for the metric (PSNR, SSIM, and distances between sets of
+            pictures). The value is also `None` if the second method has a resampled value of zero.
+        verdict: `ahead` if the first method is better and the 95 % interval of the difference does
+            not contain zero. `behind` if the first method is worse and the interval does not
+            contain zero. Otherwise `undecided`.
     """
 
     difference: Interval
@@ -64,18 +69,20 @@ class Comparison:
 def resample(
     scores: PairScores, methods: Sequence[str], *, draws: int = DRAWS
 ) -> dict[str, dict[str, Resampled]]:
-    """Compute all metrics that can be compared, on the same resampled subjects.
+    """Compute all metrics that can be compared, on resampled subjects.
+
+    A draw is one random choice of subjects with replacement. All methods use the same draws.
 
     Args:
         scores: scores of all methods.
         methods: names of the methods to resample.
-        draws: number of draws.
+        draws: number of random choices of subjects.
 
     Returns:
-        method -> metric -> values on the draws.
+        method -> metric -> values for all draws.
 
     Raises:
-        UsageError: there are fewer subjects than a bootstrap needs.
+        UsageError: there are too few subjects for resampling (see `MIN_SUBJECTS`).
     """
     drawn = draw_subjects(scores.subject, draws=draws)
     resampled = {
@@ -100,7 +107,10 @@ def resample(
 
 
 def compare(ours: dict[str, Resampled], theirs: dict[str, Resampled]) -> dict[str, Comparison]:
-    """Compare two methods in every metric that both have; both must use the same draws."""
+    """Compare two methods in every metric that both have.
+
+    Both must have been resampled with the same draws.
+    """
     return {
         name: _compare(name, ours[name], theirs[name])
         for name in CATALOGUE
@@ -131,7 +141,7 @@ class SourceSummary:
         patches: number of patches.
         error_deg: mean angle between estimate and label in degrees.
         both_eyes_share: share of the patches whose estimate is the mean over both eyes of a face,
-            as on a device. The other patches have the estimate of a single eye.
+            as on a device. For every other patch, the estimate for a single eye is used.
     """
 
     patches: int
@@ -146,18 +156,19 @@ class Summary:
     Attributes:
         pairs: number of pairs.
         subjects: names of the subjects.
-        overall: table over all pairs.
-        by_shift: bin of the angle between source and target gaze -> table.
-        by_head: head yaw, or bin of it -> table.
-        against: baseline -> metric -> comparison of the redirected pictures with that baseline,
-            for labelled source gazes. Empty if there are too few subjects for intervals, or if
-            labelled source gazes were not requested.
-        absent: metric -> reason why it has no value.
+        overall: table with the scores over all pairs.
+        by_shift: bin of the angle between source and target gaze -> table of the scores in this
+            bin.
+        by_head: head yaw, or bin of head yaws -> table of the scores for this yaw.
+        against: baseline -> metric -> comparison of the redirected pictures with the baseline, for
+            labelled source gazes. The dict is empty if there are too few subjects for intervals, or
+            if labelled source gazes were not requested.
+        absent: metric -> reason why the metric has no value.
         iris_residual: see `Evaluation`.
         median_flow_px: see `Evaluation`.
-        against_estimated: same as `against` for estimated source gazes; the redirection from
-            labelled source gazes ("redirected") is an additional baseline.
-        estimated_sources: accuracy of the estimated source gazes; None if only labels were used.
+        against_estimated: same as `against`, but for estimated source gazes. The pictures that were
+            redirected from labelled source gazes ("redirected") are an additional baseline.
+        estimated_sources: accuracy of the estimated source gazes. `None` if only labels were used.
     """
 
     pairs: int
@@ -174,7 +185,10 @@ class Summary:
 
 
 def summarise(evaluation: Evaluation) -> Summary:
-    """Compute tables and intervals; the intervals of set distances take some seconds."""
+    """Compute all tables and confidence intervals.
+
+    The intervals of the distances between sets of pictures take some seconds.
+    """
     scores, estimates = evaluation.scores, evaluation.estimates
     compared = _compared(scores) if len(scores.subjects) >= MIN_SUBJECTS else {}
     return Summary(
@@ -195,7 +209,7 @@ def summarise(evaluation: Evaluation) -> Summary:
 
 
 def _compared(scores: PairScores) -> dict[str, dict[str, dict[str, Comparison]]]:
-    """Return redirection -> baseline -> metric -> comparison."""
+    """Return name of the redirected pictures -> baseline -> metric -> comparison."""
     ours = [name for name in REDIRECTED.values() if name in scores.metrics]
     resampled = resample(scores, (*ours, *_BASELINES))
     return {
@@ -208,9 +222,11 @@ def _compared(scores: PairScores) -> dict[str, dict[str, dict[str, Comparison]]]
 
 
 def table_text(table: Table) -> str:
-    """Format a table with one line per method; absent metrics have no column.
+    """Format a table with one line per method.
 
-    The units of the metrics are in the `CATALOGUE`.
+    A metric without values has no column.
+
+    `CATALOGUE` contains the units of the metrics.
     """
     names = [name for name, value in next(iter(table.values())).items() if value is not None]
     columns = [[CATALOGUE[n].title, *(_number(n, row[n]) for row in table.values())] for n in names]
@@ -225,7 +241,11 @@ def table_text(table: Table) -> str:
 
 
 def comparison_text(comparisons: Mapping[str, Comparison]) -> str:
-    """Format comparisons, one line per metric: difference, its 95 % interval, ratio, verdict."""
+    """Format comparisons with one line per metric.
+
+    A line contains the difference with its 95 % interval, the ratio with its interval, and the
+    verdict.
+    """
     lines = []
     for name, found in comparisons.items():
         line = f"{CATALOGUE[name].title:<12}{_interval(name, found.difference, sign='+'):>36}"
@@ -258,11 +278,13 @@ def summary_text(summary: Summary) -> str:
     for ours, baselines in against.items():
         for name, comparisons in baselines.items():
             parts.append(
-                f"{ours} - {name}, 95 % interval over subjects; ratio of means; "
+                f"{ours} minus {name} with 95 % interval over subjects; ratio of the means; "
                 f"verdict\n{comparison_text(comparisons)}"
             )
     if any("fd_vgg" in found.get("copy", {}) for found in against.values()):
-        parts.append("FD-VGG and KD-VGG favour copies, because they are real pictures")
+        parts.append(
+            "the row copy has good values of FD-VGG and KD-VGG, because copies are real pictures"
+        )
     if not any(against.values()):
         parts.append(f"no intervals: they need at least {MIN_SUBJECTS} subjects")
     return "\n\n".join(parts)
@@ -272,23 +294,24 @@ def _source_text(found: SourceSummary | None) -> list[str]:
     """Return the paragraph about the source gazes of the rows."""
     labelled, estimated = REDIRECTED["labelled"], REDIRECTED["estimated"]
     if found is None:
-        return [f"{labelled} uses the labelled source gaze, which a device does not have"]
+        return [f"{labelled} uses the labelled source gaze; a device does not have this label"]
     return [
-        f"{estimated} uses the run's own estimate of the source gaze, as a device does: mean error "
-        f"{found.error_deg:.2f} degrees on {found.patches} patches, the mean of both eyes for "
-        f"{found.both_eyes_share:.0%} of them"
+        f"{estimated} uses the source gaze that the run's estimator estimates, as on a device; "
+        f"the mean error of this estimate is {found.error_deg:.2f} degrees on {found.patches} "
+        f"patches; for {found.both_eyes_share:.0%} of the patches, the estimate is the mean of "
+        "both eyes"
     ]
 
 
 def write_json(
     path: Path, summary: Summary | EstimatorScores, *, about: Mapping[str, Any], force: bool
 ) -> None:
-    """Write the scores and the settings of the measurement as JSON.
+    """Write the scores and the settings of the measurement to a JSON file.
 
     Args:
         path: file to write.
         summary: scores.
-        about: settings of the measurement, such as run and data.
+        about: settings of the measurement, for example the run and the data.
         force: whether an existing file is replaced.
 
     Raises:

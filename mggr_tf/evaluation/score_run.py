@@ -1,4 +1,9 @@
-"""Score a run: its redirected pictures with a judge, its gaze estimator, or its still eyes."""
+"""Score a run in one of three ways.
+
+`score_run` scores the redirected pictures with a judge. `score_run_estimator` scores the gaze
+estimator. `score_still_eyes` measures the movement of irises that should not move. A judge is a
+gaze estimator that only scores redirected pictures.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +48,8 @@ from mggr_tf.runs.provenance import (
 )
 
 PAIRS_SEED = 20200403
-"""Seed for the selection of pairs. It is fixed, so that all compared runs use the same pairs."""
+"""Seed for the random selection of pairs. The seed is fixed, so all compared runs use the same
+pairs."""
 
 
 def score_run(
@@ -62,24 +68,24 @@ def score_run(
 
     Args:
         run_path: run folder, or name of a packaged run.
-        judge_path: run folder with the judge; it may be the same run.
+        judge_path: run folder with the judge. The run and the judge may be in the same folder.
         data: folder of patches, or `synthetic`.
-        subjects: subjects to score; None scores all subjects that neither the run nor the judge
+        subjects: subjects to score. `None` means all subjects that neither the run nor the judge
             was trained on.
         limit: maximum number of pairs.
         network_metrics: networks that compare pictures.
-        source: kind of source gaze; None uses labelled and estimated ones, or only labelled ones
-            for a run without a gaze estimator.
+        source: kind of source gaze. With `None`, both labelled and estimated source gazes are used.
+            A run without a gaze estimator then uses only labelled source gazes.
         progress: reports the progress of the steps.
         notify: called with messages for the user.
 
     Returns:
-        the scores, and the settings of the measurement for the record.
+        the scores, and the settings of the measurement to save with the scores.
 
     Raises:
-        RunError: the run has no redirector; the judge's run has no judge; or estimated source
-            gazes are requested and the run has no estimator.
-        UsageError: a named subject is a training subject, or only training subjects are left.
+        RunError: the run has no redirector, or the run at `judge_path` has no judge. This error is
+            also raised if estimated source gazes are requested, and the run has no estimator.
+        UsageError: a named subject is a training subject, or all subjects are training subjects.
     """
     run, judge_run = open_run(run_path), RunFolder.open(judge_path)
     judge = load_judge(judge_run)
@@ -123,27 +129,27 @@ def score_run_estimator(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> tuple[EstimatorScores, dict[str, Any]]:
-    """Score a run's gaze estimator; no judge is needed.
+    """Score a run's gaze estimator. No judge is needed.
 
-    If the estimator predicts the state of an eye, the state is scored on synthetic eyes, for any
-    data.
+    If the estimator predicts the state of an eye, the state is scored, too. The state is always
+    scored on synthetic eyes.
 
     Args:
         run_path: run folder, or name of a packaged run.
         data: folder of patches, or `synthetic`.
-        subjects: subjects to score; None scores all subjects that the run was not trained on.
-        bundle: exported bundle of the run, whose estimator is scored; None scores the run's Keras
-            model.
+        subjects: subjects to score. `None` means all subjects that the run was not trained on.
+        bundle: exported bundle of the run. The estimator in the bundle is scored. With `None`, the
+            run's Keras model is scored.
         progress: reports the progress of the steps.
         notify: called with messages for the user.
 
     Returns:
-        the scores, and the settings of the measurement for the record.
+        the scores, and the settings of the measurement to save with the scores.
 
     Raises:
         RunError: the run has no estimator.
         BundleError: there is no such bundle.
-        UsageError: a named subject is a training subject, or only training subjects are left.
+        UsageError: a named subject is a training subject, or all subjects are training subjects.
     """
     run = open_run(run_path)
     with ExitStack() as held:
@@ -183,27 +189,29 @@ def score_still_eyes(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> tuple[StillEyes, dict[str, Any]]:
-    """Measure the movement of irises that should not move; see `eye_motion.measure_still_eyes`.
+    """Measure the movement of irises that should not move.
 
-    Every eye is redirected from its estimated gaze to its labelled gaze. The estimate is the mean
-    over both eyes of a photograph if the data has both.
+    See `eye_motion.measure_still_eyes`.
+
+    Every eye is redirected from its estimated gaze to its labelled gaze. If the data has both eyes
+    of a photograph, the estimate is the mean over both eyes.
 
     Args:
         run_path: run folder, or name of a packaged run.
         data: folder of patches, or `synthetic`.
-        subjects: subjects to score; None scores all subjects that the run was not trained on.
-        bundle: exported bundle of the run, whose models are used; None uses the run's Keras
-            models.
+        subjects: subjects to score. `None` means all subjects that the run was not trained on.
+        bundle: exported bundle of the run. The models in the bundle are used. With `None`, the
+            run's Keras models are used.
         progress: reports the progress of the steps.
         notify: called with messages for the user.
 
     Returns:
-        the movements, and the settings of the measurement for the record.
+        the movements, and the settings of the measurement to save with the movements.
 
     Raises:
         RunError: the run has no redirector or no estimator.
         BundleError: there is no such bundle.
-        UsageError: a named subject is a training subject, or only training subjects are left.
+        UsageError: a named subject is a training subject, or all subjects are training subjects.
     """
     run = open_run(run_path)
     conventions = run.config.conventions
@@ -236,7 +244,7 @@ def score_still_eyes(
 def _about(
     run_path: str | Path, run: RunFolder, data: str, roles: dict[str, int], bundle: str | None
 ) -> dict[str, Any]:
-    """Return the settings of the measurement, for the record."""
+    """Return the settings of the measurement, which are saved with the scores."""
     return {
         "run": str(run_path),
         "bundle": bundle,
@@ -263,7 +271,7 @@ def _sources(
         return (asked,)
     if run.has_weights("estimator"):
         return SOURCES
-    notify(f"{run.path} has no gaze estimator: only labelled source gazes are used")
+    notify(f"{run.path} has no gaze estimator, so only labelled source gazes are used")
     return ("labelled",)
 
 
@@ -282,10 +290,13 @@ def _unseen(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> EyeSamples:
-    """Return samples of subjects that no run in `runs`, and no donor of a run, was trained on.
+    """Return samples of subjects that no run was trained on.
+
+    This applies to all runs in `runs` and to their donors. A donor is a run whose weights another
+    run started from.
 
     Raises:
-        UsageError: a named subject is a training subject, or only training subjects are left.
+        UsageError: a named subject is a training subject, or all subjects are training subjects.
     """
     trained = trained_on(runs)
     if subjects is not None:

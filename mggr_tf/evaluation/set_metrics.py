@@ -1,34 +1,35 @@
-"""Distances between sets of pictures: Fréchet distance and kernel distance.
+"""Compute distances between sets of pictures: Fréchet distance and kernel distance.
 
-FD-VGG and KD-VGG are the Fréchet and the kernel distance on features of the shift-tolerant VGG-16,
-which is also the network of ST-LPIPS. The features are the spatial mean of the last slice, divided
-by 10: 512 values. These distances are not called FID and KID, because those names refer to
+FD-VGG is the Fréchet distance and KD-VGG is the kernel distance of features of the shift-tolerant
+VGG-16. ST-LPIPS uses the same network. The features are the spatial mean of the last slice, divided
+by 10. There are 512 features. These distances are not called FID and KID, because FID and KID use
 Inception.
 
 The Fréchet distance [1] of two sets with means m and covariances C is
 
     d = |m_a - m_b|^2 + tr(C_a) + tr(C_b) - 2 tr((C_a C_b)^(1/2)),
 
-the squared 2-Wasserstein distance of two Gaussians. The last trace is the sum of the square roots
-of the eigenvalues of the symmetric matrix R C_b R with R = C_a^(1/2). This computation inverts no
-matrix, has no complex intermediate results, and is also stable for a singular covariance (fewer
-pictures than features).
+which is the squared 2-Wasserstein distance of two Gaussians. The last trace is the sum of the
+square roots of the eigenvalues of R C_b R, with R = C_a^(1/2). The matrix R C_b R is symmetric, so
+there are no complex intermediate results. No matrix is inverted. If there are fewer pictures than
+features, the covariance is singular. The computation is stable in this case, too.
 
-The distance favours methods that change little. Sources and targets come from the same
-distribution of real pictures, so copying the source scores almost zero. The distance measures how
-real a set of pictures looks, not whether each picture is correct. It also grows when sets become
-smaller, so compare methods on the same pairs only.
+The Fréchet distance has good values for methods that change little. Sources and targets come from
+the same distribution of real pictures. Therefore a method that copies the source has a distance of
+almost zero. The distance measures how real a set of pictures looks. The distance does not measure
+whether each picture is correct. The distance is also larger for smaller sets. Therefore compare
+methods only on the same pairs.
 
-The kernel distance [2] is the unbiased squared maximum mean discrepancy with the kernel
-k(x, y) = (x . y / D + 1)^3:
+The kernel distance [2] is the unbiased squared maximum mean discrepancy. For D features, its kernel
+is k(x, y) = (x . y / D + 1)^3:
 
     d = mean over i != j of k(a_i, a_j) + mean over i != j of k(b_i, b_j)
         - 2 mean over i, j of k(a_i, b_j)
 
-Because the estimate is unbiased, sets of the same distribution may score slightly below zero.
-Published code averages over random subsets of 1000 pictures to save time. A few thousand pictures
-can be processed at once, with the same expectation and less noise, so this module uses all of
-them.
+The estimate is unbiased. Therefore two sets from the same distribution may have a distance slightly
+below zero. Published code averages over random subsets of 1000 pictures to save time. This module
+uses all pictures at once, because there are only a few thousand. The expected value is the same,
+and there is less noise.
 
 References:
     [1] Heusel et al., GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017.
@@ -48,14 +49,17 @@ from mggr_tf.evaluation.bootstrap import Resampled, SubjectDraws
 
 @dataclass(frozen=True)
 class FeatureSums:
-    """Sums over a set of vectors, from which a Fréchet distance is computed.
+    """Sums over a set of vectors.
 
-    The sums of a union of sets are the sums of their values.
+    A Fréchet distance is computed from these sums.
+
+    To combine two sets, add the sums of both sets.
 
     Attributes:
-        count: number of vectors; a float, because a bootstrap weights the vectors.
+        count: number of vectors. This number is a float, because resampling gives weights to the
+            vectors.
         total: [D] float64 sum of the vectors.
-        outer: [D, D] float64 sum of the outer products of the vectors with themselves.
+        outer: [D, D] float64 sum of the outer products of each vector with itself.
     """
 
     count: float
@@ -75,13 +79,18 @@ class FeatureSums:
 
 
 def sums(features: NDArray[np.floating]) -> FeatureSums:
-    """Return the sums over vectors [N, D], computed in float64."""
+    """Return the sums over vectors [N, D].
+
+    The sums are computed in float64.
+    """
     exact = features.astype(np.float64)
     return FeatureSums(len(exact), exact.sum(0), exact.T @ exact)
 
 
 def frechet_distance(a: FeatureSums, b: FeatureSums) -> float:
-    """Return the Fréchet distance of two sets in squared units of the features.
+    """Return the Fréchet distance of two sets.
+
+    The unit is the squared unit of the features.
 
     See the module's docstring for the definition.
     """
@@ -90,12 +99,14 @@ def frechet_distance(a: FeatureSums, b: FeatureSums) -> float:
 
 @dataclass(frozen=True)
 class FrechetDistance:
-    """Fréchet distances to one reference set, whose matrix square root is computed once.
+    """Function that computes Fréchet distances to one reference set.
+
+    The matrix square root for the reference set is computed only once.
 
     Attributes:
         mean: [D] mean of the reference set.
-        trace: trace of its covariance.
-        root: [D, D] square root of its covariance.
+        trace: trace of the covariance of the reference set.
+        root: [D, D] square root of the covariance of the reference set.
     """
 
     mean: NDArray[np.float64]
@@ -112,7 +123,7 @@ class FrechetDistance:
 
 
 def distance_to(reference: FeatureSums) -> FrechetDistance:
-    """Prepare the distances to one reference set."""
+    """Return a function that computes Fréchet distances to one reference set."""
     values, vectors = np.linalg.eigh(reference.covariance)
     return FrechetDistance(
         reference.mean,
@@ -122,18 +133,21 @@ def distance_to(reference: FeatureSums) -> FrechetDistance:
 
 
 def _root(eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return square roots; negative values, which are rounding errors of 0, count as 0."""
+    """Return square roots. Negative values are rounding errors and count as 0."""
     return np.sqrt(np.maximum(eigenvalues, 0.0))
 
 
 @dataclass(frozen=True)
 class KernelSums:
-    """Kernel values within one set or between two sets, summed by G groups of vectors.
+    """Sums of kernel values within one set or between two sets.
+
+    The vectors are divided into G groups, and there is one sum for each group or pair of groups.
 
     Attributes:
-        between: [G, G] sums of k(a_i, b_j) over all i of one group and all j of another.
-        itself: [G] sums of k(a_i, b_i) over all i of a group. Within one set, these are the
-            kernel values of vectors with themselves.
+        between: [G, G] sums of k(a_i, b_j). Element (g, h) is the sum over all i of group g and all
+            j of group h.
+        itself: [G] sums of k(a_i, b_i) over all i of a group. Within one set, k(a_i, b_i) is the
+            kernel value of a vector with itself.
     """
 
     between: NDArray[np.float64]
@@ -146,13 +160,13 @@ def kernel_sums(
     *,
     group: NDArray[np.integer] | None = None,
 ) -> KernelSums:
-    """Sum kernel values by groups.
+    """Return the sums of kernel values for all groups of vectors.
 
     Args:
         a: [N, D] vectors of the first set.
-        b: [N, D] vectors of the second set; the same array as `a` for values within one set.
-        group: [N] number of each vector's group, from 0. The vectors of a group later have the
-            same weight. None puts all vectors into one group.
+        b: [N, D] vectors of the second set. Pass `a` again to get the values within one set.
+        group: [N] index of the group of each vector, from 0. `weighted_distance` gives the same
+            weight to all vectors of a group. `None` means that all vectors are in one group.
     """
     if group is None:
         group = np.zeros(len(a), np.int64)
@@ -166,7 +180,9 @@ def kernel_sums(
 
 
 def kernel_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Return the kernel distance of two sets with the same number of vectors, [N, D] each.
+    """Return the kernel distance of two sets of vectors [N, D].
+
+    Both sets must have the same number of vectors.
 
     See the module's docstring for the definition.
     """
@@ -188,16 +204,18 @@ def weighted_distance(
     weights: NDArray[np.number],
     sizes: NDArray[np.integer],
 ) -> NDArray[np.float64]:
-    """Return kernel distances of resampled sets, in which each group is repeated or missing.
+    """Return kernel distances of resampled sets.
 
-    A vector is never compared with itself or with its own repetitions, because these pairs would
-    make a resampled set denser than a real one.
+    A resampled set contains each group once, several times, or not at all.
+
+    A vector is never compared with itself or with a repetition of itself. Such comparisons would
+    make a resampled set look denser than a real set.
 
     Args:
         within_a: sums of `kernel_sums` within the first set, with G groups.
         within_b: sums within the second set.
         across: sums between the two sets.
-        weights: [K, G] number of repetitions of each group in each draw.
+        weights: [K, G] how often each draw contains each group.
         sizes: [G] number of vectors in each group.
 
     Returns:
@@ -222,16 +240,16 @@ def _kernel(products: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDAr
 
 
 FRECHET_DRAWS = 1000
-"""Number of draws for Fréchet distances. Each draw computes the eigenvalues of one matrix per
-method. All draws take some seconds, because only about a hundred of the 512 features are not zero
-on eyes."""
+"""Number of draws for Fréchet distances. For each draw, the eigenvalues of one matrix per method
+are computed. All draws together take only some seconds, because most of the 512 features are zero
+on eyes. Only about a hundred features are not zero."""
 
 Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class SetDistances:
-    """Distances of one method's pictures to the real pictures.
+    """Distances of the pictures of one method to the real pictures.
 
     Attributes:
         frechet: Fréchet distance.
@@ -243,10 +261,10 @@ class SetDistances:
 
 
 def set_metrics(made: Mapping[str, Features], real: Features) -> dict[str, SetDistances]:
-    """Return the distances of each method's pictures to the real pictures.
+    """Return the distances of the pictures of each method to the real pictures.
 
     Args:
-        made: method -> [P, D] features of its pictures, one row per pair.
+        made: method -> [P, D] features of the method's pictures, one row per pair.
         real: [P, D] features of the real pictures of the same pairs.
     """
     to_real = distance_to(sums(real))
@@ -259,14 +277,16 @@ def set_metrics(made: Mapping[str, Features], real: Features) -> dict[str, SetDi
 def resampled_frechet(
     draws: SubjectDraws, made: Mapping[str, Features], real: Features
 ) -> dict[str, Resampled]:
-    """Return Fréchet distances on resampled subjects, computed from the sums of each subject.
+    """Return Fréchet distances on resampled subjects.
 
-    Only the first `FRECHET_DRAWS` draws are computed. Features that are zero in every picture do
-    not affect the distance, and are removed to keep the matrices small.
+    The distances are computed from the sums of each subject.
+
+    Only the first `FRECHET_DRAWS` draws are computed. Features that are zero in every picture are
+    removed. Such features do not affect the distance. Without them, the matrices are smaller.
 
     Args:
-        draws: draws of subjects.
-        made: method -> [P, D] features of its pictures.
+        draws: random choices of subjects.
+        made: method -> [P, D] features of the method's pictures.
         real: [P, D] features of the real pictures of the same pairs.
     """
     draws = draws.first(FRECHET_DRAWS)
@@ -289,11 +309,13 @@ def resampled_frechet(
 def resampled_kernel(
     draws: SubjectDraws, made: Mapping[str, Features], real: Features
 ) -> dict[str, Resampled]:
-    """Return kernel distances on resampled subjects, computed from sums over pairs of subjects.
+    """Return kernel distances on resampled subjects.
+
+    The distances are computed from sums over pairs of subjects.
 
     Args:
-        draws: draws of subjects.
-        made: method -> [P, D] features of its pictures.
+        draws: random choices of subjects.
+        made: method -> [P, D] features of the method's pictures.
         real: [P, D] features of the real pictures of the same pairs.
     """
     group = draws.subject_of
@@ -318,7 +340,10 @@ def _sums_by_subject(draws: SubjectDraws, features: Features) -> list[FeatureSum
 
 
 def _joined(parts: list[FeatureSums], counts: NDArray[np.int64]) -> FeatureSums:
-    """Return the sums over all subjects, each multiplied by its count [S]."""
+    """Return the sums over all subjects.
+
+    The sums of each subject are multiplied by the count of the subject, from `counts` [S].
+    """
     count, total, outer = 0.0, np.zeros_like(parts[0].total), np.zeros_like(parts[0].outer)
     for times, part in zip(counts, parts, strict=True):
         if times:

@@ -1,14 +1,19 @@
-"""Source gazes, labelled or estimated as on a device, and the mean offset of each person.
+"""Estimate source gazes as on a device, and compute the mean offset of each person.
 
-A device has no labels, so it computes the redirector's angle difference from an estimated source
-gaze. The device estimates the gaze of both eyes of a face, negates the yaw of the left eye, whose
-patch is mirrored, and uses the mean for both eyes [1]. `estimate_sources` does the same if the
-samples contain both eyes of a photograph, otherwise it uses the estimate of the single eye.
+The source gaze is the gaze of an eye before redirection. The offset is the difference between the
+estimated gaze and the label.
 
-It differs from the device in four points. Both eyes have the same weight in the mean, whereas the
-device uses weights from the gates of `mggr_edge.pipeline.gating` (openness, sharpness, occlusion).
-There is no smoothing over time. There is no calibrated offset of a user. Head poses are the
-labels, not the device's estimates.
+The redirector needs the difference between the source gaze and the target gaze. A device has no
+labels, so it estimates the source gaze. The device estimates the gaze of both eyes of a face. The
+patch of the left eye is mirrored, so the device negates the yaw of the left eye. The device then
+uses the mean of both estimates as the gaze of both eyes [1]. `estimate_sources` does the same if
+the samples contain both eyes of a photograph. Otherwise `estimate_sources` uses the estimate for
+the single eye.
+
+`estimate_sources` differs from the device in four points. First, both eyes have the same weight in
+the mean. The device uses weights from `mggr_edge.pipeline.gating`, which depend on openness,
+sharpness and occlusion. Second, there is no smoothing over time. Third, there is no calibrated
+offset of a user. Fourth, head poses are labels. The device estimates head poses.
 
 References:
     [1] `mggr_edge.pipeline.redirector.Redirector`.
@@ -31,18 +36,18 @@ from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_tf.data.schema import EyeSamples
 
 SourceGaze = Literal["labelled", "estimated"]
-"""Origin of the source gaze of a redirection."""
+"""Whether the source gaze of a redirection is a label or an estimate."""
 SOURCES: tuple[SourceGaze, ...] = ("labelled", "estimated")
 
 _BATCH = 256
 _MIRROR = np.array([1.0, -1.0], np.float32)
 _HUNDREDTHS = 100.0
-"""Labels count as equal if they agree to a hundredth of a degree."""
+"""Labels count as equal if they are equal after rounding to a hundredth of a degree."""
 _HEADS_APART_DEG = 5.0
-"""Maximum difference between the estimated head angles of both eyes of a face."""
+"""Maximum difference in degrees between the estimated head angles of both eyes of a face."""
 
 Estimate = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
-"""An estimator as a function: inputs by name to gazes [B, 2] in network units."""
+"""An estimator as a function. The function maps inputs by name to gazes [B, 2] in network units."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,9 @@ class SourceEstimates:
     """Estimated gazes of N patches.
 
     Attributes:
-        gaze_deg: [N, 2] float32 (pitch, yaw) in degrees, in the axes of the (mirrored) patch.
-        of_both_eyes: [N] bool, whether the gaze is the mean over both eyes of a face.
+        gaze_deg: [N, 2] float32 (pitch, yaw) in degrees, in the axes of the patch. Patches of left
+            eyes are mirrored.
+        of_both_eyes: [N] bool, whether each gaze is the mean over both eyes of a face.
         error_deg: mean angle between estimate and label in degrees.
     """
 
@@ -61,7 +67,7 @@ class SourceEstimates:
 
     @property
     def both_eyes_share(self) -> float:
-        """Share of the patches whose estimate is the mean over both eyes, in [0, 1]."""
+        """Share of the patches whose gaze is the mean over both eyes, in [0, 1]."""
         return float(np.mean(self.of_both_eyes))
 
 
@@ -76,7 +82,8 @@ def estimate_sources(
 
     Args:
         estimate: estimator.
-        samples: N patches. Their head poses are used, their gazes only for the error.
+        samples: N patches with labels. The labelled head poses are inputs of the estimator. The
+            labelled gazes are only used to compute the error.
         conventions: scales of the estimator's inputs and output.
         progress: reports the number of processed patches.
     """
@@ -93,17 +100,18 @@ def mean_of_both_eyes(
 
     Args:
         alone_deg: [N, 2] gaze of each single patch, (pitch, yaw) in degrees, in the axes of the
-            (mirrored) patch.
+            patch. Patches of left eyes are mirrored.
         samples: N patches.
 
     Returns:
-        gazes [N, 2] in the format of `alone_deg`, and [N] bool, whether each gaze is a mean over
-        both eyes. The gaze of a patch without the other eye stays the same.
+        gazes [N, 2] in the format of `alone_deg`, and an array [N] bool. The array is true for each
+        gaze that is a mean over both eyes. If the samples do not contain the other eye, the gaze
+        stays the same.
     """
     partner = other_eyes(samples)
     both = partner >= 0
     gaze_deg = alone_deg.copy()
-    # One patch of the two is mirrored, so its yaw has the opposite sign.
+    # One of the two patches is mirrored, so the yaw of this patch has the opposite sign.
     gaze_deg[both] = (alone_deg[both] + alone_deg[partner[both]] * _MIRROR) / 2
     return gaze_deg, both
 
@@ -115,7 +123,7 @@ def estimate_each(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
-    """Return the estimator's gaze for each single patch, [N, 2] degrees."""
+    """Return the estimator's gaze for each single patch, [N, 2] in degrees."""
     answers = ask_in_batches(estimate, samples, conventions=conventions, progress=progress)
     return gaze_from_network(answers, conventions)
 
@@ -126,7 +134,7 @@ def ask_in_batches(
     """Return an estimator's output for all patches, [N, K] in network units.
 
     Args:
-        ask: estimator; inputs by name to an output [B, K].
+        ask: estimator as a function. The function maps inputs by name to an output [B, K].
         samples: N patches.
         conventions: scales of the inputs.
         progress: reports the number of processed patches.
@@ -144,13 +152,18 @@ def ask_in_batches(
 
 
 def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:
-    """Return for every patch the index of the other eye in the same photograph, or -1.
+    """Return for each patch the index of the other eye in the same photograph.
 
-    Two patches of different sides belong to one photograph if they are the only patches of a
-    person with their gaze and head angles. Their gaze is then a label of the face. If a person
-    has no other patches with that gaze, the head angles may differ by up to 5 degrees, because
-    patches that were cropped from photographs have a separate head pose for each eye. Data sets
-    with a separate gaze label for each eye have no such patches, and neither have synthetic eyes.
+    The index is -1 if the samples do not contain the other eye.
+
+    Two patches of one person belong to one photograph if three conditions are met. The two patches
+    show different sides. The two patches have the same gaze and the same head angles. The person
+    has no other patch with this gaze and these head angles. The head angles may differ by up to 5
+    degrees if the person has no other patches with this gaze. This exception is needed because
+    patches from cropped photographs have a separate head pose for each eye.
+
+    The method works only if the gaze label belongs to the face. If each eye has its own gaze label,
+    no patches match. No synthetic eyes match either.
 
     Returns:
         [N] int64.
@@ -172,9 +185,12 @@ def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:
 def _twos(
     labels: NDArray[np.float32], subject: NDArray[np.str_], rows: NDArray[np.int64]
 ) -> Iterator[tuple[int, int]]:
-    """Yield every two rows that are the only ones with the same subject and labels [N, K]."""
+    """Yield pairs of rows with the same subject and the same labels [N, K].
+
+    A pair is only yielded if no third row has this subject and these labels.
+    """
     alike: dict[tuple[str, bytes], list[int]] = defaultdict(list)
-    # Adding 0 turns -0 into 0.
+    # Adding 0 changes -0 to 0.
     hundredths = np.rint(labels * _HUNDREDTHS).astype(np.int64) + 0
     for row in rows:
         alike[str(subject[row]), hundredths[row].tobytes()].append(int(row))
@@ -185,13 +201,15 @@ def _twos(
 
 @dataclass(frozen=True)
 class PersonOffsets:
-    """Mean offsets of estimates from labels, averaged first over a person, then over people.
+    """Mean offsets of estimates from labels.
+
+    Offsets are averaged first over the patches of each person, and then over people.
 
     Attributes:
-        length_deg: mean over people of the length of a person's mean offset, in degrees.
-        pitch_deg: mean over people of a person's mean offset in pitch, degrees, + up.
-        yaw_deg: mean over people of a person's mean offset in yaw, degrees, + to the picture's
-            right for both eyes.
+        length_deg: length of a person's mean offset in degrees, averaged over people.
+        pitch_deg: mean offset in pitch, in degrees. Positive is up.
+        yaw_deg: mean offset in yaw, in degrees. Positive is to the right in the picture, for both
+            eyes.
     """
 
     length_deg: float
@@ -200,10 +218,13 @@ class PersonOffsets:
 
 
 def person_offsets(seen_deg: NDArray[np.float32], samples: EyeSamples) -> PersonOffsets:
-    """Average the offsets of each person over all patches, as a device does over both eyes.
+    """Compute the mean offsets of estimates from labels.
+
+    The patches of both eyes are combined, as on a device.
 
     Args:
-        seen_deg: [N, 2] estimates, (pitch, yaw) in degrees, in the axes of the (mirrored) patches.
+        seen_deg: [N, 2] estimates, (pitch, yaw) in degrees, in the axes of the patches. Patches of
+            left eyes are mirrored.
         samples: N patches.
     """
     off_deg = (seen_deg - samples.gaze_deg).astype(np.float64)

@@ -1,15 +1,19 @@
-"""Scores of the predicted eye state, and limits for the device that are derived from them.
+"""Score the predicted eye state, and derive limits for the device from the predictions.
 
 The state of an eye has three values: openness, visible share of the iris, and occlusion. Only
-synthetic eyes have labels of the state. The scored eyes show people that are in no training data,
-range from open to closed, and most of them are behind occluders.
+synthetic eyes have labels of the state. The scored eyes belong to people that are in no training
+data. These eyes are open, closing or closed. Occluders cover parts of most of these eyes.
 
-The device has two limits for each value: with values beyond one limit an eye is not redirected,
-with values beyond the other it is redirected at full strength. They are derived from two kinds of
-eyes. Closed eyes, eyes with a hidden iris and covered eyes must not be redirected; these are
-synthetic. Open, uncovered eyes should be redirected at full strength; these are synthetic eyes
-and photographs of gaze data sets. Each limit is chosen so that nearly all eyes of its kind lie
-beyond it.
+The device has two limits for each value. The device does not redirect an eye whose value is beyond
+the limit `none`. The device redirects an eye at full strength if its value is beyond the limit
+`full`.
+
+The limits are derived from two kinds of eyes. Eyes of the first kind must not be redirected: closed
+eyes, eyes with a hidden iris, and covered eyes. All eyes of the first kind are synthetic. Eyes of
+the second kind should be redirected at full strength: open eyes that are not covered. Some of these
+eyes are synthetic. The others are photographs from gaze data sets. `none` is chosen so that nearly
+all eyes of the first kind are beyond this limit. `full` is chosen so that nearly all eyes of the
+second kind are beyond this limit.
 """
 
 from __future__ import annotations
@@ -29,24 +33,31 @@ from mggr_tf.evaluation.source_gaze import ask_in_batches
 _OPENNESS, _IRIS, _OCCLUSION = (STATES.index(name) for name in STATES)
 
 LEFT_ALONE_BEYOND, REDIRECTED_BEYOND = 0.99, 0.98
-"""Shares of the eyes that lie beyond the limit of their kind."""
+"""Two shares that determine the limits. The first is the share of the eyes of the first kind that
+are beyond `none`. The second is the share of the eyes of the second kind that are beyond `full`."""
 
 _CLOSED_BELOW, _HIDDEN_BELOW, _COVERED_FROM = 0.08, 0.15, 0.5
-"""Bounds of the true openness, visible iris and occlusion of eyes that must not be redirected."""
+"""Bounds of eyes that must not be redirected. There are three cases. The true openness is below the
+first bound. The true visible share of the iris is below the second bound. The true occlusion is at
+least the third bound."""
 _OPEN_FROM, _SHOWN_FROM, _FREE_BELOW = 0.15, 0.5, 0.05
-"""Bounds of the same values of eyes that should be redirected."""
+"""Bounds of eyes that should be redirected. Three conditions must be met. The true openness is at
+least the first bound. The true visible share of the iris is at least the second bound. The true
+occlusion is below the third bound."""
 _LEAST_APART = 0.02
 
 
 @dataclass(frozen=True)
 class MeasureLimits:
-    """Limits of one value of the state.
+    """Limits of one value of the state, and the shares of eyes beyond these limits.
 
     Attributes:
-        none: limit beyond which an eye is not redirected.
-        full: limit beyond which an eye is redirected at full strength.
-        left_alone: share of eyes beyond the limit `none`, of those that must not be redirected.
-        redirected: share of eyes beyond the limit `full`, of those that should be redirected.
+        none: an eye whose value is beyond this limit is not redirected.
+        full: an eye whose value is beyond this limit is redirected at full strength.
+        left_alone: share of the eyes that must not be redirected whose value is beyond `none`, in
+            [0, 1].
+        redirected: share of the eyes that should be redirected whose value is beyond `full`, in [0,
+            1].
     """
 
     none: float
@@ -56,13 +67,13 @@ class MeasureLimits:
 
 
 StateLimits = dict[str, MeasureLimits]
-"""Name in `STATES` -> limits."""
+"""Name of a value in `STATES` -> its limits."""
 
 
 def derive_limits(
     seen: NDArray[np.float32], right: NDArray[np.float32], open_eyes: NDArray[np.float32]
 ) -> StateLimits | None:
-    """Derive the limits for the predictions of one estimator.
+    """Derive the limits from the predictions of one estimator.
 
     Args:
         seen: [N, 3] predicted states of synthetic eyes.
@@ -70,7 +81,7 @@ def derive_limits(
         open_eyes: [M, 3] predicted states of photographed eyes that are open and not covered.
 
     Returns:
-        limits by name in `STATES`; None if there are no eyes of one kind.
+        the limits of each value in `STATES`. `None` if one of the two kinds has no eyes.
     """
     openness, iris, occlusion = right.T
     free = occlusion < _FREE_BELOW
@@ -85,13 +96,14 @@ def derive_limits(
         return None
     found = {}
     for place, name in enumerate(STATES):
-        # Eyes with high occlusion must not be redirected, in contrast to the other two values.
+        # A high occlusion means that an eye must not be redirected. A low openness or a low visible
+        # share of the iris means that an eye must not be redirected.
         sign = -1 if place == _OCCLUSION else 1
         low, high = sign * seen[left_alone[place], place], sign * redirected[:, place]
         none = float(np.quantile(low, LEFT_ALONE_BEYOND))
         full = float(np.quantile(high, 1 - REDIRECTED_BEYOND))
-        # If the two kinds overlap, the limits lie around the middle of the overlap, at the
-        # minimum distance.
+        # If the values of the two kinds overlap, the limits get the minimum distance. The limits
+        # are placed around the middle of the overlap.
         if full - none < _LEAST_APART:
             middle = (none + full) / 2
             none, full = middle - _LEAST_APART / 2, middle + _LEAST_APART / 2
@@ -105,7 +117,7 @@ def derive_limits(
 
 
 def limits_text(limits: StateLimits) -> str:
-    """Format the limits as a text table."""
+    """Format the limits as a table in text form."""
     lines = [
         f"{'derived limits':<20}{'none':>8}{'full':>8}{'not redirected':>16}{'redirected':>14}"
     ]
@@ -117,30 +129,33 @@ def limits_text(limits: StateLimits) -> str:
 
 
 Outputs = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
-"""An estimator as a function: inputs by name to outputs by name."""
+"""An estimator as a function. The function maps inputs by name to outputs by name."""
 
 CLOSED_BELOW, OPEN_FROM = 0.08, 0.15
-"""Bounds of the openness of closed and of open eyes; eyes between them are not scored."""
+"""An eye counts as closed if its openness is below the first value. An eye counts as open if its
+openness is at least the second value. Eyes in between are not scored."""
 OCCLUDED_FROM, FREE_BELOW = 0.4, 0.05
-"""Bounds of the occlusion of occluded and of free eyes."""
+"""An eye counts as occluded if its occlusion is at least the first value. An eye counts as free if
+its occlusion is below the second value. Eyes in between are not scored."""
 
 _PEOPLE = 40
 OCCLUDED_SHARE = 0.4
-"""Probability with which each of the two occluders is placed over an eye."""
+"""Probability that an occluder is placed over an eye. There are two occluders, and each has this
+probability."""
 _SEED = 20260401
 
 
 @dataclass(frozen=True)
 class Separation:
-    """Separation of two kinds of eyes by one predicted value.
+    """How well one predicted value separates two kinds of eyes.
 
     Attributes:
-        eyes: number of eyes of the kind with the lower values, and of the other kind.
-        area: area under the ROC curve, 0.5 by chance and 1 at best.
-        threshold: threshold of the predicted value that maximises the mean of `low_found` and
-            `high_found`.
-        low_found: share of the first kind below the threshold.
-        high_found: share of the second kind at or above the threshold.
+        eyes: number of eyes of the two kinds. The kind whose true values are lower comes first.
+        area: area under the ROC curve. A random value has 0.5, and 1 is the best result.
+        threshold: threshold of the predicted value. The threshold is chosen so that the mean of
+            `low_found` and `high_found` is as high as possible.
+        low_found: share of the eyes of the first kind that are below the threshold.
+        high_found: share of the eyes of the second kind that are at or above the threshold.
     """
 
     eyes: tuple[int, int]
@@ -157,15 +172,15 @@ class StateScores:
     Attributes:
         patches: number of patches.
         people: number of people.
-        errors: name in `STATES` -> mean absolute error over all eyes.
-        free_errors: name in `STATES` -> mean absolute error over free eyes, whose occlusion is
-            below `FREE_BELOW`.
-        closed: separation of closed and open eyes by openness, over free eyes; None if there are
-            no eyes of one kind.
-        occluded: separation of free and occluded eyes by occlusion; None if there are no eyes of
-            one kind.
-        limits: limits for the device, derived from these predictions and those for photographed
-            eyes; None without photographed eyes.
+        errors: name of a value in `STATES` -> mean absolute error over all eyes.
+        free_errors: name of a value in `STATES` -> mean absolute error over free eyes. The
+            occlusion of a free eye is below `FREE_BELOW`.
+        closed: how well the predicted openness separates closed and open eyes. Only free eyes are
+            used. `None` if there are no closed or no open eyes.
+        occluded: how well the predicted occlusion separates free and occluded eyes. `None` if there
+            are no free or no occluded eyes.
+        limits: limits for the device. The limits are derived from the predictions for these eyes
+            and for photographed eyes. `None` if there are no photographed eyes.
     """
 
     patches: int
@@ -178,10 +193,12 @@ class StateScores:
 
 
 def state_eyes(seed: int, *, people: int = _PEOPLE, progress: Progress = no_progress) -> EyeSamples:
-    """Render synthetic eyes for scoring the state, of people that are in no training data.
+    """Render synthetic eyes for scoring the state.
+
+    The eyes belong to people that are in no training data.
 
     Args:
-        seed: seed of the people, the run's `synthetic.seed`.
+        seed: seed of the people. The seed must be the setting `synthetic.seed` of the run.
         people: number of people.
         progress: reports the number of rendered pictures.
     """
@@ -199,13 +216,13 @@ def score_state(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> StateScores:
-    """Run an estimator on every eye and score the predicted states.
+    """Run an estimator on every eye, and score the predicted states.
 
     Args:
         outputs: estimator with an output `state`.
-        samples: eyes whose states are known, for example from `state_eyes`.
-        open_eyes: photographed eyes that are open and not covered, such as those of gaze data
-            sets; they are needed for the limits. None derives no limits.
+        samples: eyes whose states are known, for example the result of `state_eyes`.
+        open_eyes: photographed eyes that are open and not covered, for example eyes from a gaze
+            data set. The limits are derived from them. With `None`, no limits are derived.
         conventions: scales of the estimator's inputs.
         progress: reports the number of processed patches.
     """
@@ -254,13 +271,13 @@ def separation(low: NDArray[np.float32], high: NDArray[np.float32]) -> Separatio
         high: [M] predicted values of eyes whose true values are high.
 
     Returns:
-        the separation; None if there are no eyes of one kind.
+        the separation. `None` if one of the two kinds has no eyes.
     """
     if not len(low) or not len(high):
         return None
     values = np.unique(np.concatenate([low, high]))
-    # Thresholds lie between neighbouring values, so that they are not equal to a value. Below the
-    # first one, the smallest value, there is no eye.
+    # The first threshold is the smallest value, so no eye is below it. All other thresholds lie
+    # between two neighbouring values.
     thresholds = np.concatenate([[values[0]], (values[:-1] + values[1:]) / 2])
     below_low = np.searchsorted(np.sort(low), thresholds) / len(low)
     from_high = 1 - np.searchsorted(np.sort(high), thresholds) / len(high)
@@ -293,8 +310,9 @@ def state_text(scores: StateScores) -> str:
     ):
         if found is not None:
             lines.append(
-                f"{what}: area under the ROC curve {found.area:.4f}; at {found.threshold:.3f} "
-                f"{found.low_found:.1%} and {found.high_found:.1%} are classified correctly"
+                f"{what}: area under the ROC curve {found.area:.4f}; with a threshold of "
+                f"{found.threshold:.3f}, {found.low_found:.1%} of the first kind and "
+                f"{found.high_found:.1%} of the second kind are classified correctly"
             )
     if scores.limits is not None:
         lines.append(limits_text(scores.limits))

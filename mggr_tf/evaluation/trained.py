@@ -1,4 +1,4 @@
-"""A run's networks with their trained weights, ready for inference."""
+"""Load the networks of a run with their trained weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mggr_tf.runs.folder import RunFolder
 
 
 def load_redirector(run: RunFolder) -> Networks:
-    """Load a run's networks with the weights that are scored and exported.
+    """Load the networks of a run with the weights that are scored and exported.
 
-    If a run was only trained up to its coarse stage, its fine branch is untrained and its
-    residual is zero. The estimator has the weights for devices (`RunFolder.device_estimator`); it
-    is untrained if the run has none.
+    If a run was trained only up to its coarse stage, its fine branch is untrained, and the residual
+    is zero. The estimator has the weights for devices (`RunFolder.device_estimator`). If the run
+    has no such weights, the estimator is untrained.
 
     Raises:
         RunError: no stage that trains a redirector is complete.
@@ -45,16 +45,19 @@ def load_redirector(run: RunFolder) -> Networks:
 
 
 def load_exported(run: RunFolder) -> Networks:
-    """Load a run's networks for a device, which also needs the gaze estimator.
+    """Load the networks of a run for a device.
+
+    In addition to the redirector, a device needs the gaze estimator.
 
     Raises:
-        RunError: see `load_redirector`; or the run has no estimator.
+        RunError: no stage that trains a redirector is complete. This error is also raised if the
+            run has no estimator.
     """
     networks = load_redirector(run)
     if not run.has_weights("estimator"):
         raise RunError(
-            f"{run.path} has no gaze estimator, which a device needs; run: "
-            f"mggr-tf train --stage estimator --out {shlex.quote(str(run.path))} --resume",
+            f"{run.path} has no gaze estimator, but a device needs one; run: mggr-tf train "
+            f"--stage estimator --out {shlex.quote(str(run.path))} --resume",
             code="no-estimator",
             path=run.path,
             stage="estimator",
@@ -74,7 +77,9 @@ def redirect_with(networks: Networks) -> Redirect:
 
 
 def load_judge(run: RunFolder) -> Judge:
-    """Load a run's judge as a function of numpy arrays.
+    """Load the judge of a run, as a function of numpy arrays.
+
+    A judge is a gaze estimator that only scores redirected pictures.
 
     Raises:
         RunError: the run has no judge.
@@ -83,7 +88,7 @@ def load_judge(run: RunFolder) -> Judge:
 
 
 def load_estimator(run: RunFolder) -> Judge:
-    """Load a run's gaze estimator for devices, as a function of numpy arrays.
+    """Load the gaze estimator of a run for devices, as a function of numpy arrays.
 
     Raises:
         RunError: the run has no estimator.
@@ -92,7 +97,7 @@ def load_estimator(run: RunFolder) -> Judge:
 
 
 def load_estimator_outputs(run: RunFolder) -> Outputs:
-    """Load a run's estimator for devices, as a function that returns all outputs by name.
+    """Load the estimator of a run for devices, as a function that returns all outputs by name.
 
     Raises:
         RunError: the run has no estimator.

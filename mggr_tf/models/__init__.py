@@ -1,1 +1,1 @@
-"""Networks of MGGR (arXiv 2004.03064) and of the baselines, and feature networks for losses."""
+"""Build the networks of MGGR (arXiv 2004.03064), of the baselines, and of perceptual losses."""

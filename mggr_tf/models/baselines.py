@@ -1,31 +1,34 @@
-"""The baseline methods: DeepWarp [1] and PRGAN [2].
+"""Build the networks of the baseline methods: DeepWarp [1] and PRGAN [2].
 
-DeepWarp:
+Both methods change the gaze of an eye image. DeepWarp:
 
     flow       = coarse flow + fine flow(eye, eye warped by the coarse flow, coarse flow)
     coarse     = eye warped by flow
     residual   = m (1 - coarse), m in [0, 1] per pixel: a blend towards white
     redirected = clip(coarse + residual, -1, 1)
 
-The paper also uses maps of distances to eye landmarks, which encode the position of a pixel
-relative to the eye. Here, patches are cropped by the same landmarks, so the pixel position already
-contains this information. At the device's size, both networks use the encoder and decoder of this
-project, and the angle is an input of the modulation, so that the methods differ in their idea and
-not in their layers. At the published size, they are stacks of convolutions with tiled angles, as in
-the paper (`trunk.stack`).
+The paper also uses maps of distances to eye landmarks. These maps contain the position of a pixel
+relative to the eye. Here, the same landmarks determine the crop of a patch. The pixel position
+therefore already contains this information.
+
+The size of the networks is set by the config. With the small size for the device, both networks of
+DeepWarp use the encoder and decoder of this project. The angle is an input of the modulation. The
+methods therefore differ only in their idea, not in their layers. With the size in the paper, both
+networks are stacks of convolutions, as in the paper (`trunk.stack`). The angles are then repeated
+at every pixel.
 
 PRGAN:
 
     redirected = generator(eye, numbers tiled over the image)
     flow = 0, coarse = eye, residual = redirected - eye
 
-The generator consists of a 7 x 7 convolution, two strided convolutions, residual blocks, two
-transposed convolutions and a 7 x 7 convolution to RGB, with instance normalisation, as in the
-authors' published code. At width 64 and with 6 blocks, it has the same 8.42 M parameters and 2.45
-GMAC as theirs.
+The generator has the same layers as in the published code of the authors. It consists of a 7 x 7
+convolution, two strided convolutions and residual blocks. Then follow two transposed convolutions
+and a 7 x 7 convolution to RGB. It uses instance normalisation. With a width of 64 and 6 blocks, it
+has 8.42 M parameters and 2.45 GMAC. These numbers are the same as for the published generator.
 
-The authors tile the target's angles. Here, the tiled numbers are the angle difference and the head
-pose, which are the inputs of every method.
+The authors use the angles of the target as the tiled numbers. Here, the tiled numbers are the angle
+difference and the head pose, because every method has these inputs.
 
 References:
     [1] Ganin, Kononenko, Sungatullina, Lempitsky, DeepWarp, ECCV 2016.
@@ -47,23 +50,24 @@ from mggr_tf.models.trunk import condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 _DARK = -4.0
-"""Initial bias of the blend logit: an untrained network blends 2 % towards white."""
+"""The initial bias of the blend logit. An untrained network blends the image by 2 % towards
+white."""
 
 
 def build_fine_warp(
     size: BranchSize | StackSize, *, size_px: int, guidance: Iterable[str]
 ) -> keras.Model:
-    """Build DeepWarp's fine module.
+    """Build the fine module of DeepWarp.
 
     Args:
-        size: capacity of the module.
+        size: size of the module.
         size_px: height and width of the patch.
         guidance: names of the conditioning inputs that the module uses.
 
     Returns:
-        model of the redirector's inputs, `coarse` [B, H, W, 3] and `flow` [B, H, W, 2] in pixels.
-        It returns a dict of `flow`, which is added to the coarse flow, and `lightness` [B, H, W,
-        1], a logit.
+        model with the inputs of a redirector. It has two more inputs, `coarse` [B, H, W, 3] and
+        `flow` [B, H, W, 2] in pixels. The output `flow` is added to the coarse flow. The output
+        `lightness` [B, H, W, 1] is a logit.
     """
     guidance = tuple(guidance)
     inputs = redirector_inputs(size_px)
@@ -99,7 +103,7 @@ def build_deepwarp(
     size_px: int,
     interpolation: Interpolation = "bilinear",
 ) -> keras.Model:
-    """Join both modules to a model with the inputs and outputs of MGGR's redirector."""
+    """Join both modules into a model with the inputs and outputs of a redirector."""
     inputs = redirector_inputs(size_px)
     first = coarse_flow(inputs)
     roughly = BackwardWarp(interpolation, name="coarse_warp")([inputs["eye"], first])
@@ -116,23 +120,23 @@ def build_deepwarp(
 
 
 _DOWN = 2
-"""Number of strided layers, and of transposed layers."""
+"""The number of strided layers. The number of transposed layers is the same."""
 
 
 def build_generator(size: GeneratorSize, *, size_px: int, guidance: Iterable[str]) -> keras.Model:
-    """Build PRGAN's generator.
+    """Build the generator of PRGAN.
 
     Args:
-        size: capacity of the generator.
+        size: size of the generator.
         size_px: height and width of the patch.
         guidance: names of the conditioning inputs that the generator uses.
 
     Returns:
-        model of the redirector's inputs; its output is an image [B, H, W, 3] in [-1, 1].
+        model with the inputs of a redirector. Its output is an image [B, H, W, 3] in [-1, 1].
     """
     inputs = redirector_inputs(size_px)
     numbers = condition_of(inputs, guidance)
-    assert numbers is not None, "PRGAN is guided by numbers"
+    assert numbers is not None, "PRGAN needs 'delta' or 'head_pose' as an input"
     tiled = keras.layers.Reshape((size_px, size_px, numbers.shape[-1]), name="tiled")(
         keras.layers.RepeatVector(size_px * size_px, name="everywhere")(numbers)
     )
@@ -161,7 +165,7 @@ def build_generator(size: GeneratorSize, *, size_px: int, guidance: Iterable[str
 
 
 def build_prgan(generator: keras.Model, *, size_px: int) -> keras.Model:
-    """Wrap the generator in a model with the inputs and outputs of MGGR's redirector."""
+    """Put the generator into a model with the inputs and outputs of a redirector."""
     inputs = redirector_inputs(size_px)
     eye = inputs["eye"]
     residual = keras.layers.Subtract(name="residual")([generator(inputs), eye])
@@ -183,8 +187,8 @@ def _convolution(
 
 
 def _normalised(features: tf.Tensor, name: str, *, activation: bool = True) -> tf.Tensor:
-    # One group per channel is instance normalisation. The dtype is set because Keras would
-    # otherwise compute the moments in bfloat16.
+    # With one group per channel, the layer is an instance normalisation. Without the dtype, Keras
+    # would compute the mean and the variance in bfloat16.
     features = keras.layers.GroupNormalization(
         groups=-1, epsilon=1e-5, dtype=EXACT, name=f"{name}_norm"
     )(features)

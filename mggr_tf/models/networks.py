@@ -1,7 +1,8 @@
-"""The networks of a config: construction, moving averages, saving and loading.
+"""Build the networks of a run, and save and load their weights.
 
-Perceptual losses use the features of the run's own gaze estimator or of a network that was trained
-on ImageNet (`stlpips.py`, `classifiers.py`).
+The redirector changes the gaze of an eye image. The gaze estimator predicts the gaze. Perceptual
+losses compare features of images. The features are from the gaze estimator of the run, or from a
+network that was trained on ImageNet (`stlpips.py`, `classifiers.py`).
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from mggr_tf.models.stlpips import build_alex_features
 
 
 def estimator_features(estimator: keras.Model) -> keras.Model:
-    """Return the estimator as a model of its inner feature maps.
+    """Return a model that computes the inner feature maps of the estimator.
 
     Returns:
-        model of eye and head_pose; it returns a dict of feature maps.
+        model with the inputs `eye` and `head_pose`. It returns a dict of feature maps.
     """
     layers = {name: estimator.get_layer(name).output for name in FEATURES}
     return keras.Model(estimator.inputs, layers, name="estimator_features")
@@ -41,11 +42,13 @@ def estimator_features(estimator: keras.Model) -> keras.Model:
 
 @dataclass(frozen=True)
 class Redirection:
-    """Networks of a redirector; they share their weights with the joined model.
+    """The networks of a redirector. They share their weights with the joined model.
 
     Attributes:
-        coarse: network that the coarse stage trains; None if the method has none.
-        fine: network that the fine stage trains; for methods with a single network, that network.
+        coarse: network that the coarse stage trains. It is `None` if the method has no such
+            network.
+        fine: network that the fine stage trains. If the method has only one network, `fine` is this
+            network.
         joined: model with the inputs and outputs of a redirector (see ARCHITECTURE.md).
     """
 
@@ -55,17 +58,17 @@ class Redirection:
 
     @classmethod
     def build(cls, config: Config, *, precision: Precision = EXACT) -> Redirection:
-        """Build new networks for the config's method.
+        """Build new networks for the method of the config.
 
         Args:
             config: config of the run.
-            precision: precision of the networks' layers, except for their heads. The layers that
-                join the networks are float32.
+            precision: precision of the layers of the networks. The output layers and the layers
+                that join the networks are always float32.
         """
         return _BUILDERS[config.method](config, precision)
 
     def part(self, name: str) -> keras.Model:
-        """Return the network `coarse` or `fine`, which must exist (see `ModelConfig.parts`)."""
+        """Return the network `coarse` or `fine`. It must exist (see `ModelConfig.parts`)."""
         network = getattr(self, name)
         assert network is not None, f"this method has no {name} network"
         return network
@@ -112,16 +115,16 @@ _BUILDERS: dict[Method, Callable[[Config, Precision], Redirection]] = {
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of a run; each one is built on first use.
+    """The networks of a run. Each network is built when it is first used.
 
-    The initial weights of each network depend only on the config's seed, not on the networks that
-    were built before.
+    The initial weights of a network depend only on the seed of the config. They do not depend on
+    the networks that were built before.
 
     Attributes:
         config: config of the run.
-        vgg16: path of the VGG-16 weights, if the config compares VGG-16 features.
-        precision: precision of the layers of networks in training: `redirection`, `discriminator`
-            and the `learner` of an estimator. All other networks are float32.
+        vgg16: path of the VGG-16 weights. It is needed if the config uses VGG-16 features.
+        precision: precision of the networks that are trained: `redirection`, `discriminator`, and
+            the `learner` of an estimator. All other networks are float32.
     """
 
     config: Config
@@ -130,7 +133,7 @@ class Networks:
 
     @cached_property
     def estimator(self) -> keras.Model:
-        """Gaze estimator; it is used in losses and on the device."""
+        """The gaze estimator. It is used in losses and on the device."""
         size = self._seeded(0)
         return build_estimator(
             self.config.models.estimator,
@@ -142,19 +145,25 @@ class Networks:
 
     @cached_property
     def adapted(self) -> keras.Model:
-        """Copy of the estimator, fine-tuned on photographs for the device; never part of a loss."""
+        """A copy of the estimator for the device. It is fine-tuned on photographs.
+
+        This copy is never part of a loss.
+        """
         copy: keras.Model = replace(self).estimator
         copy.set_weights(self.estimator.get_weights())
         return copy
 
     @cached_property
     def judge(self) -> keras.Model:
-        """Gaze estimator that is used for scores only."""
+        """The judge: a gaze estimator that is used only to compute scores."""
         size = self._seeded(1)
         return build_judge(self.config.models.judge, size_px=size)
 
     def learner(self, name: Literal["estimator", "judge", "adapted"]) -> keras.Model:
-        """Return the network that a stage trains: the network itself, or a copy in `precision`."""
+        """Return the network that a training stage trains.
+
+        If `precision` is float32, it is the network itself. Otherwise, it is a copy in `precision`.
+        """
         network: keras.Model = getattr(self, name)
         if self.precision == EXACT:
             return network
@@ -165,13 +174,16 @@ class Networks:
 
     @cached_property
     def redirection(self) -> Redirection:
-        """Redirector networks in training."""
+        """The redirector networks that are trained."""
         self._seeded(3)
         return Redirection.build(self.config, precision=self.precision)
 
     @cached_property
     def averaged(self) -> Redirection:
-        """Moving averages of the redirector networks, which are previewed, scored and exported."""
+        """The redirector networks whose weights are moving averages of the trained weights.
+
+        These networks are used for previews, for scores, and for the export.
+        """
         self._seeded(3)
         return Redirection.build(self.config)
 
@@ -183,16 +195,18 @@ class Networks:
             return build_discriminator(self.config.models.discriminator, size_px=size)
 
     def forget_adversary(self) -> None:
-        """Discard the discriminator; the next stage starts with a new one, as in a new process."""
+        """Discard the discriminator. The next stage starts with a new discriminator."""
         self.__dict__.pop("discriminator", None)
 
     @cached_property
     def features(self) -> keras.Model:
-        """Feature maps for perceptual losses, a model of eye [B, H, W, 3] (and head_pose).
+        """The model that computes feature maps for perceptual losses.
+
+        The input is `eye` [B, H, W, 3]. The features of the estimator also need `head_pose`.
 
         Raises:
             MissingPackageError: the weights of AlexNet are not installed.
-            RunError: the weights of VGG-16 are not given or are damaged.
+            RunError: the weights of VGG-16 are not specified, or they are damaged.
         """
         match self.config.models.features:
             case "estimator":
@@ -203,8 +217,8 @@ class Networks:
             case "vgg16":
                 if self.vgg16 is None:
                     raise RunError(
-                        f"config {self.config.name} compares features of VGG-16; pass its weights "
-                        "with --vgg16 FILE",
+                        f"config {self.config.name} uses features of VGG-16; specify the file "
+                        "with the weights of VGG-16: --vgg16 FILE",
                         code="vgg16-weights-missing",
                         config=self.config.name,
                     )
@@ -213,10 +227,12 @@ class Networks:
 
     @cached_property
     def efficientnet(self) -> keras.Model:
-        """Feature maps for the loss `efficientnet`, a model of image [B, H, W, 3].
+        """The model that computes feature maps for the loss `efficientnet`.
+
+        The input is `image` [B, H, W, 3].
 
         Raises:
-            MissingPackageError: its weights are not installed.
+            MissingPackageError: the weights of EfficientNet-Lite0 are not installed.
         """
         with computing_in(self.config.models.features_precision):
             return build_efficientnet_features()
@@ -227,23 +243,24 @@ class Networks:
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Write the weights of a model, in order, to an `.npz` file."""
+    """Write the weights of a model to an `.npz` file, in the order of the model."""
     np.savez(path, **{f"{i:03d}": value for i, value in enumerate(model.get_weights())})
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Load weights that `save_weights` wrote for a model of the same config.
+    """Load weights that `save_weights` wrote. The model must have the same config.
 
     Raises:
-        RunError: the file is missing or damaged, or belongs to another model.
+        RunError: the file is missing or damaged.
+        RunError: the file belongs to another model.
     """
     try:
-        # The file is read into memory first, because numpy does not close a damaged file.
+        # Numpy does not close a damaged file. The file is therefore first read into memory.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             values = [stored[name] for name in sorted(stored.files)]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(
-            f"{path}: weights cannot be read: {error}",
+            f"{path}: the weights cannot be read: {error}",
             code="weights-unreadable",
             path=path,
             reason=str(error),
@@ -251,7 +268,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
     expected = [tuple(w.shape) for w in model.weights]
     if [value.shape for value in values] != expected:
         raise RunError(
-            f"{path}: the shapes of the weights differ from those of the config's model",
+            f"{path}: the shapes of the weights do not match the model of the config",
             code="weights-of-other-size",
             path=path,
         )

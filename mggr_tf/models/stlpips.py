@@ -1,18 +1,20 @@
-"""Shift-tolerant LPIPS: a learned distance between images [1, 2].
+"""Compute shift-tolerant LPIPS (ST-LPIPS), a learned distance between two images [1, 2].
 
-Both images pass through a frozen ImageNet network. At five depths, their features are scaled to
-unit length per pixel. The squared differences are weighted per channel, summed, averaged over the
-image and added up:
+A frozen ImageNet network computes the features of both images at five depths, the slices. At each
+pixel, the features are scaled to unit length. The squared differences of the features are weighted
+per channel and summed over the channels. They are then averaged over the pixels, and summed over
+the slices:
 
     d(a, b) = sum over slices l of  mean over pixels of  w_l . (a_l - b_l)^2
 
-Networks and weights w come from the wheel `stlpips_pytorch` (BSD-2). The wheel is located but not
-imported, because its code needs PyTorch. The networks are AlexNet and VGG-16 in which every strided
-layer is preceded by a blur [3] with a wide reflected border, so that a shift by one pixel changes
-the distance only a little.
+The networks and the weights w are from the wheel `stlpips_pytorch` (BSD-2). The wheel must be
+installed, but it is not imported, because its code needs PyTorch. The networks are AlexNet and
+VGG-16 with one change: before every strided layer, there is a blur [3] with a wide reflected
+border. A shift by one pixel therefore changes the distance only a little.
 
-The two networks have separate uses: **AlexNet for losses, VGG for the metric that decides**. If a
-network were used for both, the redirector would be trained to improve its own score.
+The two networks have different uses: **AlexNet for losses, VGG for the metric that compares
+redirectors**. If one network were used for both, the redirector would be trained to improve its own
+score.
 
 References:
     [1] Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018.
@@ -52,20 +54,21 @@ SLICES: dict[Trunk, tuple[str, ...]] = {
     "alex": ("relu1", "relu2", "relu3", "relu4", "relu5"),
     "vgg": ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"),
 }
-"""Outputs of each network, from fine to coarse."""
+"""The outputs of each network, from fine to coarse."""
 
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 _EPSILON = 1e-8
-"""Squared length below which features are treated as zero; see `unit_length`."""
+"""The lower limit of the squared length of features. See `unit_length`."""
 
 
 @dataclass(frozen=True)
 class Lpips:
-    """A learned distance.
+    """A learned distance between images.
 
     Attributes:
-        features: model from [B, H, W, 3] in [-1, 1] to a dict of [B, h, w, C], from fine to coarse.
-        heads: slice -> [C] weights, none of them negative.
+        features: model with the input [B, H, W, 3] in [-1, 1]. It returns a dict of features [B, h,
+            w, C], from fine to coarse.
+        heads: slice -> [C] weights of the channels. No weight is negative.
     """
 
     features: keras.Model
@@ -76,25 +79,27 @@ class Lpips:
         return self.compare(self.features(a, training=False), self.features(b, training=False))
 
     def compare(self, features_a: Features, features_b: Features) -> tf.Tensor:
-        """Return the distances [B] between features that were computed before."""
+        """Return the distances [B] between features. The caller has computed the features."""
         return feature_distance(features_a, features_b, self.heads)
 
 
 def build_stlpips(trunk: Trunk = "vgg") -> Lpips:
-    """Build ST-LPIPS as in the authors' `LPIPS(net=trunk, variant="shift_tolerant")`.
+    """Build ST-LPIPS. The result is that of `LPIPS(net=trunk, variant="shift_tolerant")`.
+
+    `LPIPS` is the class in the code of the authors.
 
     Raises:
         MissingPackageError: the wheel with the weights is not installed.
-        RunError: its weights are damaged.
+        RunError: the weights are damaged.
     """
     return Lpips(build_features(trunk), wheel_heads(trunk))
 
 
 def build_features(trunk: Trunk) -> keras.Model:
-    """Build the shift-tolerant feature network alone, with frozen weights.
+    """Build only the shift-tolerant feature network, with frozen weights.
 
     Returns:
-        model from [B, H, W, 3] in [-1, 1] to a dict of the `SLICES`.
+        model with the input [B, H, W, 3] in [-1, 1]. It returns a dict of the `SLICES`.
 
     Raises:
         MissingPackageError, RunError: see `build_stlpips`.
@@ -107,19 +112,22 @@ def build_features(trunk: Trunk) -> keras.Model:
 
 
 def build_alex_features(levels: int = 3) -> keras.Model:
-    """Build the first slices of AlexNet in a form that is fast enough for a training loss.
+    """Build the first slices of AlexNet. This version is fast enough for a training loss.
 
-    The first convolution (11 x 11) and the blur that halves its output are both linear. They are
-    therefore combined into one 13 x 13 convolution of stride 2, which is computed as a 7 x 7
-    convolution on squares of 2 x 2 pixels. The result is the same except in the outermost ring of
-    the first slice: the original blur reflects the output of the convolution there, whereas this
-    version uses the output of the convolution for a grey border (ImageNet's mean).
+    The first convolution (11 x 11) and the blur after it are both linear. The blur halves the
+    resolution. Both are therefore combined into one 13 x 13 convolution of stride 2. This
+    convolution is computed as a 7 x 7 convolution on squares of 2 x 2 pixels.
+
+    The result is the same except in the outermost ring of pixels of the first slice. There, the
+    original blur reflects the output of the convolution. This version uses the output of the
+    convolution for a grey border (the mean colour of ImageNet).
 
     Args:
-        levels: number of slices, 1 to 5; deeper layers are not computed.
+        levels: number of slices, 1 to 5. Deeper layers are not computed.
 
     Returns:
-        model from [B, H, W, 3] in [-1, 1] to a dict of `SLICES["alex"][:levels]`.
+        model with the input [B, H, W, 3] in [-1, 1]. It returns a dict of
+        `SLICES["alex"][:levels]`.
 
     Raises:
         MissingPackageError, RunError: see `build_stlpips`.
@@ -129,8 +137,8 @@ def build_alex_features(levels: int = 3) -> keras.Model:
     (kernel, bias), *deeper = convolutions(wheel_weights("alex"))
     image = keras.Input((None, None, 3), name="image")
     scaled = ImageNetScaling(name="scaling")(image)
-    # Output i of the blur starts at output 2 i - 2 of the convolution, which starts 2 pixels
-    # before.
+    # Output i of the blur starts at output 2 i - 2 of the convolution. The convolution starts 2
+    # pixels before the image. Together, the border is 4 pixels.
     squares = PixelSquares(4, name="squares1")(scaled)
     first = keras.layers.Conv2D(64, 7, activation="relu", name="conv1")(squares)
     slices = alex_slices(first)[:levels]
@@ -142,8 +150,8 @@ def alex_distance(features_a: Features, features_b: Features) -> tf.Tensor:
     """Return the ST-LPIPS distance (AlexNet) between features of `build_alex_features`.
 
     Args:
-        features_a, features_b: slices of images [B, H, W, 3]. Gradients pass through both and are
-            finite, even if all features are zero.
+        features_a, features_b: slices of images [B, H, W, 3]. The distance has gradients with
+            respect to both. The gradients are finite, even if all features are zero.
 
     Returns:
         [B] float32, summed over the given slices.
@@ -154,13 +162,13 @@ def alex_distance(features_a: Features, features_b: Features) -> tf.Tensor:
 def feature_distance(
     features_a: Features, features_b: Features, heads: Heads | None = None
 ) -> tf.Tensor:
-    """Return LPIPS' weighted squared difference of unit-length features.
+    """Return the weighted squared difference between unit-length features, as in LPIPS.
 
     Args:
-        features_a, features_b: slice -> [B, h, w, C].
-        heads: slice -> [C] weights; those of slices without features are ignored. None weights
-            every channel by 1; the distance at each pixel is then 2 - 2 cos of the angle between
-            both features.
+        features_a, features_b: slice -> features [B, h, w, C].
+        heads: slice -> weights [C] of the channels. Weights of slices without features are ignored.
+            With `None`, every channel has the weight 1. The distance at each pixel is then
+            2 - 2 cos(a). a is the angle between the two feature vectors.
 
     Returns:
         [B] float32.
@@ -184,27 +192,28 @@ def _weighted_difference(a: tf.Tensor, b: tf.Tensor, weights: NDArray[np.float32
 
 
 def unit_length(features: tf.Tensor) -> tf.Tensor:
-    """Scale the features of every pixel to unit length; zero features stay zero.
+    """Scale the features of every pixel to unit length. Zero features stay zero.
 
-    LPIPS divides by the length plus 1e-10, whose gradient at zero is NaN. This function uses a
-    lower limit of the squared length instead. It changes no length above 1e-4, which is a hundredth
-    of the lengths in the flattest images, and it limits the gradient to 1e4.
+    LPIPS divides by (length + 1e-10). The gradient of that length is NaN for zero features. This
+    function uses a lower limit of the squared length instead. The limit has no effect on lengths
+    above 1e-4. The smallest lengths are about 1e-2, in images with almost no structure. The limit
+    also keeps the gradient at or below 1e4.
     """
     return tf.math.l2_normalize(features, axis=-1, epsilon=_EPSILON)
 
 
 @lru_cache
 def wheel_heads(trunk: Trunk) -> Heads:
-    """Return the weights per channel in the wheel; the errors are those of `wheel_weights`."""
+    """Return the channel weights from the wheel. The errors are those of `wheel_weights`."""
     return heads_of(wheel_weights(trunk), trunk)
 
 
 def wheel_weights(trunk: Trunk) -> StateDict:
-    """Return the state dict in the wheel.
+    """Return the state dict (the weights by name) from the wheel.
 
     Raises:
         MissingPackageError: `stlpips_pytorch` is not installed.
-        RunError: its file is missing or damaged.
+        RunError: the file in the wheel is missing or damaged.
     """
     return packaged_state_dict(_PACKAGE, _WEIGHTS.format(trunk))
 
@@ -220,7 +229,7 @@ def convolutions(state: StateDict) -> list[tuple[NDArray[np.float32], NDArray[np
 
 
 def heads_of(state: StateDict, trunk: Trunk) -> Heads:
-    """Return LPIPS' weights per channel.
+    """Return the channel weights of LPIPS for each slice.
 
     Raises:
         KeyError: `state` contains no weights for a slice.
@@ -232,13 +241,16 @@ Pool = Callable[[tf.Tensor, int, str], tf.Tensor]
 
 
 def blurred_max(features: tf.Tensor, size: int, name: str) -> tf.Tensor:
-    """Apply the max pooling of shift-tolerant networks: dense pooling, then a strided blur."""
+    """Apply the max pooling of shift-tolerant networks.
+
+    It consists of a max pooling with stride 1, and a strided blur.
+    """
     densely = keras.layers.MaxPooling2D(size, strides=1, name=f"{name}_max")(features)
     return BlurPool(name=name)(densely)
 
 
 def vgg_slices(scaled: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor]:
-    """Build VGG-16 up to its last ReLU and return the last ReLU of each block."""
+    """Build VGG-16 up to its last ReLU. Return the last ReLU of each block."""
     slices: list[tf.Tensor] = []
     features, width = scaled, 64
     for block, depth in enumerate(_VGG_BLOCKS, start=1):
@@ -252,7 +264,7 @@ def vgg_slices(scaled: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor
 
 
 def alex_slices(first: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor]:
-    """Build AlexNet from its first ReLU on and return all five ReLUs."""
+    """Build the layers of AlexNet after its first ReLU. Return all five ReLUs."""
     second = _convolution(pool(first, 3, "pool2"), 192, 5, "conv2")
     third = _convolution(pool(second, 3, "pool3"), 384, 3, "conv3")
     fourth = _convolution(third, 256, 3, "conv4")
@@ -271,7 +283,10 @@ def _convolution(features: tf.Tensor, width: int, size: int, name: str) -> tf.Te
 
 
 def _blurred(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Combine a kernel [k, k, in, out] and a following blur into [k + 2, k + 2, in, out]."""
+    """Combine a kernel [k, k, in, out] and the blur after it into one kernel.
+
+    The result is [k + 2, k + 2, in, out].
+    """
     size = len(kernel)
     blurred = np.zeros((size + 2, size + 2, *kernel.shape[2:]), np.float32)
     for (row, column), weight in np.ndenumerate(np.outer((1, 2, 1), (1, 2, 1)) / 16):
@@ -286,10 +301,10 @@ def frozen_model(
     *,
     name: str | None = None,
 ) -> keras.Model:
-    """Return a model whose convolutions have the given weights, in order, and are not trainable.
+    """Return a model that is not trainable. Its convolutions get the given weights, in order.
 
     Raises:
-        ValueError: number or shape of the weights do not match.
+        ValueError: the number or the shapes of the weights do not match the model.
     """
     model = keras.Model(image, slices, name=name)
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]

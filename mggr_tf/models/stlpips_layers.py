@@ -1,4 +1,4 @@
-"""Layers of shift-tolerant networks (`stlpips.py`), computed as fast products and convolutions."""
+"""Fast implementations of the layers of shift-tolerant networks (see `stlpips.py`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tensorflow import keras
 
 _MEAN = (-0.030, -0.088, -0.188)
 _DEVIATION = (0.458, 0.448, 0.450)
-"""Mean and standard deviation of ImageNet's RGB in [-1, 1], as used by LPIPS to scale its input
-(Zhang et al., CVPR 2018)."""
+"""The mean and the standard deviation of the RGB values of ImageNet, in [-1, 1]. LPIPS scales its
+input with these values (Zhang et al., CVPR 2018)."""
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class ImageNetScaling(keras.layers.Layer):
-    """Scales RGB in [-1, 1] to zero mean and unit deviation over ImageNet, as in LPIPS.
+    """Scales RGB as in LPIPS: over ImageNet, the mean becomes 0 and the standard deviation 1.
 
     Inputs:
         [B, H, W, 3] float32 in [-1, 1].
@@ -27,17 +27,17 @@ class ImageNetScaling(keras.layers.Layer):
     """
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Scale the image; see the class."""
+        """Scale the image. See the class docstring."""
         return (image - tf.constant(_MEAN, image.dtype)) / tf.constant(_DEVIATION, image.dtype)
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class BlurPool(keras.layers.Layer):
-    """Halves the resolution after a binomial blur, (1 2 1)/4 in both directions.
+    """Blurs with the binomial kernel (1 2 1)/4 in both directions, and halves the resolution.
 
-    The border is reflected two pixels wide, one more than the blur needs. The layer is computed as
-    a matrix product along each axis, because reflection padding and pooling take several times as
-    long, especially in bfloat16.
+    The image is extended by reflection. The border is two pixels wide, one pixel more than the blur
+    needs. The layer is computed as a matrix product along each axis. Reflection padding and pooling
+    would take several times as long, especially in bfloat16.
 
     Inputs:
         [B, H, W, C], H and W at least 3.
@@ -47,7 +47,7 @@ class BlurPool(keras.layers.Layer):
     """
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Blur the features and halve their resolution; see the class."""
+        """Blur the features and halve their resolution. See the class docstring."""
         channels = features.shape[3]
         height, width = (features.shape[i] or tf.shape(features)[i] for i in (1, 2))
         down, across = (tf.cast(_halving(size), features.dtype) for size in (height, width))
@@ -57,7 +57,7 @@ class BlurPool(keras.layers.Layer):
 
 
 def _halving(size: int | tf.Tensor) -> tf.Tensor:
-    """Return the matrix [(size + 3) // 2, size] that blurs a row and keeps every other pixel."""
+    """Return the matrix [(size + 3) // 2, size] that blurs a row and keeps every second pixel."""
     left = 2 * tf.range((size + 3) // 2) - 2
     taps = []
     for place, weight in enumerate((0.25, 0.5, 0.25)):
@@ -68,14 +68,15 @@ def _halving(size: int | tf.Tensor) -> tf.Tensor:
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class PixelSquares(keras.layers.Layer):
-    """Pads with zeros and combines squares of 2 x 2 pixels into one pixel with 4 C channels.
+    """Pads with zeros, and combines every 2 x 2 pixels into one pixel with 4 C channels.
 
-    A convolution of stride 2 becomes a convolution of stride 1 on the result (`on_squares`
-    rearranges its kernel). With three input channels, its gradient takes a third of the time.
+    A convolution of stride 2 on the image is equal to a convolution of stride 1 on the result.
+    `on_squares` computes the kernel of the second convolution. With three input channels, the
+    gradient of the second convolution takes a third of the time.
 
     Args:
-        border: width of the border in pixels; if the size is odd, the bottom and right borders are
-            one pixel wider.
+        border: width of the border in pixels. If the height is odd, the bottom border is one pixel
+            wider. If the width is odd, the right border is one pixel wider.
 
     Inputs:
         [B, H, W, C].
@@ -89,25 +90,25 @@ class PixelSquares(keras.layers.Layer):
         self.border = int(border)
 
     def call(self, picture: tf.Tensor) -> tf.Tensor:
-        """Pad and rearrange the image; see the class."""
+        """Pad and rearrange the image. See the class docstring."""
         height, width = (picture.shape[i] or tf.shape(picture)[i] for i in (1, 2))
         borders = [[self.border, self.border + size % 2] for size in (height, width)]
         return tf.nn.space_to_depth(tf.pad(picture, [[0, 0], *borders, [0, 0]]), 2)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments, for Keras serialisation."""
+        """Return the arguments of the constructor. Keras stores them with the model."""
         return {**super().get_config(), "border": self.border}
 
 
 def on_squares(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convert a kernel [k, k, in, out] of stride 2 to one for `PixelSquares`.
+    """Convert the kernel of a convolution of stride 2 to a kernel for the output of `PixelSquares`.
 
     Args:
         kernel: [k, k, in, out] with odd k.
 
     Returns:
-        [(k + 1) / 2, (k + 1) / 2, 4 in, out]. The part of the last square beyond the kernel has
-        zero weights.
+        [(k + 1) / 2, (k + 1) / 2, 4 in, out]. The last row and the last column of squares are
+        partly outside the original kernel. The weights are zero there.
     """
     size, _, channels, out = kernel.shape
     half = (size + 1) // 2

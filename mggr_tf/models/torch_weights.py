@@ -1,13 +1,15 @@
-"""Reads PyTorch weights of feature networks from packages, without PyTorch.
+"""Read PyTorch weights of feature networks from packages, without PyTorch.
 
-`torch.save` writes a pickle that refers to raw storages. They follow the pickle in the same file
-(the legacy format, until PyTorch 1.5) or are separate files in a zip archive. A pickle can call
-arbitrary functions. The unpickler here accepts only the names that a state dict needs
-(`OrderedDict`, the function that rebuilds a tensor, and two storage types) and resolves them to
-safe objects. Any other name is rejected before it is resolved.
+`torch.save` writes a pickle that refers to storages (arrays of raw data). There are two formats. In
+the legacy format (until PyTorch 1.5), the storages follow the pickle in the same file. In the other
+format, the storages are separate files in a zip archive.
 
-The formats follow PyTorch's documentation ("Serialization semantics") and the inspection of
-existing files.
+A pickle can call arbitrary functions. The unpickler of this module therefore accepts only the names
+that a state dict needs. These names are `OrderedDict`, the function that rebuilds a tensor, and two
+storage types. The unpickler replaces these names by safe objects. A file with any other name is
+rejected before the name is used.
+
+The code is based on the documentation of PyTorch ("Serialization semantics") and on existing files.
 """
 
 from __future__ import annotations
@@ -45,21 +47,22 @@ _DAMAGE = (
     MemoryError,
     NotImplementedError,
 )
-"""Exceptions that reading a damaged file can raise; the documentation of pickle does not limit them
-further."""
+"""The exceptions that reading a damaged file can raise. The documentation of pickle does not
+specify a smaller set."""
 
 
 def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
     """Read a file that `torch.save(model.state_dict(), path)` wrote, in either format.
 
     Args:
-        path: a `.pth` file of float32 and int64 tensors.
+        path: path of a `.pth` file with float32 and int64 tensors.
 
     Returns:
-        name -> array, in the order of the file; float32 or int64.
+        a dict of name -> array, in the order of the file. The arrays are float32 or int64.
 
     Raises:
-        RunError: the file is missing, damaged, or contains objects other than named tensors.
+        RunError: the file is missing or damaged.
+        RunError: the file contains other objects than named tensors.
     """
     try:
         with path.open("rb") as file:
@@ -67,7 +70,7 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
             file.seek(0)
             entries, storages = form(file, path)
         if not isinstance(entries, Mapping):
-            raise pickle.UnpicklingError("it contains no state dict")
+            raise pickle.UnpicklingError("the file contains no state dict")
         return {str(name): _resolve(name, entry, storages) for name, entry in entries.items()}
     except OSError as error:
         reason = error.strerror or str(error)
@@ -103,25 +106,25 @@ class _View:
 
 
 class _StateDictUnpickler(pickle.Unpickler):
-    """Unpickler that accepts only the names of a state dict and rejects files with other names."""
+    """Reads the pickle of a state dict. It rejects a pickle that contains any other name."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         super().__init__(file)
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a safe object for a global name in the pickle."""
+        """Return a safe object that replaces a global name in the pickle."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            # A new function is created each time, so that attributes set by a pickle do not
-            # persist.
+            # A new function is created each time. A pickle can therefore not set attributes that
+            # stay on the function.
             return lambda *arguments: _view(*arguments)
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         raise RunError(
-            f"{self._path} refers to {module}.{name}, which a state dict does not need; the file "
-            "was rejected without running its code. Save the model again with "
+            f"{self._path} refers to {module}.{name}, but a state dict does not need this name; "
+            "the file was rejected, and its code was not run. Save the model again with "
             "torch.save(model.state_dict(), ...)",
             code="state-dict-unsafe",
             path=self._path,
@@ -129,7 +132,7 @@ class _StateDictUnpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Return a reference to a storage; its values are read later."""
+        """Return a reference to a storage. The values of the storage are read later."""
         kind, dtype, key, _, count, *view = pid
         if kind != "storage" or dtype not in _ELEMENT_BYTES or any(v is not None for v in view):
             raise pickle.UnpicklingError(f"unknown reference {pid!r}")
@@ -219,15 +222,15 @@ def _resolve(name: object, view: object, read: _Read) -> NDArray[Any]:
 
 
 def packaged_state_dict(package: str, file: str) -> dict[str, NDArray[Any]]:
-    """Return the state dict in a package of the extra `train`.
+    """Return the state dict (the weights by name) from a package of the extra `train`.
 
     Args:
-        package: import name of the package, which is also its name on the package index.
+        package: import name of the package. The package has the same name on the package index.
         file: path of the `.pth` file inside the package.
 
     Raises:
         MissingPackageError: the package is not installed.
-        RunError: its file is missing or damaged.
+        RunError: the file is missing or damaged.
     """
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:

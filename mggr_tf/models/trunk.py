@@ -1,4 +1,9 @@
-"""The network bodies that all branches use, and the inputs of a redirector."""
+"""Build the layers that all branches share, and the inputs of a redirector.
+
+A redirector is a network that changes the gaze of an eye image. It consists of one or two networks,
+the branches. The trunk of a branch consists of all layers before the output layers. The condition
+is the set of numbers that control the redirection: the angle difference and the head pose.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +16,18 @@ from mggr_tf.config.sizes import BranchSize, StackSize
 from mggr_tf.models.blocks import Modulation, Upsampled, batch_norm, convolution
 
 _EMBEDDING = 16
-"""Width of the two dense layers that embed the condition of a stack."""
+"""The width of the two dense layers that process the condition of a stack."""
 
 
 def trunk(
     features: tf.Tensor, condition: tf.Tensor | None, *, size: BranchSize | StackSize
 ) -> tf.Tensor:
-    """Build the body of a branch on Keras symbolic tensors.
+    """Build the trunk of a branch with Keras symbolic tensors.
 
     Args:
-        features: [B, H, W, C], images with the image-like conditioning.
-        condition: [B, K], the numeric conditioning; None for a body without it.
-        size: capacity; its type determines the kind of body.
+        features: [B, H, W, C], concatenated images. They include the gaze map if it is used.
+        condition: [B, K], condition of the branch. `None` builds a trunk without a condition.
+        size: size of the trunk. Its type determines the kind of trunk.
 
     Returns:
         features [B, H / stem_stride, W / stem_stride, D].
@@ -35,13 +40,14 @@ def trunk(
 def stack(features: tf.Tensor, condition: tf.Tensor | None, *, size: StackSize) -> tf.Tensor:
     """Build a stack of convolutions at one resolution, as in the DeepWarp paper.
 
-    Two dense layers embed the condition. The embedding is repeated at every pixel and concatenated
-    with the features before every convolution. Batch normalisation follows each convolution.
+    Two dense layers process the condition. Their output is repeated at every pixel. Before every
+    convolution, this output is concatenated with the features. Batch normalisation follows each
+    convolution.
 
     Args:
         features: see `trunk`.
         condition: see `trunk`.
-        size: capacity.
+        size: size of the stack.
 
     Returns:
         features [B, H / stem_stride, W / stem_stride, size.widths[-1]].
@@ -77,13 +83,13 @@ def _tiled(condition: tf.Tensor, size_px: tuple[int, int]) -> tf.Tensor:
 def encoder_decoder(
     features: tf.Tensor, condition: tf.Tensor | None, *, size: BranchSize
 ) -> tf.Tensor:
-    """Build encoder, residual blocks and decoder with skip connections on Keras symbolic tensors.
+    """Build an encoder, residual blocks, and a decoder with skip connections.
 
     Args:
         features: [B, H, W, C].
-        condition: [B, K]; it modulates every encoder level and residual block. None omits the
-            modulation.
-        size: capacity.
+        condition: [B, K], condition of the branch. It modulates (scales and shifts) the features of
+            every encoder level and residual block. `None` means no modulation.
+        size: size of the network.
 
     Returns:
         features [B, H / stem_stride, W / stem_stride, size.decoder[-1]].
@@ -119,11 +125,14 @@ def _residual_block(features: tf.Tensor, condition: tf.Tensor | None, *, name: s
 
 
 EVERYTHING = ("gazemap", "delta", "head_pose")
-"""All conditioning inputs: the gaze map, the angle difference, and the head pose."""
+"""The names of all conditioning inputs: the gaze map, the angle difference, and the head pose."""
 
 
 def redirector_inputs(size_px: int) -> dict[str, tf.Tensor]:
-    """Return the symbolic inputs eye, gazemap, delta and head_pose (shapes in ARCHITECTURE.md)."""
+    """Return the symbolic inputs `eye`, `gazemap`, `delta` and `head_pose`.
+
+    The shapes are in ARCHITECTURE.md.
+    """
     return {
         "eye": keras.Input((size_px, size_px, 3), name="eye"),
         "gazemap": keras.Input((size_px, size_px, 2), name="gazemap"),
@@ -135,14 +144,16 @@ def redirector_inputs(size_px: int) -> dict[str, tf.Tensor]:
 def condition_of(
     inputs: dict[str, tf.Tensor], guidance: Iterable[str] = EVERYTHING
 ) -> tf.Tensor | None:
-    """Return the numeric conditioning [B, K]: angle difference and head pose, as far as selected.
+    """Return the condition [B, K]: the angle difference and the head pose.
+
+    Only the selected inputs are used.
 
     Args:
         inputs: inputs of the redirector by name.
         guidance: names of the selected conditioning inputs.
 
     Returns:
-        None if `guidance` contains neither of the two.
+        the condition. `None` if neither `delta` nor `head_pose` is selected.
     """
     numbers = [inputs[name] for name in ("delta", "head_pose") if name in set(guidance)]
     if len(numbers) > 1:
@@ -153,7 +164,7 @@ def condition_of(
 def guided_picture(
     inputs: dict[str, tf.Tensor], pictures: Iterable[str], guidance: Iterable[str] = EVERYTHING
 ) -> tf.Tensor:
-    """Concatenate images and the gaze map, if it is selected, to one tensor [B, H, W, C].
+    """Concatenate images into one tensor [B, H, W, C]. Add the gaze map if it is selected.
 
     Args:
         inputs: inputs of the branch by name.

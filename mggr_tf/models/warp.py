@@ -1,8 +1,11 @@
-"""Backward warping of an image by a flow field.
+"""Warp an image by a flow field.
 
-The bilinear warp comes from TensorFlow Addons. That project has ended (last release 0.23.0) and
-prints a warning on every import. The warning is silenced here because the version is pinned on
-purpose. All imports from TensorFlow Addons are in this file, so that they can be replaced in one
+A flow field is a vector per output pixel. It points to the position in the input image from which
+the pixel is read (backward warping).
+
+The bilinear warp is from TensorFlow Addons. That project has ended with release 0.23.0, and every
+import prints a warning. This module hides the warning, because the project uses a fixed version on
+purpose. Only this file imports TensorFlow Addons. The package can therefore be replaced in one
 place.
 """
 
@@ -36,32 +39,32 @@ Tracer = Callable[[tf.Tensor, tf.Tensor, Interpolation], tf.Tensor]
 _traced_as: Tracer | None = None
 
 _SHARPNESS = -0.75
-"""Keys' parameter [2]. OpenCV's INTER_CUBIC, which the device uses for warping, and ONNX'
-GridSample have the same value."""
+"""The parameter of bicubic interpolation by Keys [2]. The device warps with `INTER_CUBIC` of
+OpenCV. That function and the op `GridSample` of ONNX use the same value."""
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class BackwardWarp(keras.layers.Layer):
     """Samples an image at the positions of a flow field [1].
 
-    Output pixel (x, y) is the interpolated value of `image` at (x + dx, y + dy). Positions outside
-    the image use the nearest border pixel.
+    Output pixel (x, y) is the interpolated value of `image` at (x + dx, y + dy). For positions
+    outside the image, the nearest border pixel is used.
 
     Args:
-        interpolation: `bilinear`, or `bicubic` [2], which preserves texture: a bilinear shift by
-            half a pixel removes the finest scale of the patch.
+        interpolation: `bilinear` or `bicubic` [2]. Bicubic interpolation preserves texture. A
+            bilinear shift by half a pixel removes the finest details of the patch.
 
     Inputs:
-        image: [B, H, W, C] float32, any range; the layer is linear in it.
-        flow: [B, H, W, 2] float32, pixels, (dx, dy), +x right, +y down.
+        image: [B, H, W, C] float32, with any range of values. The layer is linear in `image`.
+        flow: [B, H, W, 2] float32, (dx, dy) in pixels. +x is right, +y is down.
 
     Returns:
-        [B, H, W, C] float32. Bicubic interpolation may exceed the value range of the image
-        slightly.
+        [B, H, W, C] float32. With bicubic interpolation, values can be slightly outside the range
+        of the image.
 
     Raises:
-        ValueError: the interpolation is unknown, or, on build, `flow` does not have exactly two
-            channels.
+        ValueError: the interpolation is unknown.
+        ValueError: on build, `flow` does not have exactly two channels.
 
     Example:
         >>> image = tf.reshape([0., 1., 2., 3., 0., 1., 2., 3.], [1, 2, 4, 1])
@@ -87,22 +90,23 @@ class BackwardWarp(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Warp the image; see the class."""
+        """Warp the image. See the class docstring."""
         if _traced_as is not None:
             return _traced_as(*inputs, self.interpolation)
         return _READERS[self.interpolation](*inputs)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments, for Keras serialisation."""
+        """Return the arguments of the constructor. Keras stores them with the model."""
         return {**super().get_config(), "interpolation": self.interpolation}
 
 
 @contextmanager
 def warps_traced_as(op: Tracer) -> Iterator[None]:
-    """Replace the warp by another op, a function of (image, flow, interpolation), during tracing.
+    """Replace the warp by another op while a model is traced.
 
-    This is for runtimes that have their own warp op. Traced from TensorFlow, a warp consists of
-    dozens of gathers, which converters cannot recognise as a warp.
+    The op is a function of (image, flow, interpolation). Use this function for runtimes that have
+    their own warp op. In TensorFlow, a traced warp consists of dozens of gather ops. Converters
+    cannot recognise that these ops are a warp.
     """
     global _traced_as
     before, _traced_as = _traced_as, op
@@ -118,9 +122,9 @@ def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    # Each gather reads four neighbours of a row at once, positions stay floats until the gather,
-    # and channels are split instead of sliced, because many gathers, integer ops and strided slices
-    # take longer in small runtimes than the computation of the weights.
+    # In small runtimes, many gathers, integer ops and strided slices take longer than the
+    # computation of the weights. The code avoids these ops. Each gather reads four neighbours of a
+    # row at once. Positions stay floats until the gather. Channels are split instead of sliced.
     height, width, channels = image.shape[1:]
     pixels, starts = height * width, width + _BEYOND
     y, x = np.mgrid[:height, :width].astype(np.float32).reshape(2, 1, pixels)
@@ -132,7 +136,10 @@ def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
     first = 0 if alone else tf.range(tf.shape(image)[0])[:, None] * (height * starts)
 
     def line(tap: float) -> tf.Tensor:
-        """Return four neighbours per pixel, [B N, 4 C], in the row at a tap; repeat the border."""
+        """Return four neighbours per pixel, [B N, 4 C], of the row at an offset.
+
+        Border rows are repeated outside the image.
+        """
         start = tf.clip_by_value(row + tap, 0.0, height - 1.0) * float(starts) + (column + 2.0)
         places = tf.cast(start, tf.int32)
         return tf.gather(fours, tf.reshape(places if alone else first + places, [-1]))
@@ -143,36 +150,37 @@ def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 
 _TAPS = (-1.0, 0.0, 1.0, 2.0)
-"""Offsets of the four pixels of an interpolation along one axis, relative to the integer
-position."""
+"""Bicubic interpolation along one axis uses four pixels (taps). These values are the offsets of the
+taps, relative to the position rounded down to an integer."""
 
 _BEYOND = 4
-"""Number of additional start positions per row, because positions reach up to two pixels beyond
-either border."""
+"""The number of additional start positions per row. Positions can be up to two pixels outside the
+image on both sides, and these positions need start positions, too."""
 
 
 def _fours(image: tf.Tensor) -> tf.Tensor:
-    """Return [B H (W + 4), 4 C]: for each start position, the pixel and its three right neighbours.
+    """Return groups of four pixels, [B H (W + 4), 4 C].
 
-    Start positions begin three pixels left of the border; border pixels are repeated outside the
-    image.
+    Each start position has a group: the pixel at this position and the next three pixels to the
+    right. The first start position is three pixels to the left of the image. Border pixels are
+    repeated outside the image.
     """
     width, channels = image.shape[2:]
     starts = np.arange(-3, width + _BEYOND - 3)
     columns = np.clip(starts[:, None] + np.arange(4), 0, width - 1).ravel()
-    # A reshape and a gather are used because the TFLite quantizer would pass on a rounded image
-    # after slices or a concatenation.
+    # The code uses a reshape and a gather. With slices or a concatenation, the TFLite quantizer
+    # would pass on a rounded image.
     rows = tf.reshape(image, [-1, width, channels])
     return tf.reshape(tf.gather(rows, columns, axis=1), [-1, 4 * channels])
 
 
 def _weighted(weights: list[tf.Tensor], values: list[tf.Tensor]) -> tf.Tensor:
-    """Return the sum of values [M, C] with weights [B, N], M = B N."""
+    """Return the weighted sum of values [M, C]. The weights are [B, N], and M = B N."""
     return _sum(tf.reshape(w, [-1, 1]) * v for w, v in zip(weights, values, strict=True))
 
 
 def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:
-    """Add tensors one by one, because ops for many summands have a slow kernel on devices."""
+    """Add tensors one after another. Ops that add many tensors at once are slow on devices."""
     return functools.reduce(operator.add, terms)
 
 
@@ -180,24 +188,25 @@ _READERS = {"bilinear": _bilinear, "bicubic": _bicubic}
 
 
 def _place(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Return the integer position and the weights of an interpolation along one axis.
+    """Return the integer positions and the weights of an interpolation along one axis.
 
     Args:
-        shift: [B, N] flow in pixels.
-        at: positions of the output pixels, broadcastable to `shift`.
-        size: size of the image along the axis.
+        shift: [B, N], flow in pixels.
+        at: positions of the output pixels. They can be broadcast to `shift`.
+        size: size of the image along the axis, in pixels.
 
     Returns:
-        the integer position [B, N], from -2 to `size` + 1, and the weights [B, N] of its taps.
+        the integer positions [B, N], from -2 to `size` + 1, and four tensors of weights [B, N].
+        Each tensor belongs to one of the four pixels that are interpolated.
     """
-    # Further than two pixels outside the image, all four taps use the border pixel.
+    # If a position is more than two pixels outside the image, all four taps use the border pixel.
     place = tf.clip_by_value(at + shift, -2.0, size + 1.0)
     whole = tf.floor(place)
     return whole, _keys_weights(place - whole)
 
 
 def _keys_weights(t: tf.Tensor) -> list[tf.Tensor]:
-    """Return the weights of the pixels at -1, 0, 1 and 2 for a position `t` in [0, 1)."""
+    """Return the weights of the four pixels at -1, 0, 1 and 2. The position `t` is in [0, 1)."""
     a = _SHARPNESS
 
     def near(d: tf.Tensor) -> tf.Tensor:

@@ -1,1 +1,1 @@
-"""Run folders: their files, records, locks, listings, and the provenance of their data."""
+"""Run folders: their files, records and locks, lists of runs, and the origin of their data."""

@@ -1,20 +1,25 @@
 """Run folder: all files of one training.
 
-This module defines the paths of all parts of a run, and writes `run.json`, `config.yaml` and the
-CSV logs (with `metrics_log`). The other parts are written by modules of `mggr_tf.training`:
-`stages` (weights), `checkpoints` and `stage_watch` (TensorBoard logs, sheets and bad batches). The
-lock is in `lock`. All files except logs and the lock are written atomically.
+This module defines the paths of all files in a run. It writes `run.json` and `config.yaml`, and it
+uses `metrics_log` to write the CSV logs. The module `lock` manages the lock. Modules of
+`mggr_tf.training` write the other files:
 
-::
+- `stages` writes the weights.
+- `checkpoints` writes the checkpoints.
+- `stage_watch` writes the TensorBoard logs, the sample sheets and the batches of failed steps. A
+  sample sheet is an image with examples of redirected eyes.
+
+All files except the logs and the lock are written atomically. A run can start from the weights of
+another run, which is called its donor. A run folder contains these files::
 
     RUN/
       run.json          schema, versions, seed, git revision, data, stages and their steps
       config.yaml       complete config of the training
-      weights/*.npz     one file per network, written when its stage is complete
-      checkpoints/STAGE resumable state of the stage in progress
-      logs/STAGE.csv    metrics; logs/STAGE/ contains the same for TensorBoard
-      .lock             lock, held by the training that writes to the run
-      sheets/*.png      source, coarse, residual, redirected, target
+      weights/*.npz     one file for each network, written when its stage is complete
+      checkpoints/STAGE training state of the incomplete stage, for --resume
+      logs/STAGE.csv    metrics (logs/STAGE/ contains the metrics for TensorBoard)
+      .lock             lock of the training that currently writes to the run
+      sheets/*.png      sample sheets: source, coarse, residual, redirected, target
 """
 
 from __future__ import annotations
@@ -53,12 +58,12 @@ _CONFIG, _RECORD = "config.yaml", "run.json"
 
 
 def weights_of_stage(config: Config, stage: Stage) -> tuple[str, ...]:
-    """Return the names of the networks that a complete stage writes to `weights/`."""
+    """Return the names of the networks whose weights a stage writes when it is complete."""
     return config.models.parts if stage == "joint" else (stage,)
 
 
 class RunFolder:
-    """Reader and writer of one run. Use `create` or `open` to get an instance.
+    """Reads and writes the files of one run. Use `create` or `open` to get an instance.
 
     Args:
         path: folder of the run.
@@ -81,22 +86,23 @@ class RunFolder:
         portraits: DataRecord | None = None,
         vgg16: Path | None = None,
     ) -> RunFolder:
-        """Create the folder of a new run. The caller must check that the path may be used.
+        """Create the folder of a new run. The caller must first check that the path may be used.
 
-        Settings that the config leaves to the machine are resolved here, so that a process that
-        resumes the run on another machine uses the same precision.
+        The config can contain the precision `auto`. This method replaces `auto` by the precision
+        for this machine. Therefore a run that is resumed on another machine has the same precision.
 
         Args:
             path: folder of the run.
             config: config of the run.
             data: record of the training data.
-            portraits: record of additional training photographs; None if there are none.
-            vgg16: weights file of the network for the perceptual loss.
+            portraits: record of additional training photographs. `None` if there are none.
+            vgg16: file with the weights of VGG-16, for the perceptual loss.
 
         Raises:
             RunError: the folder cannot be created.
         """
-        # This module imports TensorFlow, which is not needed to list runs.
+        # Import this module here, because it imports TensorFlow. Lists of runs do not need
+        # TensorFlow.
         from mggr_tf.models.blocks import settled
 
         precision = settled(config.models.features_precision)
@@ -131,8 +137,8 @@ class RunFolder:
         """Open an existing run.
 
         Raises:
-            RunError: there is no run, it has another schema, it is damaged, or its `config.yaml`
-                differs from the config in its record.
+            RunError: there is no run at this path. Or the run has an unknown schema. Or the run is
+                damaged. Or its `config.yaml` is different from the config in `run.json`.
         """
         file = run_file(path)
         try:
@@ -140,7 +146,7 @@ class RunFolder:
             schema = data.get("schema")
             if schema != SCHEMA:
                 raise RunError(
-                    f"{path}: the run has schema {schema!r}, this version reads {SCHEMA}",
+                    f"{path}: the run has schema {schema!r}, but this version reads {SCHEMA}",
                     code="run-schema-unknown",
                     path=path,
                     found=schema,
@@ -161,20 +167,24 @@ class RunFolder:
             ) from error
 
     def adopt(self, donor: RunFolder, *, stage: Stage, train_on: Collection[Stage] = ()) -> None:
-        """Copy another run's weights; the stages that `stage` needs then count as complete.
+        """Copy the weights of another run. The stages that `stage` needs then count as complete.
 
-        The data of the donor and of its donors is recorded, because it is training data of the
-        weights. If the estimator is trained further, it starts from the donor's estimator that
-        devices run. Otherwise the donor's `estimator` and `adapted` are both copied, except that
-        `adapted` is not copied if `stage` is `adapted`.
+        The method also records the training data of the donor, including the data of the donor's
+        donors. The weights were trained on this data.
+
+        A donor can have two estimators, `estimator` and `adapted`. If this run fine-tunes the
+        estimator, the donor's estimator for devices is copied. Otherwise, both estimators are
+        copied. But `adapted` is not copied if `stage` is `adapted`.
 
         Args:
             donor: run to copy from.
             stage: last stage that this run will train.
-            train_on: needed stages that are trained further from the donor's weights.
+            train_on: stages before `stage` that this run will train. They start from the donor's
+                weights.
 
         Raises:
-            RunError: the donor has no usable weights, or its networks differ from this config.
+            RunError: the donor has no weights that this run can use. Or its networks have a
+                structure that differs from the config of this run.
         """
         names = {name: name for name in weights_to_adopt(self.config, donor)}
         if "estimator" in train_on:
@@ -187,19 +197,21 @@ class RunFolder:
                 continue
             if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):
                 record = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
-                # The minutes were the donor's budget. This run's budget is for its own stages.
+                # The minutes in the record are from the budget of the donor. Remove them, because
+                # the budget of this run is only for the stages that this run trains.
                 self.update_stage(earlier, replace(record, minutes=None))
 
     def adopt_redirector(self, donor: RunFolder) -> None:
-        """Copy the redirector's weights from another run; no stage counts as complete.
+        """Copy the weights of the redirector from another run. No stage then counts as complete.
 
-        The donor's data is recorded, as by `adopt`.
+        The method also records the training data of the donor, like `adopt`.
 
         Args:
             donor: run to copy from.
 
         Raises:
-            RunError: the donor has no redirector, or its redirector differs from this config.
+            RunError: the donor has no redirector. Or its redirector has a structure that differs
+                from the config of this run.
         """
         parts = self.config.models.parts
         if missing := [name for name in parts if not donor.has_weights(name)]:
@@ -214,9 +226,9 @@ class RunFolder:
         self._take(donor, {name: name for name in parts})
 
     def _take(self, donor: RunFolder, names: Mapping[str, str]) -> None:
-        """Copy weights files; `names` maps names in this run to names in the donor."""
+        """Copy files with weights. `names` maps names in this run to names in the donor."""
         self.record = self.record.with_origins(donor.record.sources(donor.path.resolve().name))
-        self._write_record()  # record the origin of the weights before they are copied
+        self._write_record()  # the record must contain the origin before the weights are copied
         for name, theirs in names.items():
             with atomic_file(self.weights_file(name), force=True) as temporary:
                 shutil.copyfile(donor.weights_file(theirs), temporary)
@@ -226,18 +238,18 @@ class RunFolder:
         return stage in self.record.stages and self.record.stages[stage].complete
 
     def has_weights(self, name: str) -> bool:
-        """Return whether the run has weights of a network, from a complete stage."""
+        """Return whether the run has the weights of a network. Complete stages write weights."""
         return self.weights_file(name).is_file()
 
     @property
     def device_estimator(self) -> Literal["estimator", "adapted"]:
-        """Name of the gaze estimator that devices run: `adapted` if the run has its weights."""
+        """Name of the gaze estimator for devices. It is `adapted` if the run has these weights."""
         return "adapted" if self.has_weights("adapted") else "estimator"
 
     def can_redirect(self) -> bool:
         """Return whether a stage that trains a redirector is complete."""
         parts = self.config.models.parts
-        # The coarse branch is sufficient, because an untrained fine branch adds nothing.
+        # The coarse branch is sufficient, because an untrained fine branch does not change images.
         return self.has_weights("coarse" if "coarse" in parts else parts[0])
 
     def weights_file(self, name: str) -> Path:
@@ -253,7 +265,7 @@ class RunFolder:
         return self.path / "sheets" / f"{stage}-{step:06d}.png"
 
     def bad_batch_file(self, stage: Stage, step: int) -> Path:
-        """Return the path for the batch of a step at which training diverged."""
+        """Return the path for the batch of a step at which the training diverged."""
         return self.path / "logs" / f"{stage}-bad-batch-{step:06d}.npz"
 
     def log_folder(self, stage: Stage) -> Path:
@@ -266,8 +278,8 @@ class RunFolder:
         Args:
             stage: stage to update.
             record: new record of the stage.
-            write: whether to write the record. Only the chief writes; other workers update their
-                copy in memory.
+            write: whether to write `run.json`. If several workers (processes) train, only the first
+                worker writes. The other workers only change the record in memory.
         """
         stages = {**self.record.stages, stage: record}
         self.record = replace(self.record, stages=stages)
@@ -277,19 +289,19 @@ class RunFolder:
     def note_data(
         self, data: DataRecord, *, change: str | None = None, portraits: bool = False
     ) -> None:
-        """Record the data that the run continues with; see `RunRecord.with_data`."""
+        """Record the data with which the run continues; see `RunRecord.with_data`."""
         self.record = self.record.with_data(
             data, run=self.path.resolve().name, change=change, portraits=portraits
         )
         self._write_record()
 
     def note_origin(self, origin: Origin, *, write: bool = True) -> None:
-        """Record additional training data of the weights. Repeated calls have no effect.
+        """Record additional training data of the weights. A second call with it has no effect.
 
         Args:
             origin: additional training data.
-            write: whether to write the record. Only the chief writes; other workers update their
-                copy in memory.
+            write: whether to write `run.json`. If several workers (processes) train, only the first
+                worker writes. The other workers only change the record in memory.
         """
         record = self.record.with_origins([origin])
         if record != self.record:
@@ -298,19 +310,19 @@ class RunFolder:
                 self._write_record()
 
     def note_config(self, config: Config, *, change: str) -> None:
-        """Record the config that the run continues with, and the change.
+        """Record the config with which the run continues, and a description of the change.
 
         Args:
             config: new config.
             change: description of the change.
 
         Raises:
-            DiskError: the disk is full; the run is unchanged.
+            DiskError: the disk is full. In this case, the run is unchanged.
         """
         changes = (*self.record.changes, f"config: {change}")
         record = replace(self.record, config=config_to_plain(config), changes=changes)
-        # If only one of the two files were new, the run could not be opened. So both files are on
-        # disk before either one is renamed.
+        # Write both files before the first one is renamed. If only one of the two files were new,
+        # the run could not be opened.
         with (
             atomic_file(self.path / _CONFIG, force=True) as config_file,
             atomic_file(self.path / _RECORD, force=True) as record_file,
@@ -336,15 +348,15 @@ class RunFolder:
         append_row(self.validation_file(stage), step, metrics)
 
     def logged(self, stage: Stage, metric: str) -> dict[int, float]:
-        """Return the logged values of a metric by step; empty if there are none.
+        """Return the logged values of a metric. The keys are steps.
 
-        A resumed stage repeats the steps after its checkpoint. For repeated steps the later row
-        applies.
+        A resumed stage repeats the steps after its checkpoint. The log then contains two rows for
+        such a step. The result contains the value of the later row.
         """
         return column(self.log_file(stage), metric)
 
     def validated(self, stage: Stage, metric: str) -> dict[int, float]:
-        """Return the logged values of a validation metric by step; empty if there are none."""
+        """Return the logged values of a validation metric. The keys are steps."""
         return column(self.validation_file(stage), metric)
 
     def _write_config(self) -> None:
@@ -365,7 +377,10 @@ def _record_text(record: RunRecord) -> str:
 
 
 def _write_through(file: Path, text: str) -> None:
-    """Write a file and sync it to disk, because a full disk may be reported only by the sync."""
+    """Write a file, and make sure that its content is on the disk.
+
+    Some file systems report a full disk only in the second step.
+    """
     with open(file, "w", encoding="utf-8") as handle:
         handle.write(text)
         handle.flush()
@@ -376,7 +391,8 @@ def weights_to_adopt(config: Config, donor: RunFolder) -> tuple[str, ...]:
     """Return the networks whose weights a run with this config can copy from another run.
 
     Raises:
-        RunError: the donor has no weights, or some of its networks differ from this config.
+        RunError: the donor has no weights. Or a network of the donor has a structure that differs
+            from this config.
     """
     networks = ("estimator", "coarse", "fine", "adapted")
     names = tuple(name for name in networks if donor.has_weights(name))
@@ -428,7 +444,7 @@ def run_file(path: Path) -> Path:
 
 
 def _git_revision() -> str | None:
-    """Return the git revision of this code's checkout; None outside a checkout or without git."""
+    """Return the git revision of this code. `None` without git or outside a git checkout."""
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],

@@ -1,4 +1,4 @@
-"""List runs, open them by name, and compute fingerprints of their weights."""
+"""List runs, open runs by name, and compute hashes of their weights."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _TOLD: dict[Stage, tuple[str, ...]] = {
     "fine": ("l1",),
     "joint": ("l1",),
 }
-"""Metrics in the training log that describe a stage without validation."""
+"""Metrics of the training log that are shown for a stage without validation."""
 
 _VALIDATED = ("error_deg", "l1", "l1_coarse")
-"""Validation metrics of the stages; see `mggr_tf.training.validation`."""
+"""Decisive validation metrics of the stages; see `mggr_tf.training.validation`."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class ListedRun:
 
     Attributes:
         path: folder of the run.
-        config: name of its config; None for a run that cannot be read.
-        data: description of its training data.
-        stages: one line per stage with its progress and its best validation metric; without
-            validation, the best metrics in its training log.
-        problem: reason why the run cannot be read; None for a readable run.
+        config: name of the run's config. `None` if the run cannot be read.
+        data: description of the training data.
+        stages: one line for each stage. It contains the progress and the best validation metric of
+            the stage. Without validation, it contains the best metrics of the training log.
+        problem: reason why the run cannot be read. `None` if the run can be read.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class ListedRun:
 
 
 def list_runs(root: Path) -> tuple[ListedRun, ...]:
-    """Return the runs in a folder, sorted by name, including damaged runs.
+    """Return the runs in a folder, sorted by name. Damaged runs are included.
 
     Raises:
         RunError: the folder does not exist.
@@ -100,7 +100,7 @@ def _validated(run: RunFolder, stage: Stage) -> str | None:
     for metric in _VALIDATED:
         found = _numbers(run.validated(stage, metric))
         if found:
-            # Of equal values use the first one, as training does.
+            # If several steps have the best value, use the first of these steps, as in training.
             step = min(found, key=lambda at: (found[at], at))
             return f"validation {metric} {found[step]:.4g} at step {step}"
     return None
@@ -115,47 +115,50 @@ def _logged(run: RunFolder, stage: Stage) -> str:
 
 
 def _numbers(values: dict[int, float]) -> dict[int, float]:
-    """Remove values that are not finite, because NaN would break the search for the minimum."""
+    """Remove values that are not finite, because the minimum of values with NaN is not defined."""
     return {step: value for step, value in values.items() if math.isfinite(value)}
 
 
 def packaged_run() -> Path:
-    """Return the folder of the packaged run.
+    """Return the folder of the packaged run, which is a part of this package.
 
-    It contains `run.json`, `config.yaml` and `weights/`, but no checkpoints.
+    The folder contains `run.json`, `config.yaml` and `weights/`, but no checkpoints.
     """
     return Path(str(resources.files("mggr_tf.runs"))) / "default"
 
 
 def open_run(name_or_path: str | Path) -> RunFolder:
-    """Open the packaged run by its name, `default`, or any other run by its path.
+    """Open a run by its path. The string `default` opens the packaged run.
 
-    Only the string `default` is the name: `./default` and `Path("default")` are folders.
+    `./default` and `Path("default")` do not open the packaged run, but a folder with this name.
 
     Raises:
-        RunError: there is no run, the run is damaged, or this installation has no packaged run.
+        RunError: there is no run at the path. Or the run is damaged. Or this installation has no
+            packaged run.
     """
     if name_or_path != DEFAULT:
         return RunFolder.open(Path(name_or_path))
     if not packaged_run().is_dir():
         raise RunError(
-            "this installation has no packaged weights; pass a run that `mggr-tf train` created",
+            "this installation has no packaged weights; use the path of a run that `mggr-tf train` "
+            "created",
             code="no-packaged-weights",
         )
     return RunFolder.open(packaged_run())
 
 
 def fingerprint(run: RunFolder) -> dict[str, str]:
-    """Return the SHA-256 of each network's weights, and of all weights together.
+    """Return a SHA-256 hash of the weights of each network, and a hash of all weights together.
 
-    The hash covers the names, dtypes, shapes and bytes of the arrays. It does not cover the time
-    and version of writing, which the files contain, too.
+    A hash depends on the names, dtypes, shapes and bytes of the arrays. The files also contain a
+    time and a version. The hash does not depend on them.
 
     Returns:
-        Hash of each network by name, in alphabetical order, and the combined hash as "all".
+        Hashes with the names of the networks as keys, in alphabetical order. The hash of all
+        weights has the key `all`.
 
     Raises:
-        RunError: the run has no weights, or they are damaged.
+        RunError: the run has no weights, or a file with weights is damaged.
     """
     files = sorted(
         file
@@ -164,7 +167,7 @@ def fingerprint(run: RunFolder) -> dict[str, str]:
     )
     if not files:
         raise RunError(
-            f"{run.path} has no weights yet; a stage writes them when it is complete",
+            f"{run.path} has no weights yet; a stage writes its weights when it is complete",
             code="no-weights",
             path=run.path,
         )
@@ -178,7 +181,7 @@ def fingerprint(run: RunFolder) -> dict[str, str]:
 def _of_file(file: Path) -> str:
     digest = hashlib.sha256()
     try:
-        # numpy does not close a file that it cannot read, so open it here.
+        # Open the file here, because numpy does not close a file that it cannot read.
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             for name in sorted(arrays.files):
                 array = np.ascontiguousarray(arrays[name])
@@ -195,7 +198,7 @@ def _of_file(file: Path) -> str:
 
 
 def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:
-    """Return the most recently written run in `root` that is complete and can redirect.
+    """Return the newest run in `root` that is complete and has a redirector.
 
     Raises:
         RunError: there is no such run, or a run is damaged.
@@ -213,7 +216,7 @@ def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:
 
 
 def free_name(root: Path, stem: str) -> Path:
-    """Return `root/stem`, or `root/stem-N` with the first free number N from 2."""
+    """Return a path that does not exist: `root/stem`, or `root/stem-N` with N from 2."""
     candidates: Iterable[Path] = (
         root / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 100_000)
     )

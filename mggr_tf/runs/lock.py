@@ -1,4 +1,4 @@
-"""Lock of a run folder, checks for write access, and errors for interrupted trainings."""
+"""Lock of a run folder, checks for write access, and error messages for disk errors."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from mggr_tf.runs.record import RunRecord
 LOCK = ".lock"
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
-"""Error numbers of file systems without locks; on these, training runs without a lock."""
+"""Error numbers of file systems that do not support locks. There, training uses no lock."""
 
 
 @contextmanager
 def only_training(folder: Path) -> Iterator[None]:
-    """Lock a run folder, so that only one training uses it at a time.
+    """Lock a run folder, so that no other training can use it at the same time.
 
-    The operating system releases the lock when the process ends for any reason, so a killed
-    process does not block the next one. Its incomplete files are removed.
+    If the process exits or is killed, the operating system releases the lock. Therefore a killed
+    process does not block the next one. This function removes incomplete files of killed processes.
 
     Args:
-        folder: existing run folder.
+        folder: run folder, which must exist.
 
     Raises:
-        RunError: another training holds the lock.
+        RunError: another training has locked the folder.
         DiskError: the folder is not writable.
     """
     check_is_writable(folder)
@@ -61,22 +61,22 @@ def only_training(folder: Path) -> Iterator[None]:
 def _remove_what_kills_left(folder: Path) -> None:
     """Remove the incomplete files of killed processes.
 
-    Only the holder of the lock may call this function, because without the lock the files may
-    belong to a process that is still writing.
+    A process must lock the folder before it calls this function. Without the lock, another process
+    may still be writing these files.
     """
     for path in sorted(filter(is_partial, folder.rglob("*.partial-*"))):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)  # its folder may already have been removed
+            path.unlink(missing_ok=True)  # the loop may have removed its folder already
 
 
 def check_is_writable(folder: Path) -> None:
-    """Check that a folder is writable, or that a missing folder can be created.
+    """Check that a folder is writable. If the folder does not exist, check that it can be created.
 
     Raises:
-        DiskError: the folder is not writable; the message contains the folder that causes it and
-            the reason.
+        DiskError: the folder is not writable. The message contains the reason, and the folder that
+            causes the error.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
@@ -125,24 +125,27 @@ def _opened(file: Path) -> Iterator[int]:
 
 @contextmanager
 def explained_interruption(run: RunFolder, stage: Stage) -> Iterator[None]:
-    """Convert disk errors during a training to a `DiskError` with a one-line message.
+    """Convert disk errors during a training to a `DiskError` with a short message.
+
+    The message contains the completed stages and the command that resumes the training.
 
     Args:
         run: run that is trained.
         stage: last stage to train.
 
     Raises:
-        DiskError: the disk is full, read-only, missing or not permitted.
+        DiskError: the disk is full, read-only or missing, or write access is not permitted.
     """
     try:
         yield
-    except BrokenPipeError:  # the reader of the progress line has exited; the run is intact
+    except BrokenPipeError:  # the process that reads the progress line has exited, no disk error
         raise
     except (OSError, DiskError, UsageError) as error:
         raise _with_what_is_kept(_reason(error), run, stage, _fields(error)) from error
     except tf.errors.OpError as error:
-        # TensorFlow writes TensorBoard's events. It raises ResourceExhausted for a full disk and
-        # for exhausted memory, so only errors about this run's path are converted.
+        # TensorFlow writes the TensorBoard events. It raises the same error for a full disk and for
+        # a lack of memory. Therefore convert only errors whose message contains the path of this
+        # run.
         if str(run.path) not in error.message:
             raise
         reason = disk_reason(error)
@@ -150,7 +153,7 @@ def explained_interruption(run: RunFolder, stage: Stage) -> Iterator[None]:
 
 
 def kept(record: RunRecord) -> str:
-    """Return a description of the completed stages and steps of a run."""
+    """Return a text that lists the completed stages and steps of a run."""
     parts = []
     for stage in STAGES:
         if (known := record.stages.get(stage)) is not None:

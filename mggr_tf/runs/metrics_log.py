@@ -1,7 +1,8 @@
-"""CSV log of a stage's metrics that stays readable after a full disk or a killed process.
+"""CSV log of the metrics of a stage.
 
-The first line contains the names of the columns, and each further line is a row. A line without
-its line break is incomplete and is ignored.
+The log is still readable after the disk was full, or after the process was killed. The first line
+contains the names of the columns. Each other line is a row. The last line is incomplete if it has
+no line break at its end. An incomplete line is ignored.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from mggr_edge.errors import DiskError
 def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
     """Append the metrics of a step.
 
-    An incomplete last row is removed first. A new metric adds a column, which is empty in earlier
-    rows; only in this case the earlier rows are read and the file is rewritten. Columns of metrics
-    that are missing in `metrics` are empty in the new row.
+    The function first removes an incomplete last row. If there is a new metric, it adds a column
+    and rewrites the file. The column is empty in earlier rows. If `metrics` does not contain the
+    metric of a column, this column is empty in the new row.
 
     Args:
-        file: CSV file; created if it does not exist.
+        file: CSV file. It is created if it does not exist.
         step: number of the step.
         metrics: metrics by name.
 
     Raises:
-        DiskError: the row could not be written; the file is unchanged.
+        DiskError: the row could not be written. In this case, the file is unchanged.
     """
     _drop_cut_row(file)
     known = columns(file)
@@ -41,10 +42,10 @@ def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
 
 
 def column(file: Path, metric: str) -> dict[int, float]:
-    """Return the values of a metric by step.
+    """Return the values of a metric. The keys are steps.
 
-    If a step occurs twice, the later row applies. The result is empty if the file or the metric
-    does not exist.
+    If there are two rows for a step, the result contains the value of the later row. If the file or
+    the metric does not exist, the result is empty.
     """
     header, *rows = _rows(file) or [["step"]]
     if metric not in header[1:]:
@@ -54,7 +55,7 @@ def column(file: Path, metric: str) -> dict[int, float]:
 
 
 def columns(file: Path) -> tuple[str, ...]:
-    """Return the metrics that have a column in a file; empty if there is no file."""
+    """Return the metrics that have a column in a file. The result is empty if there is no file."""
     if not file.is_file():
         return ()
     with file.open("rb") as content:
@@ -62,7 +63,7 @@ def columns(file: Path) -> tuple[str, ...]:
 
 
 def _header(line: bytes) -> list[str]:
-    """Return the names in the first line; empty if it is incomplete or not a header."""
+    """Return the names in the first line. Return no names if the line is not a complete header."""
     text = line.decode("utf-8", errors="replace")
     names = next(csv.reader([text.strip("\r\n")]), [])
     return names if text.endswith("\n") and names[:1] == ["step"] else []
@@ -71,12 +72,12 @@ def _header(line: bytes) -> list[str]:
 def _rows(file: Path) -> list[list[str]]:
     """Return the header and all valid rows.
 
-    A truncated row is skipped, even if the following row was appended to it.
+    An incomplete row is not included, even if another row was appended to the same line.
     """
     if not file.is_file():
         return []
     whole = file.read_bytes().rpartition(b"\n")[0].decode("utf-8", errors="replace")
-    lines = (line for line in whole.splitlines() if "\0" not in line)  # NUL: after a power failure
+    lines = (line for line in whole.splitlines() if "\0" not in line)  # NUL after a power failure
     header, *rows = list(csv.reader(lines)) or [[]]
     if header[:1] != ["step"]:
         return []
@@ -119,7 +120,7 @@ def _append_whole(file: Path, row: bytes) -> None:
         with open(file, "ab", buffering=0) as handle:
             before = handle.tell()
             try:
-                while row:  # a disk that is nearly full may write only a part of the row
+                while row:  # if the disk is nearly full, `write` may write only a part of the row
                     row = row[handle.write(row) :]
             except OSError:
                 handle.truncate(before)

@@ -1,4 +1,9 @@
-"""Provenance of a run's training data, and comparison of the data of a resumed run."""
+"""Origin of the training data of a run, and comparison of the data when a run is resumed.
+
+A run can start from the weights of another run, which is called its donor. The weights of a run
+were trained on its own data, and also on the data of its donors. The name of a synthetic person
+contains a seed and a number. The number alone does not identify a person.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +29,29 @@ _MOST_NAMED = 5
 
 
 def sources_of(run: RunFolder) -> tuple[Origin, ...]:
-    """Return all training data of a run's weights: its own data first, then that of its donors."""
+    """Return all training data of a run's weights: first the data of the run, then other data.
+
+    The other data is data of the donors, and data of the run before its data changed.
+    """
     return run.record.sources(run.path.resolve().name)
 
 
 def training_of(run: RunFolder, *, further: Sequence[Origin] = ()) -> Training:
-    """Return the training section of a contract: unions over the run and all its donors.
+    """Return the training section of a contract.
+
+    The contract is the file that describes an exported model. The section contains the data of the
+    run and the data of all its donors.
 
     Args:
         run: trained run.
-        further: additional data that the weights were fine-tuned on after the run, for example by
-            `export --qat`.
+        further: data of a fine-tuning after the run, for example by `export --qat`.
     """
     record = run.record
     unknown = () if record.origins_known else (UNKNOWN_DONORS,)
     licences = [*(one.licence for one in (*sources_of(run), *further)), *unknown]
     names = [*record.seen, *(name for one in further for name in one.subjects)]
     return Training(
-        # Names of folders only, because their paths are private.
+        # Use only the names of folders, because their paths are private.
         data=", ".join(dict.fromkeys((*record.data_names, *(one.data for one in further)))),
         licence="; ".join(dict.fromkeys(licences)),
         subjects=tuple(dict.fromkeys(names)),
@@ -51,10 +61,10 @@ def training_of(run: RunFolder, *, further: Sequence[Origin] = ()) -> Training:
 
 
 def subjects_of_contract(training: Training) -> tuple[str, ...]:
-    """Return the training subjects of a bundle, with the current names of synthetic people.
+    """Return the training subjects of an exported model, with the current names of people.
 
-    Contracts of earlier versions contain only numbers of synthetic people, and the seed in their
-    config.
+    Earlier versions used other names for synthetic people. Such a name contains only the number of
+    the person. The seed is then in the config.
     """
     seed = _synthetic_seed(training.config)
     if training.data != SYNTHETIC or seed is None:
@@ -63,13 +73,13 @@ def subjects_of_contract(training: Training) -> tuple[str, ...]:
 
 
 def trained_on(runs: Mapping[str, RunFolder]) -> dict[str, tuple[str, ...]]:
-    """Return the training subjects of the runs and of each of their donors.
+    """Return the training subjects of several runs and of their donors.
 
     Args:
-        runs: runs by their title in messages ("the run", "the judge").
+        runs: runs. The keys are titles for messages, for example "the run" or "the judge".
 
     Returns:
-        Subjects by the title of a run or donor.
+        Training subjects. The keys are titles of runs and of donors.
     """
     found: dict[str, tuple[str, ...]] = {}
     for title, run in runs.items():
@@ -85,18 +95,19 @@ def refuse_unknown_seeds(
 ) -> None:
     """Check that synthetic test subjects can be compared with the training subjects.
 
-    Packs of earlier versions, and runs whose folder of synthetic eyes is missing, number synthetic
-    people without their seed. Such a number does not identify a person.
+    The names of synthetic people may lack their seed. This is the case for packed data of earlier
+    versions, and for runs whose folder of synthetic eyes is missing. Such a name does not identify
+    a person.
 
     Args:
         names: subjects to evaluate.
-        licence: licence of their data.
-        runs: runs by their title, as for `trained_on`.
+        licence: licence of the data of these subjects.
+        runs: runs. The keys are titles for messages, as in `trained_on`.
         source: data of the subjects, for the message.
 
     Raises:
-        UsageError: the seed is known for the test subjects or for the training subjects, but not
-            for both.
+        UsageError: either the test subjects or the training subjects have names without a seed, but
+            not both.
     """
     drawn = [drawn_person(name) is not None for name in names if licence == SYNTHETIC_LICENCE]
     if not drawn:
@@ -109,9 +120,9 @@ def refuse_unknown_seeds(
             if known and all(drawn) != all(known):
                 without = source if not all(drawn) else f"{title} ({run.path}, {origin.data})"
                 raise UsageError(
-                    f"{without} numbers synthetic people without their seed, so people that "
-                    f"{title} was trained on cannot be excluded; render them again with `mggr-tf "
-                    "data synth` (and `data pack`), with a seed that was not used in training",
+                    f"{without}: the names of synthetic people contain no seed, so training people "
+                    f"of {title} cannot be excluded; render new people with `mggr-tf data synth` "
+                    "(and `data pack`), with a seed that was not used in training",
                     code="synthetic-seed-unknown",
                     trained=title,
                     data=source,
@@ -120,17 +131,17 @@ def refuse_unknown_seeds(
 
 
 def warn_of_unknown_donors(runs: Mapping[str, RunFolder], notify: Callable[[str], None]) -> None:
-    """Report each run whose record does not contain all of its training data, with one line."""
+    """Write a warning for each run whose record does not contain all of its training data."""
     for title, run in runs.items():
         if not run.record.origins_known:
             notify(
-                f"warning: {title} ({run.path}) was created by a version that did not record "
-                "donors (--from); the evaluated people may include training people of its donors"
+                f"warning: {title} ({run.path}) was created by an earlier version, which did not "
+                "record all training data; the evaluated people may be in the training data"
             )
 
 
 def some_names(names: Iterable[str]) -> str:
-    """Return the first names in sorted order, and the number of further names."""
+    """Return a text with the first names in sorted order, and the number of other names."""
     ordered = sorted(names)
     more = len(ordered) - _MOST_NAMED
     return ", ".join(ordered[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -154,14 +165,15 @@ def note_data(
 
     Args:
         run: run to resume.
-        found: current data, split into training subjects and the run's held-out subjects.
-        may_differ: continue even if the data differs.
-        portraits: whether `found` contains the run's photographs. A run may have started without
+        found: current data, divided into training subjects and held-out subjects of the run.
+        may_differ: whether the run may continue if the data has changed.
+        portraits: whether `found` contains photographs. A run without photographs can continue with
             photographs.
-        notify: called with a description of the difference if the run continues.
+        notify: called with a description of the change if the run continues.
 
     Raises:
-        RunError: the data differs and `may_differ` is False; the run is unchanged.
+        RunError: the data has changed, and `may_differ` is False. In this case, the record is
+            unchanged.
     """
     now, what = DataRecord.of(found), "portraits" if portraits else "data"
     known = run.record.portraits if portraits else run.record.data
@@ -175,7 +187,7 @@ def note_data(
         if not may_differ:
             raise RunError(
                 f"{run.path}: the {what} changed since the training started: {changes}; restore "
-                "the earlier ones, pass --changed-data to continue with the changed ones, or "
+                "the earlier files, add --changed-data to continue with the changed files, or "
                 f"create a new run with --from {run.path}",
                 code=f"{what}-changed",
                 path=run.path,

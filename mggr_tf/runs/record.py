@@ -1,4 +1,8 @@
-"""Record of a run (`run.json`), and its comparison with later configs, data and versions."""
+"""Record of a run (`run.json`), and comparison of the record with current settings and data.
+
+A run can start from the weights of another run, which is called its donor. A patch is a small image
+of one eye.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,10 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 UNKNOWN_DONORS = (
-    "unknown (an earlier version of mggr-tf made the run and did not record whether it was "
-    "started with --from or changed with --changed-data, nor on which data)"
+    "unknown (an earlier version of mggr-tf created the run and did not record the data of --from "
+    "and --changed-data)"
 )
-"""Licence entry of a run whose record does not contain all training data of its weights."""
+"""Text instead of a licence, if a record does not contain all training data of the weights."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,12 @@ class DataRecord:
     Attributes:
         source: `synthetic`, or the absolute path of the data folder.
         subjects: training subjects.
-        held_out: held-out subjects, for sheets and validation.
-        patches: number of patches of `subjects`.
+        held_out: held-out subjects, for sample sheets and validation.
+        patches: number of patches of the training subjects.
         licence: licence of the data.
-        fingerprint: fingerprint of the images and labels of `subjects`; None in runs of versions
-            without fingerprints.
-        earlier: further training subjects, from before the data of the run changed.
+        fingerprint: hash of the images and labels of the training subjects. `None` in runs of
+            earlier versions.
+        earlier: subjects that the run was trained on before its data changed.
     """
 
     source: str
@@ -60,7 +64,7 @@ class DataRecord:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """All subjects that the run itself has been trained on, including earlier ones."""
+        """All subjects that the run was trained on, including subjects before a change of data."""
         return (*self.subjects, *self.earlier)
 
     @property
@@ -70,7 +74,7 @@ class DataRecord:
 
     @classmethod
     def of(cls, split: Split) -> DataRecord:
-        """Return the record of opened training data."""
+        """Return the record of training data."""
         return cls(
             source=split.source,
             subjects=split.train.subjects,
@@ -83,15 +87,15 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class Origin:
-    """Training data of a run's weights, other than the present data of the run.
+    """Training data of a run's weights that is not the current data of the run.
 
     Attributes:
-        run: name of the run that was trained on this data: a donor, a donor's donor, or the run
-            itself before its data changed.
+        run: name of the run that was trained on this data. This can be a donor, a donor of a donor,
+            or the run itself before its data changed.
         data: `synthetic`, or the name of the data folder.
         licence: licence of the data.
         subjects: training subjects.
-        complete: whether the record of that run contained all training data of its own weights.
+        complete: whether the record of that run contained all training data of its weights.
     """
 
     run: str
@@ -106,11 +110,11 @@ class StageRecord:
     """Progress of a stage.
 
     Attributes:
-        steps: budget in steps; a budget in minutes is converted to steps.
-        done: number of steps in the newest checkpoint.
+        steps: number of steps to train. A budget in minutes is converted to steps.
+        done: number of completed steps in the newest checkpoint.
         complete: whether the weights of the stage are in `weights/`.
-        minutes: budget in minutes; None for a budget in steps.
-        seconds: training time so far.
+        minutes: budget in minutes. `None` for a budget in steps.
+        seconds: training time until now, seconds.
     """
 
     steps: int
@@ -127,18 +131,18 @@ class RunRecord:
     Attributes:
         seed: seed in the config.
         data: training data.
-        portraits: additional training photographs with known gaze; None if there are none.
+        portraits: additional training photographs with known gaze. `None` if there are none.
         stages: progress of each stage.
         versions: versions of the packages when the run was created.
-        git_revision: revision of the checkout when the run was created.
-        vgg16: weights file of the network for the perceptual loss.
-        config: content of `config.yaml` when the run was created or its config last changed; None
-            in runs of versions that did not record it.
-        changes: descriptions of the user's changes to config or data during the training.
-        origins: all other training data of the weights: data of the donor (`--from`), of the
-            donor's donors, and the run's own data before it changed. None in runs of versions
-            that did not record it.
-        schema: version of the format.
+        git_revision: git revision of the code when the run was created.
+        vgg16: file with the weights of VGG-16, for the perceptual loss.
+        config: content of `config.yaml` when the run was created, or after the last change of the
+            config. `None` in runs of earlier versions.
+        changes: descriptions of the changes of config and data after the start of the training.
+        origins: all other training data of the weights. This is data of the donor (`--from`), data
+            of the donor's donors, and data of this run before a change. `None` in runs of earlier
+            versions.
+        schema: version of the format of `run.json`.
     """
 
     seed: int
@@ -155,7 +159,7 @@ class RunRecord:
 
     @property
     def datasets(self) -> tuple[DataRecord, ...]:
-        """All data that the run itself is trained on."""
+        """Current training data of the run, including photographs."""
         return (self.data,) if self.portraits is None else (self.data, self.portraits)
 
     @property
@@ -165,13 +169,16 @@ class RunRecord:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """All subjects that the weights were trained on, including donors', without duplicates."""
+        """All subjects that the weights were trained on, including subjects of donors.
+
+        Each subject occurs only once.
+        """
         own = (name for data in self.datasets for name in data.seen)
         others = (name for origin in self.origins or () for name in origin.subjects)
         return tuple(dict.fromkeys((*own, *others)))
 
     def sources(self, run: str) -> tuple[Origin, ...]:
-        """Return all training data of the weights: the present data first, then `origins`.
+        """Return all training data of the weights: first the current data, then `origins`.
 
         Args:
             run: name of the run.
@@ -198,7 +205,7 @@ class RunRecord:
 
     @property
     def licence(self) -> str:
-        """All licences in one line. All of them apply: a use must be permitted by each licence."""
+        """All licences in one line. A use is permitted only if all of these licences permit it."""
         return "; ".join(self.licences)
 
     def with_data(
@@ -206,12 +213,13 @@ class RunRecord:
     ) -> RunRecord:
         """Return the record of a run that continues with other data, or with renamed data.
 
-        If the content or the licence has changed, the earlier data is added to the origins.
+        If the content or the licence of the data has changed, the earlier data is added to
+        `origins`.
 
         Args:
-            data: data to continue with.
+            data: data with which the run continues.
             run: name of the run.
-            change: description of the change; None if the content is the same.
+            change: description of the change. `None` if the content is the same.
             portraits: whether `data` is the record of the photographs.
         """
         record, before = self, self.portraits if portraits else self.data
@@ -226,7 +234,7 @@ class RunRecord:
         return replace(record, data=data, changes=changes)
 
     def with_origins(self, origins: Iterable[Origin]) -> RunRecord:
-        """Return the record with additional training data of its weights."""
+        """Return the record with additional training data in `origins`."""
         before = self.origins or ()
         added = tuple(
             replace(origin, complete=origin.complete and self.origins is not None)
@@ -238,11 +246,13 @@ class RunRecord:
 def with_present_names(record: RunRecord, *, seed: int, source: str | None = None) -> RunRecord:
     """Return the record with the current names of synthetic people; see `mggr_tf.data.names`.
 
+    Earlier versions used other names for synthetic people. Other subjects keep their names.
+
     Args:
         record: record of any version.
         seed: seed of the synthetic people in the run's config.
-        source: possible new path of the folder of synthetic eyes that the run was trained on. It
-            is ignored for runs on other data, whose subjects keep their names.
+        source: path of a folder with synthetic eyes, in case the folder in the record was moved. It
+            is ignored for runs that were trained on other data.
     """
     data = record.data
     drawn_with: int | None = seed
@@ -259,8 +269,8 @@ def with_present_names(record: RunRecord, *, seed: int, source: str | None = Non
 
     earlier = data.earlier
     if record.origins is None:
-        # The record does not contain the data of the earlier subjects: they may be these people, or
-        # other people with the same numbers. So include both names.
+        # The record does not contain the data of the earlier subjects. They may be synthetic people
+        # of this data, or other subjects with the same numbers. Therefore include both names.
         earlier = tuple(dict.fromkeys((*earlier, *present(earlier))))
     named = replace(
         data, subjects=present(data.subjects), held_out=present(data.held_out), earlier=earlier
@@ -270,25 +280,27 @@ def with_present_names(record: RunRecord, *, seed: int, source: str | None = Non
 
 _MOST_NAMED = 5
 _MAY_CHANGE = ("stages.", "checkpoints.", "limits.")
-"""Prefixes of the config keys that may change in a run, because its networks, checkpoints and data
-do not depend on them."""
+"""Prefixes of the config keys that may change during the training of a run.
+
+The networks, the checkpoints and the data of a run do not depend on these keys.
+"""
 
 
 def check_config(file: Path, *, made_with: Config, found: Config) -> None:
-    """Check that a config equals the config that the run was created with.
+    """Check that a config is the same as the config with which the run was created.
 
     Args:
         file: config file of the run, for the message.
-        made_with: config that the run was created with.
+        made_with: config with which the run was created.
         found: config in the file.
 
     Raises:
-        RunError: the configs differ; the message lists all differences.
+        RunError: the configs are different. The message lists all differences.
     """
     if changed := differences(made_with, found):
         raise RunError(
-            f"{file} has changed since the run was created: {in_words(changed)}; restore it. To "
-            "create a new run from a changed copy: mggr-tf train --config COPY.yaml "
+            f"{file} has changed since the run was created: {in_words(changed)}; restore the file. "
+            "To create a new run with a changed copy: mggr-tf train --config COPY.yaml "
             f"--from {shlex.quote(str(file.parent))}",
             code="config-file-changed",
             path=file,
@@ -299,24 +311,26 @@ def check_config(file: Path, *, made_with: Config, found: Config) -> None:
 def asked_changes(
     run: Path, *, trained: Config, asked: Config, may_differ: bool
 ) -> tuple[Difference, ...]:
-    """Return the differences between the config of a run and the config requested for resuming it.
+    """Return the differences between the config of a run and the config for resuming this run.
 
-    A requested value of `auto` is not a difference, because the run has already resolved it.
+    The value `auto` in the new config is not a difference. The run already contains the value that
+    was chosen instead of `auto`.
 
     Args:
         run: folder of the run.
         trained: config of the run.
-        asked: requested config.
-        may_differ: permit differences that keep the networks and the data of the run.
+        asked: config for resuming the run.
+        may_differ: whether differences are permitted. Differences in the networks and in the data
+            are never permitted.
 
     Raises:
-        RunError: there are differences that are not permitted; the message lists them.
+        RunError: there are differences that are not permitted. The message lists these differences.
     """
     changed = tuple(d for d in differences(trained, asked) if d.after != "auto")
     if changed and not may_differ:
         raise RunError(
             f"{run} was started with another config: {in_words(changed)}; omit --config and "
-            "--set, pass --changed-config to continue with the changed config, or create a new "
+            "--set, add --changed-config to continue with the changed config, or create a new "
             f"run with --from {run}",
             code="config-differs",
             path=run,
@@ -334,19 +348,20 @@ def asked_changes(
 
 
 def data_changes(before: DataRecord, now: DataRecord) -> str | None:
-    """Describe how data differs from the data that a run was trained on; None if it is the same.
+    """Return a description of the changes between two records of data. `None` without a change.
 
-    For runs without a fingerprint, only subjects, numbers of patches and paths are compared.
+    If the earlier record has no fingerprint, the function compares only the subjects, the number of
+    patches, and the path of the data.
     """
     if before.subjects != now.subjects or before.held_out != now.held_out:
         return f"{_people(before, now)}, {before.patches} patches before, {now.patches} now"
     if before.patches != now.patches:
-        return f"{before.patches} patches before, {now.patches} now, of the same people"
+        return f"the same people, but {before.patches} patches before, {now.patches} now"
     if before.fingerprint is None:
         moved = before.source != now.source
         return f"{before.source} before, with no fingerprint to compare" if moved else None
     if before.fingerprint != now.fingerprint:
-        return f"the same number of patches ({now.patches}) with other pictures or labels"
+        return f"the same number of patches ({now.patches}), but other pictures or labels"
     return None
 
 
@@ -371,16 +386,16 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy")
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of this package, of Python and of the numeric packages, by name."""
+    """Return the versions of this package, of Python, and of the packages for computations."""
     found = {name: metadata.version(name) for name in _PACKAGES}
     return {"mggr-tf": __version__, "python": platform.python_version(), **found}
 
 
 def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
-    """List packages whose versions differ: `tensorflow 2.14.0 -> 2.15.1, numpy ...`; None if none.
+    """Return a text with the packages whose versions are different. `None` if there are none.
 
-    For Python only the major and minor version are compared, because patch releases do not change
-    numeric results. A package that is missing on one side is not compared.
+    For Python, only the major and the minor version are compared, because patch releases do not
+    change numeric results. If a package is missing in one of the arguments, it is not compared.
 
     Example:
         >>> other_versions({"numpy": "1.24", "python": "3.11.2"}, {"numpy": "1.26"})

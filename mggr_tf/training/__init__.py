@@ -1,1 +1,5 @@
-"""Training: `step` updates weights without I/O, `loop` runs the steps, `stages` trains a run."""
+"""Train networks.
+
+`step` updates the weights once, without input or output of files. `loop` runs many steps. `stages`
+trains all stages of a run.
+"""

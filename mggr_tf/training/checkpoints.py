@@ -1,13 +1,13 @@
-"""Checkpoints of a stage: written atomically, and verified by checksum before they are loaded.
+"""Checkpoints of a stage. They are written atomically. Checksums are verified before loading.
 
-::
+A checkpoint contains the complete training state after a step::
 
     checkpoints/STAGE/
-      step-00001200/    state.index and state.data-* by TensorFlow; about.json with metadata
+      step-00001200/    state.index and state.data-* (from TensorFlow), about.json (metadata)
       step-00001430/
 
-A checkpoint folder is written under a temporary name, read back, and then renamed. The last few
-checkpoints are kept, and the best one by the validation metric.
+`Checkpoints` writes a checkpoint to a folder with a temporary name, reads it back, and then renames
+the folder. It keeps the last few checkpoints, and the checkpoint with the best validation metric.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _UNREADABLE = (
     ConfigError,
     tf.errors.OpError,
 )
-"""Errors while a checkpoint is read that is damaged, truncated or of other networks."""
+"""Errors from reading a checkpoint that is damaged or incomplete, or that has other networks."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class About:
     Attributes:
         step: step after which the checkpoint was written.
         seed: seed of the run.
-        files: SHA-256 of each file, by name.
-        metric: validation metric at this step; None without a validation.
+        files: SHA-256 of each file. The keys are the file names.
+        metric: validation metric at this step. `None` if there was no validation.
     """
 
     step: int
@@ -67,13 +67,13 @@ class Checkpoints:
     """Checkpoints of a stage in one folder.
 
     Args:
-        folder: folder of the checkpoints; created with the first checkpoint.
-        state: all objects to save and restore, by name; `step` is a [] int64 variable.
-        seed: seed of the run. Seed and step determine all following random numbers.
+        folder: folder of the checkpoints. It is created with the first checkpoint.
+        state: all objects to save and restore. The variable `step` ([] int64) is one of them.
+        seed: seed of the run. The seed and the step determine all random numbers after the step.
         keep: number of latest checkpoints to keep.
-        writes: whether this process writes files. With several workers all must call `save`,
-            because reading some values is a collective operation, but only one worker writes.
-        warn: called with a message for each checkpoint that is skipped.
+        writes: whether this process writes files. With several workers, only one worker writes. But
+            all workers must call `save`, because all workers must take part in reading some values.
+        warn: called with a message for each checkpoint that cannot be loaded.
     """
 
     def __init__(
@@ -90,15 +90,17 @@ class Checkpoints:
         self._writes, self._warn = writes, warn
 
     def save(self, step: int, *, metric: float | None = None) -> None:
-        """Write a checkpoint, then remove the checkpoints that are no longer needed.
+        """Write a checkpoint. Then remove the checkpoints that are no longer needed.
+
+        After an error, the earlier checkpoints are unchanged.
 
         Args:
             step: number of completed steps.
-            metric: validation metric at this step; None without a validation.
+            metric: validation metric at this step. `None` if there was no validation.
 
         Raises:
-            DiskError: the checkpoint could not be written; earlier checkpoints are unchanged.
-            RunError: another step was read back; earlier checkpoints are unchanged.
+            DiskError: the checkpoint could not be written.
+            RunError: the checkpoint contained another step when it was read back.
         """
         target = self._folder / f"step-{step:08d}"
         try:
@@ -125,10 +127,13 @@ class Checkpoints:
         self._forget(step)
 
     def restore(self) -> int:
-        """Load the newest intact checkpoint, and return its step; 0 if there is no checkpoint.
+        """Load the newest checkpoint that is not damaged.
+
+        Returns:
+            Step of the checkpoint. The result is 0 if there are no checkpoints.
 
         Raises:
-            RunError: there are checkpoints, but none can be loaded.
+            RunError: there are checkpoints, but none of them can be loaded.
         """
         failure: RunError | None = None
         for path in reversed(self._there()):
@@ -142,7 +147,11 @@ class Checkpoints:
         return 0
 
     def restore_best(self) -> int | None:
-        """Load the best intact checkpoint by validation metric; return its step, or None."""
+        """Load the checkpoint with the best validation metric that is not damaged.
+
+        Returns:
+            Step of the checkpoint. The result is `None` if there is no such checkpoint.
+        """
         for path in self._validated():
             try:
                 return self._load(path)
@@ -151,7 +160,7 @@ class Checkpoints:
         return None
 
     def forget_after(self, step: int) -> None:
-        """Remove checkpoints that are newer than `step`, unless all checkpoints are newer."""
+        """Remove checkpoints that are newer than `step`. If all are newer, remove none."""
         newer = [path for path in self._there() if _step_of(path) > step]
         if self._writes and len(newer) < len(self._there()):
             for path in newer:
@@ -170,7 +179,7 @@ class Checkpoints:
             if about.seed != self._seed:
                 raise _not_restored(
                     path,
-                    f"it was written with seed {about.seed}, the run has seed {self._seed}",
+                    f"it was written with seed {about.seed}, but the run has seed {self._seed}",
                     code="checkpoint-seed-differs",
                     found=about.seed,
                     expected=self._seed,
@@ -186,13 +195,13 @@ class Checkpoints:
         return sorted(self._folder.glob("step-" + 8 * "[0-9]"))
 
     def _validated(self) -> list[Path]:
-        """Return the folders of the validated checkpoints, the best first."""
+        """Return the folders of all checkpoints with a validation metric. The best one is first."""
         found: list[tuple[float, int, Path]] = []
         for path in self._there():
             try:
                 about = _about(path)
             except _UNREADABLE:
-                continue  # `restore` warns about it
+                continue  # `restore` writes a warning for this checkpoint
             if about.metric is not None and math.isfinite(about.metric):
                 found.append((about.metric, about.step, path))
         return [path for *_, path in sorted(found)]
@@ -200,7 +209,7 @@ class Checkpoints:
     def _forget(self, newest: int) -> None:
         """Remove all checkpoints except the best one and the last few up to step `newest`.
 
-        Checkpoints after `newest` are damaged: `restore` has skipped them.
+        Checkpoints after `newest` are damaged, because `restore` could not load them.
         """
         there = self._there()
         last = [path for path in there if _step_of(path) <= newest][-self._keep :]
@@ -247,9 +256,9 @@ def _check_written(folder: Path, step: int) -> None:
 
 
 def _make_durable(folder: Path) -> None:
-    """Sync the files of a folder to disk.
+    """Make sure that the files of a folder are on the disk.
 
-    Otherwise, after a power failure, the renamed folder could exist without its content.
+    If the power fails after the folder is renamed, files that are not on the disk are lost.
     """
     for file in (*folder.iterdir(), folder):
         handle = os.open(file, os.O_RDONLY)

@@ -1,4 +1,8 @@
-"""Training of the discriminator within a step."""
+"""Train the discriminator in a training step.
+
+Each device that trains is called a replica. All replicas together process one batch per step. A
+patch is a small image of one eye.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,11 @@ class Critic:
     Args:
         networks: networks of the run, including the discriminator.
         config: config of the stage that uses the discriminator.
-        total: [] int64 variable with the number of steps.
+        total: [] int64 variable with the total number of steps.
         replicas: number of devices that share a batch.
 
     Attributes:
-        steps: number of discriminator updates per generator update.
+        steps: number of discriminator updates for each generator update.
     """
 
     def __init__(
@@ -47,17 +51,22 @@ class Critic:
         )
 
     def state(self) -> dict[str, Any]:
-        """Return the objects that a checkpoint must contain, by name."""
+        """Return the objects that a checkpoint must contain. The keys are their names."""
         state = optimizer_state("discriminator_optimizer", self._optimizer)
         return {"discriminator": self._model, **state}
 
     def train(self, redirected: Sequence[tf.Tensor], batches: Sequence[Batch]) -> tf.Tensor:
-        """Update the discriminator once, and return this replica's part of the loss.
+        """Update the discriminator once.
+
+        There may be two sources of data: pairs of patches, and photographs.
 
         Args:
-            redirected: redirected images [B, H, W, 3] for each source of data.
-            batches: one batch for each source of data, with the real images `target` [B, H, W, 3]
-                and their `target_gaze` [B, 2], degrees.
+            redirected: for each source of data, the redirected images [B, H, W, 3].
+            batches: for each source of data, a batch with real images. A batch contains `target`
+                [B, H, W, 3] and `target_gaze` [B, 2] in degrees.
+
+        Returns:
+            The loss, divided by the number of replicas.
         """
         real = tf.concat([batch["target"] for batch in batches], 0)
         real_gaze = tf.concat([batch["target_gaze"] for batch in batches], 0)
@@ -77,7 +86,8 @@ class Critic:
             if self._how.penalty != "none":
                 loss += self._how.penalty_weight * self._penalty(real, fake, counts)
             loss = tf.reduce_mean(loss) / self._replicas
-        # Without the gaze loss, the gaze head gets zero gradients and does not change.
+        # Without the gaze loss, the gradients of the layers for the gaze are 0. Therefore these
+        # layers do not change.
         apply(self._optimizer, tape, loss, self._model.trainable_variables)
         return loss
 
@@ -92,14 +102,17 @@ class Critic:
         )
 
     def _mix(self, rows: int, source: int) -> tf.Tensor:
-        """Return the fractions of the real images in blends, [rows, 1, 1, 1].
+        """Return random fractions for blends of real and generated images, [rows, 1, 1, 1].
 
-        The values are a pure function of (seed, update), so a resumed run uses the same blends as
-        an uninterrupted one.
+        The values depend only on the seed and on the number of the update. Therefore a resumed run
+        uses the same blends as a run without interruption.
 
         Args:
-            rows: number of this replica's rows of the source.
+            rows: number of images that this replica blends.
             source: number of the source of data.
+
+        Returns:
+            Weight of the real image in each blend.
         """
         seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
         if source:

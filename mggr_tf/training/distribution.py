@@ -1,17 +1,19 @@
-"""Distribution strategies, deferred signals, and readable TensorFlow errors.
+"""Training on several devices, deferred signals, and short messages for TensorFlow errors.
 
-Workers on several machines are configured by TensorFlow's TF_CONFIG, which is equal on all
-machines except for the index of the task:
+A replica is one device that trains. A worker is one process. A process can use several devices.
+
+The environment variable TF_CONFIG describes the workers of a training. Its value is the same for
+all workers, except for the index of the task:
 
     {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}
 
-Worker 0 is the chief. Only the chief writes files, and its values apply when all workers must
-agree.
+Worker 0 is the chief. Only the chief writes files. If all workers need the same value, the chief's
+value is used.
 
-Signals are deferred until a step is complete, so that a checkpoint contains the state after a
-whole step. Clusters send SIGTERM before they preempt a machine; a terminal sends SIGHUP when it
-is closed. The exit code is 128 plus the number of the signal, so that a script can restart the
-training with `--resume`.
+A signal takes effect only after the current step is complete. Therefore a checkpoint always
+contains the state after a whole step. Clusters send SIGTERM before they stop a machine. A terminal
+sends SIGHUP when it is closed. The exit code is 128 plus the number of the signal. A script can
+detect this exit code and continue the training with `--resume`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ INTERRUPTED = exit_code(signal.SIGINT)
 
 
 class Preempted(KeyboardInterrupt):
-    """Raised after SIGTERM or SIGHUP, when the training state has been saved.
+    """Raised after SIGTERM or SIGHUP, after the training state has been saved.
 
     Attributes:
         code: exit code of the program.
@@ -47,11 +49,14 @@ class Preempted(KeyboardInterrupt):
 
 
 class SecondSignal(KeyboardInterrupt):
-    """Raised for a second signal before the first was handled; the latest state is not saved."""
+    """Raised if a second signal arrives before the first one is handled.
+
+    In this case, the latest training state is not saved.
+    """
 
 
 class Signals:
-    """Record of the first received signal."""
+    """Stores the first signal that the process has received."""
 
     def __init__(self) -> None:
         self._first: int | None = None
@@ -64,7 +69,8 @@ class Signals:
     def heed(self) -> None:
         """Raise the exception for the received signal.
 
-        If only another worker has received a signal, the exception is that for SIGTERM.
+        Another worker may have received the signal instead of this worker. In this case, the method
+        raises the exception for SIGTERM.
 
         Raises:
             KeyboardInterrupt: SIGINT was received.
@@ -75,7 +81,7 @@ class Signals:
         raise Preempted if self._first is None else Preempted(self._first)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Record the first signal; raise `SecondSignal` for the second one. A signal handler."""
+        """Handle a signal: store the first signal, and raise `SecondSignal` for the second one."""
         if self.came:
             raise SecondSignal
         self._first = number
@@ -83,12 +89,13 @@ class Signals:
 
 @contextmanager
 def deferred_signals() -> Iterator[Signals]:
-    """Defer SIGINT, SIGTERM and SIGHUP; the caller checks the yielded object between two steps.
+    """Defer SIGINT, SIGTERM and SIGHUP. The caller must check for signals between two steps.
 
-    Outside the main thread nothing is deferred, because only the main thread receives signals.
+    Outside the main thread, this function does nothing, because only the main thread receives
+    signals.
 
     Yields:
-        Record of the received signal.
+        Object that stores the received signal.
 
     Raises:
         SecondSignal: a second signal was received.
@@ -98,7 +105,7 @@ def deferred_signals() -> Iterator[Signals]:
         yield signals
         return
     held = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # `nohup` ignores it
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # with `nohup`, SIGHUP is ignored
         held.append(signal.SIGHUP)
     before = {number: signal.signal(number, signals.note) for number in held}
     try:
@@ -110,11 +117,11 @@ def deferred_signals() -> Iterator[Signals]:
 
 _LONGEST = 200
 _WHERE = ("Graph execution error", "Detected at node", "  File ", "Node: ", "\t [[")
-"""Prefixes of message lines that describe the location of an error instead of its reason."""
+"""Prefixes of message lines that contain the location of an error, but not its reason."""
 
 
 def plain_reason(error: tf.errors.OpError) -> str:
-    """Return the first line that describes the reason of an error, at most 200 characters."""
+    """Return the first message line with the reason of an error, truncated to 200 characters."""
     lines = [line for line in error.message.splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(_WHERE)]
     return (reasons or lines or [type(error).__name__])[0].strip()[:_LONGEST]
@@ -129,7 +136,7 @@ LOST_A_WORKER = (
     tf.errors.CancelledError,
     tf.errors.InternalError,
 )
-"""Errors that TensorFlow raises if a worker is lost, as far as its collectives detect the loss."""
+"""Errors that TensorFlow raises if it notices that the connection to a worker is lost."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,7 @@ class Distribution:
     def agreed(self, value: float) -> float:
         """Return the chief's value on each worker.
 
-        All workers must call this method; it waits for the slowest one.
+        All workers must call this method. It waits until all workers have called it.
         """
         if self.workers == 1:
             return value
@@ -170,7 +177,7 @@ class Distribution:
     def any(self, asks: bool) -> bool:
         """Return whether `asks` is True on at least one worker.
 
-        All workers must call this method; it waits for the slowest one.
+        All workers must call this method. It waits until all workers have called it.
         """
         if self.workers == 1:
             return asks
@@ -178,10 +185,10 @@ class Distribution:
 
     @contextmanager
     def reporting_lost_workers(self) -> Iterator[None]:
-        """Convert TensorFlow's errors about a lost worker to a `RunError` with a one-line message.
+        """Convert TensorFlow's errors about a lost worker to a `RunError` with a short message.
 
         Raises:
-            RunError: another worker is lost.
+            RunError: the connection to another worker is lost.
         """
         try:
             yield
@@ -190,8 +197,8 @@ class Distribution:
                 raise
             reason = plain_reason(error)
             raise RunError(
-                "another worker was lost, and training cannot continue without it; start all "
-                f"workers again with --resume. Error of TensorFlow: {reason}",
+                "the connection to another worker was lost, so the training stopped; start all "
+                f"workers again with --resume. TensorFlow error: {reason}",
                 code="worker-lost",
                 reason=reason,
             ) from error
@@ -206,28 +213,28 @@ def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
 def open_distribution(
     name: StrategyName = "auto", *, notify: Callable[[str], None] = lambda text: None
 ) -> Distribution:
-    """Return the devices; with several workers, wait until all workers are connected.
+    """Return the devices to train on. With several workers, wait until all are connected.
 
     With `multiworker`, no TensorFlow operation may run before this call.
 
     Args:
-        name: `auto` uses all GPUs of this machine, or its only device; `one` uses one device;
-            `mirrored` uses all GPUs, or all logical CPUs; `multiworker` uses the workers in
-            TF_CONFIG.
-        notify: called with a message that lists the workers to wait for.
+        name: name of the strategy. `auto` uses all GPUs of this machine, or its only device. `one`
+            uses one device. `mirrored` uses all GPUs, or all logical CPUs. `multiworker` uses all
+            workers in TF_CONFIG.
+        notify: called with a message that lists the workers that must connect.
 
     Raises:
-        ConfigError: TF_CONFIG is missing or invalid, or lists several workers although the
+        ConfigError: TF_CONFIG is missing or invalid. Or TF_CONFIG lists several workers, but the
             strategy is not `multiworker`.
-        RunError: the other workers could not be reached.
+        RunError: this worker could not connect to the other workers.
     """
     cluster = _cluster(os.environ)
     if name == "multiworker":
         return _of_several(cluster, notify)
     if cluster is not None and cluster.workers > 1:
         raise ConfigError(
-            f"TF_CONFIG lists {cluster.workers} workers, but --strategy is {name}; pass "
-            "--strategy multiworker, or unset TF_CONFIG to train on this machine only",
+            f"TF_CONFIG lists {cluster.workers} workers, but --strategy is {name}; use "
+            "--strategy multiworker, or unset TF_CONFIG to train only on this machine",
             code="strategy-not-multiworker",
             workers=cluster.workers,
             strategy=name,
@@ -276,7 +283,7 @@ def _cluster(environment: Mapping[str, str]) -> Cluster | None:
     if kind != "worker" or set(said["cluster"]) != {"worker"}:
         kinds = ", ".join(sorted({str(kind), *said["cluster"]}))
         raise ConfigError(
-            f"TF_CONFIG: expected tasks of type worker only, because all tasks train; got {kinds}",
+            f"TF_CONFIG: expected only tasks of type worker, because all tasks train; got {kinds}",
             code="tf-config-other-tasks",
             found=kinds,
         )
@@ -299,8 +306,8 @@ def _cluster(environment: Mapping[str, str]) -> Cluster | None:
 def _of_several(cluster: Cluster | None, notify: Callable[[str], None]) -> Distribution:
     if cluster is None:
         raise ConfigError(
-            "--strategy multiworker needs TF_CONFIG, which is not set; `mggr-tf launch --workers 2 "
-            "-- train ...` sets it",
+            "--strategy multiworker needs the environment variable TF_CONFIG, but it is not set; "
+            "use `mggr-tf launch --workers 2 -- train ...`, which sets it",
             code="tf-config-missing",
         )
     if cluster.workers == 1:

@@ -1,4 +1,11 @@
-"""Training step of gaze estimators: the estimator that devices run, and the judge."""
+"""Training step of gaze estimators.
+
+There are two estimators: the estimator that devices run, and the judge. The judge is a second
+estimator, which only measures the gaze error of redirected images.
+
+A row is one eye in a batch. A pair consists of two images of one person with different gazes. In
+network units, an angle in degrees is divided by the scale in the config.
+"""
 
 from __future__ import annotations
 
@@ -15,45 +22,47 @@ from mggr_tf.models.critics import with_landmarks
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
 
 _SURE = 1e-5
-"""Predicted states are clipped to this distance from 0 and 1."""
+"""Minimum distance of predicted states from 0 and 1. Predictions are clipped to this distance."""
 
 
 class EstimatorStep:
-    """Training step of an estimator: gaze regression with a Huber loss, plus optional losses.
+    """Training step of an estimator. The gaze has a Huber loss, and the config can add losses.
 
-    The optional losses in the config are:
+    These losses are optional:
 
-    - `landmarks`: the positions of the eye's landmarks. Park et al. learned landmarks from
-      synthetic eyes to estimate gaze in photographs ("Learning to Find Eye Region Landmarks",
+    - `landmarks`: error of the predicted landmarks of the eye. Park et al. learned landmarks from
+      synthetic eyes to estimate gazes in photographs ("Learning to Find Eye Region Landmarks",
       2018).
-    - `state`: the state of the eye, with a cross-entropy that is reduced by its minimum.
-    - `gaze_difference`: the gaze difference within a pair of images of one person. An estimator
-      that is uncertain about a person is biased towards the mean gaze, so its predictions vary
-      too little when that person's gaze changes.
+    - `state`: cross-entropy of the predicted eye state. The minimum possible cross-entropy is
+      subtracted.
+    - `gaze_difference`: error of the predicted gaze difference between both images of a pair. The
+      reason for this loss: An estimator that is uncertain about a person is biased towards the mean
+      gaze. Its predictions then change too little when the gaze of this person changes.
 
-    A batch contains pairs from `data.pairs.pair_dataset`, of which both eyes are used, or single
-    eyes with these names:
+    A batch contains either pairs from `data.pairs.pair_dataset` or single eyes. Both eyes of a pair
+    are used. A batch of single eyes has these names:
 
-    - eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2] in network units;
-    - gaze [B, 2] in degrees;
-    - gaze_weight [B], optional: weight of each row's losses on gaze and landmarks. The default is
-      1; it is 0 for an eye without a gaze label;
-    - landmarks [B, K, 2] in pixels, for that loss; NaN for an unknown point;
-    - state [B, 3], for that loss; NaN for an unknown value.
+    - `eye` [B, H, W, 3] in [-1, 1].
+    - `head_pose` [B, 2] in network units.
+    - `gaze` [B, 2] in degrees.
+    - `gaze_weight` [B], optional: weight of the row in the losses on gaze and landmarks. The
+      default is 1. The weight is 0 for an eye without a gaze label.
+    - `landmarks` [B, K, 2] in pixels, for the loss `landmarks`. An unknown point is NaN.
+    - `state` [B, 3], for the loss `state`. An unknown value is NaN.
 
-    In a batch of pairs, all names except eye, target and head_pose have the prefix `source_` or
-    `target_`. Each loss is a mean over all rows, and unknown values have a loss of 0. Therefore
-    several devices that share a batch compute the same loss as one device.
+    In a batch of pairs, all names except `eye`, `target` and `head_pose` have the prefix `source_`
+    or `target_`. Each loss is a mean over all rows. Unknown values have a loss of 0. Therefore
+    several devices that share a batch compute the same loss as a single device.
 
     Args:
         model: estimator or judge.
         config: config of the stage.
-        gaze_scale_deg: (pitch, yaw) in degrees for an output of 1.
-        landmarks: number of landmarks if a loss uses them, else 0.
-        learner: model to train instead of `model`, usually the same network in another precision;
-            `model` gets its weights after each step. None trains `model`.
+        gaze_scale_deg: (pitch, yaw) in degrees that correspond to an output of 1.
+        landmarks: number of landmarks if a loss uses landmarks, otherwise 0.
+        learner: model to train instead of `model`. It is usually the same network in another
+            precision. `model` gets the learner's weights after each step. `None` trains `model`.
         precision: precision of the learner.
-        total: [] int64 variable with the number of steps.
+        total: [] int64 variable with the total number of steps.
         replicas: number of devices that share a batch.
     """
 
@@ -81,7 +90,7 @@ class EstimatorStep:
         )
 
     def __call__(self, batch: Batch, /) -> Metrics:
-        """Train on one replica's batch; see `Step`."""
+        """Train on the part of a batch that one device processes; see `Step`."""
         eyes = single_eyes(batch)
         gaze, counts = eyes["gaze"] / self._scale, eyes["gaze_weight"]
         metrics: Metrics = {}
@@ -113,7 +122,7 @@ class EstimatorStep:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return the objects for checkpoints; see `Step`."""
+        """Return the objects that a checkpoint must contain; see `Step`."""
         return {
             "model": self._taught,
             **optimizer_state("optimizer", self._optimizer),
@@ -126,10 +135,10 @@ class EstimatorStep:
 
 
 def single_eyes(batch: Batch) -> dict[str, tf.Tensor]:
-    """Return the rows of a batch of pairs or of single eyes, with the names of `EstimatorStep`.
+    """Convert a batch of pairs or of single eyes to single eyes, with the names of `EstimatorStep`.
 
-    Both eyes of a pair are adjacent rows, so that the concatenated rows of several replicas equal
-    the rows on a single device.
+    Both eyes of a pair become adjacent rows. Therefore the rows of all devices together have the
+    same order as on a single device.
     """
     if "target" not in batch:
         eyes = dict(batch)
@@ -146,10 +155,10 @@ def single_eyes(batch: Batch) -> dict[str, tf.Tensor]:
 
 
 def _difference_miss(seen: tf.Tensor, gaze: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Return the loss on gaze differences within pairs, [].
+    """Return the loss `gaze_difference`, [].
 
     Args:
-        seen: [2 B, 2] predicted gazes, network units; both rows of a pair are adjacent.
+        seen: [2 B, 2] predicted gazes, network units. Both rows of a pair are adjacent.
         gaze: [2 B, 2] true gazes, network units.
         counts: [2 B] weights of the rows.
     """
@@ -159,11 +168,11 @@ def _difference_miss(seen: tf.Tensor, gaze: tf.Tensor, counts: tf.Tensor) -> tf.
 
 
 def _landmark_miss(seen: tf.Tensor, eyes: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the loss on landmarks, [], and the weighted mean error in pixels, [].
+    """Return the loss `landmarks`, [], and the weighted mean error of the landmarks in pixels, [].
 
     Args:
-        seen: [B, K, 2] predicted landmarks, relative to the patch's centre, in units of 1/8 of the
-            patch size.
+        seen: [B, K, 2] predicted landmarks, relative to the centre of the patch. The unit is 1/8 of
+            the patch size.
         eyes: rows with `eye`, `landmarks` and `gaze_weight`.
     """
     size_px = eyes["eye"].shape[1]
@@ -178,11 +187,11 @@ def _landmark_miss(seen: tf.Tensor, eyes: Batch) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _state_miss(seen: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the loss on the eye state, [], and the mean absolute errors of known values, [3].
+    """Return the loss `state`, [], and the mean absolute errors of the known values, [3].
 
     Args:
         seen: [B, 3] predicted state.
-        state: [B, 3] true state, NaN where unknown.
+        state: [B, 3] true state. Unknown values are NaN.
     """
     known, right = _known(state, seen)
     loss = _cross_entropy(right, seen) - _cross_entropy(right, right)
@@ -196,7 +205,7 @@ def _cross_entropy(right: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
 
 
 def _known(values: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return a mask of the values that are not NaN, and the values with NaN replaced by `seen`."""
+    """Return a mask of the known values, and the values with each NaN replaced by `seen`."""
     known = tf.math.logical_not(tf.math.is_nan(values))
     return known, tf.where(known, values, tf.stop_gradient(seen))
 
@@ -216,6 +225,9 @@ def _assign(variable: tf.Variable, value: tf.Variable) -> None:
 
 
 def _in_turn(sources: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Interleave [B, ...] tensors to [2 B, ...]: source and target of the first pair, and so on."""
+    """Combine sources [B, ...] and targets [B, ...] to [2 B, ...], in the order of the pairs.
+
+    The result begins with the source and the target of the first pair.
+    """
     both = tf.stack([sources, targets], 1)
     return tf.reshape(both, [2 * both.shape[0], *both.shape[2:]])

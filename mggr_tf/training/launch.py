@@ -1,4 +1,4 @@
-"""Start of the worker processes of a multi-worker training on this machine."""
+"""Start the worker processes of a training on this machine, and wait for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHOSEN = "--strategy"
 
 
 def free_addresses(workers: int) -> tuple[str, ...]:
-    """Return `host:port` addresses of this machine whose ports are currently free."""
+    """Return addresses `host:port` of this machine. The ports are free at the moment."""
     with ExitStack() as open_at_once:
         sockets = [open_at_once.enter_context(socket.socket()) for _ in range(workers)]
         for one in sockets:
@@ -33,7 +33,7 @@ def free_addresses(workers: int) -> tuple[str, ...]:
 
 
 def tf_config(addresses: Sequence[str], index: int) -> str:
-    """Return the TF_CONFIG of one worker."""
+    """Return the value of the environment variable TF_CONFIG for one worker."""
     task = {"type": "worker", "index": index}
     return json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
 
@@ -42,23 +42,25 @@ def as_worker(command: Sequence[str]) -> tuple[str, ...]:
     """Return the arguments of a `train` command for each worker.
 
     Raises:
-        UsageError: the command is not `train`, sets a strategy, or does not set `--out`.
+        UsageError: the command is not `train`, or it has the option `--strategy`, or it does not
+            have the option `--out`.
     """
     if not command or command[0] != "train":
         what = command[0] if command else "nothing"
         raise UsageError(
-            f"launch starts `train` only, got {what}; run: mggr-tf launch -- train ...",
+            f"launch can start only `train`, got {what}; run: mggr-tf launch -- train ...",
             code="command-not-train",
             found=what,
         )
     if any(word == _CHOSEN or word.startswith(f"{_CHOSEN}=") for word in command):
         raise UsageError(
-            "launch does not accept --strategy, because it sets `multiworker`; omit the option",
+            "launch does not accept --strategy, because the strategy is always `multiworker`; omit "
+            "the option",
             code="strategy-not-accepted",
         )
     if "--out" not in command and not any(word.startswith("--out=") for word in command):
         raise UsageError(
-            "launch needs `train --out RUN`, so that all workers use the same run; add it",
+            "launch needs `train --out RUN`, so that all workers use the same run; add --out RUN",
             code="out-missing",
         )
     return (*command, _CHOSEN, "multiworker")
@@ -68,11 +70,11 @@ def host_lines(addresses: Sequence[str], command: Sequence[str]) -> tuple[str, .
     """Return the command line to start on each host, one line per host.
 
     Args:
-        addresses: host:port of each worker, reachable by the other workers.
+        addresses: host:port of each worker. The other workers must be able to connect to it.
         command: arguments from `as_worker`.
 
     Raises:
-        UsageError: an address has no port, or occurs twice.
+        UsageError: an address has no port, or an address occurs twice.
     """
     for address in addresses:
         host, _, port = address.rpartition(":")
@@ -98,11 +100,17 @@ def host_lines(addresses: Sequence[str], command: Sequence[str]) -> tuple[str, .
 
 _LOOK_EVERY_S = 0.2
 _PATIENCE_S = 60.0
-"""Timeout for a worker to save a checkpoint and exit; after it, the worker is killed."""
+"""Timeout for a worker, seconds. The worker must save a checkpoint and exit within this time.
+
+A worker that takes longer is killed.
+"""
 _PR_SET_PDEATHSIG = 1
 """Option of `prctl` from Linux' <sys/prctl.h>."""
 _STOPPED = frozenset({129, 130, 143})
-"""Exit codes of a worker that has received a signal. In this case all workers save and exit."""
+"""Exit codes of a worker that has received a signal.
+
+In this case, all workers save a checkpoint and exit.
+"""
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
@@ -111,8 +119,8 @@ class WorkersResult:
     """Result of a multi-worker run.
 
     Attributes:
-        code: 0 if all workers succeeded, otherwise the exit code of the first worker that failed.
-        first: number of the first worker that failed; None if all succeeded.
+        code: 0 if all workers succeeded. Otherwise, the exit code of the first worker that failed.
+        first: number of the first worker that failed. `None` if all workers succeeded.
     """
 
     code: int
@@ -126,20 +134,21 @@ def run_workers(
     gpus_each: int | None,
     tell: Callable[[int, str], None],
 ) -> WorkersResult:
-    """Run `mggr-tf COMMAND` in several processes until all have exited.
+    """Run `mggr-tf COMMAND` in several processes, and wait until all processes have exited.
 
-    If a worker fails, the other workers are terminated, and killed after a timeout. SIGINT and
-    SIGTERM are forwarded to all workers: they save a checkpoint at the same step and exit.
+    If a worker fails, the function sends SIGTERM to the other workers. It kills workers that do not
+    exit within a timeout. The function forwards SIGINT and SIGTERM to all workers. The workers then
+    save a checkpoint after the same step, and exit.
 
     Args:
         command: arguments from `as_worker`.
         workers: number of worker processes.
-        gpus_each: number of GPUs per worker; worker i uses the GPUs from number i * gpus_each.
-            None makes all GPUs visible to all workers.
-        tell: called with the number of a worker and each line that the worker prints.
+        gpus_each: number of GPUs for each worker. Worker i uses the GPUs from number i * gpus_each.
+            With `None`, all workers can use all GPUs.
+        tell: called for each line that a worker prints, with the number of the worker and the line.
 
     Raises:
-        UsageError: there are too few GPUs.
+        UsageError: there are not enough GPUs.
     """
     addresses = free_addresses(workers)
     started = [
@@ -175,7 +184,7 @@ def _environment(addresses: Sequence[str], index: int, gpus_each: int | None) ->
 
 
 def _gpus(index: int, each: int) -> list[str]:
-    """Return the GPUs of a worker, selected from the GPUs visible to this process."""
+    """Return the GPUs of a worker. They are selected from the GPUs that this process can use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     first, last = index * each, (index + 1) * each
     if visible is None:
@@ -194,7 +203,7 @@ def _gpus(index: int, each: int) -> list[str]:
 
 
 def _die_with_launch() -> None:
-    """Make Linux send SIGTERM to this process when its parent process dies."""
+    """Make Linux send SIGTERM to this process when its parent process exits."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -209,7 +218,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess
         text=True,
         errors="replace",
         preexec_fn=_die_with_launch,
-        start_new_session=True,  # Ctrl-C reaches a worker only once, forwarded by this process
+        start_new_session=True,  # the terminal sends Ctrl-C only to this process, not to workers
     )
 
 
@@ -230,12 +239,12 @@ def _wait(started: Sequence[subprocess.Popen[str]]) -> WorkersResult:
 
 
 def _end(started: Sequence[subprocess.Popen[str]], *, asked: bool) -> None:
-    """Stop the workers that still run; kill them after a timeout.
+    """Stop the workers that still run. Kill workers that do not exit within a timeout.
 
     Args:
         started: worker processes.
-        asked: True if the workers have already received a signal. They are then saving a
-            checkpoint, and a second signal would interrupt that.
+        asked: True if the workers have already received a signal. The workers are then saving a
+            checkpoint. The function does not send a second signal, because it would interrupt this.
     """
     for process in started:
         if process.poll() is None and not asked:
@@ -250,7 +259,7 @@ def _end(started: Sequence[subprocess.Popen[str]], *, asked: bool) -> None:
 
 
 class _SignalsPassedOn:
-    """Context that forwards SIGINT and SIGTERM to all workers.
+    """Context manager that forwards SIGINT and SIGTERM to all workers.
 
     Attributes:
         came: True after a signal has been forwarded.

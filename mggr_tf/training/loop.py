@@ -1,4 +1,8 @@
-"""Resumable training loop: runs a step over batches, writes checkpoints and calls back for logs."""
+"""Resumable training loop.
+
+The loop runs a training step for each batch, writes checkpoints, and calls functions that write
+logs. A worker is one process of the training. Worker 0 is the chief.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +29,17 @@ from mggr_tf.training.stopping import Divergence, Patience
 
 _LOG_EVERY = 25
 _FEWEST_LOGS = 50
-"""Minimum number of log entries, so that the curve of a short training has more than one point."""
+"""Minimum number of log entries. Without it, the log of a short training would have one entry."""
 _OUTSIDE = "is not in ["
-"""Substring of TensorFlow's message about an index that is out of range."""
+"""Part of TensorFlow's error message for an index that is out of range."""
 _LEAST_TIMED_STEPS = 12
 _MOST_TIMED_STEPS = 1000
 _TIMING_SECONDS = 20.0
-"""Timing limit for large networks: after this time, fewer than `_LEAST_TIMED_STEPS` are enough."""
+"""Time limit for measuring the duration of a step, seconds.
+
+After this time, the measurement may end with fewer than `_LEAST_TIMED_STEPS` steps. This happens
+only for large networks.
+"""
 
 Batch = dict[str, tf.Tensor]
 Values = dict[str, float]
@@ -40,19 +48,21 @@ Log = Callable[[int, Values], None]
 
 @dataclass(frozen=True)
 class LoopCallbacks:
-    """Callbacks of the loop. With several workers, each worker gets the same calls.
+    """Functions that the loop calls. With several workers, the loop calls them in each worker.
 
     Attributes:
-        tell: called after each step with the step and its metrics.
-        log: called with the step and the metrics, averaged since the last call.
-        saved: called with the step of a checkpoint that has been written.
-        sheet: called with the step after which a sample sheet is due.
+        tell: called after each step, with the step and its metrics.
+        log: called after some of the steps, with the step and the metrics. The metrics are averages
+            since the last call.
+        saved: called after a checkpoint has been written, with its step.
+        sheet: called when a sample sheet must be written, with the step. A sample sheet is an image
+            with examples of redirected eyes.
         sheet_steps: steps after which `sheet` is called.
-        bad_batch: called with the step and the batch if the loss is not a finite number or
-            explodes. Stores the batch and returns its file.
-        validate: called with the step after which a validation is due. Returns the metric;
-            smaller is better.
-        validated_steps: returns whether a validation is due after a step.
+        bad_batch: called when the training diverges, with the step and the batch. The function
+            writes the batch to a file, and returns the name of the file.
+        validate: called when a validation is necessary, with the step. The function returns the
+            validation metric. A smaller metric is better.
+        validated_steps: function that returns whether a validation is necessary after a step.
     """
 
     tell: Callable[[int, Values], None]
@@ -66,11 +76,11 @@ class LoopCallbacks:
 
 
 class WorkerRequest(NamedTuple):
-    """Actions that a worker requests from all workers after the same step.
+    """Actions that a worker requests. All workers then do these actions after the same step.
 
     Attributes:
-        stop: request to stop training.
-        save: request to save a checkpoint.
+        stop: whether to stop the training.
+        save: whether to save a checkpoint.
     """
 
     stop: bool = False
@@ -78,19 +88,20 @@ class WorkerRequest(NamedTuple):
 
 
 class Loop:
-    """Training loop that runs a step over batches on all devices.
+    """Training loop that runs a training step for each batch, on all devices.
 
     Args:
         step: training step.
         stage: name of the stage.
         distribution: devices to train on.
-        batches: returns an iterator over the batches of steps [first, last).
+        batches: function (first, last) that returns an iterator over the batches of the steps
+            [first, last).
         folder: folder for checkpoints.
-        config: interval of the checkpoints, and how many are kept.
-        seed: seed of the run, stored in checkpoints.
+        config: settings for how often checkpoints are written, and how many are kept.
+        seed: seed of the run. The loop stores the seed in checkpoints.
         patience: early stopping.
         xla: whether XLA compiles the step.
-        warn: called with a message for each checkpoint that is skipped.
+        warn: called with a message for each checkpoint that cannot be loaded.
     """
 
     def __init__(
@@ -137,19 +148,19 @@ class Loop:
         return int(self._at)
 
     def restore(self, *, changes: int = 0) -> int:
-        """Load the newest intact checkpoint.
+        """Load the newest checkpoint that is not damaged.
 
         Args:
-            changes: number of changes of the run's config or data. If it differs from the number
-                in the checkpoint, early stopping and divergence detection are reset, because
-                earlier metrics are not comparable.
+            changes: how often the config or the data of the run has changed. If the checkpoint
+                contains another number, early stopping and the detection of divergence are reset.
+                The reason is that earlier metrics are then not comparable.
 
         Returns:
-            Step of the checkpoint; 0 if there is none.
+            Step of the checkpoint. The result is 0 if there is no checkpoint.
 
         Raises:
-            RunError: no checkpoint is readable, the checkpoints belong to other networks, or this
-                worker resumes from another step than the chief.
+            RunError: no checkpoint is readable. Or the checkpoints contain other networks. Or this
+                worker and the chief have loaded checkpoints of different steps.
         """
         self._checkpoints.clear_up()
         step = self._saved_at = self._checkpoints.restore()
@@ -159,8 +170,8 @@ class Loop:
             self._divergence.begin()
         if step != (chiefs := round(self._distribution.agreed(step))):
             raise RunError(
-                f"this worker resumes from step {step}, the chief from step {chiefs}; all workers "
-                "must use the run folder on one shared file system",
+                f"this worker resumes from step {step}, but worker 0 from step {chiefs}; put the "
+                "run folder on a file system that all workers share",
                 code="resumed-steps-differ",
                 step=step,
                 chief=chiefs,
@@ -168,17 +179,18 @@ class Loop:
         return step
 
     def seconds_per_step(self, patience_s: float) -> float:
-        """Measure the duration of a step after tracing, and restore all variables afterwards.
+        """Measure the duration of a step. Then restore all variables.
 
-        The loop times steps for about `patience_s` seconds, but at least 12 steps unless these
-        take more than 20 seconds. With many short steps, a second of other load on the machine
-        does not determine the number of steps of a whole stage.
+        The first steps are not measured, because TensorFlow traces the step then. The measurement
+        takes about `patience_s` seconds. It includes at least 12 steps, but fewer if 12 steps take
+        more than 20 seconds. With many steps, other programs on the machine have less influence on
+        the result.
 
         Args:
             patience_s: time for the measurement, seconds.
 
         Returns:
-            Median duration of a step in seconds; the chief's value on all workers.
+            Median duration of a step, seconds. All workers return the chief's value.
         """
         before = [(v, tf.identity(v)) for v in self._variables]
         batches = self._batches(0, 2 + _MOST_TIMED_STEPS)
@@ -199,27 +211,28 @@ class Loop:
         finally:
             for variable, value in before:
                 variable.assign(value)
-        # The median ignores short periods of other load on the machine.
+        # The median is not affected if other programs use the machine for a short time.
         return self._distribution.agreed(statistics.median(times))
 
     def train(self, total: int, hooks: LoopCallbacks) -> bool:
         """Train from the current step to step `total`, or until early stopping.
 
-        After early stopping the networks have the weights of the best validation. Ctrl-C and
-        SIGTERM save a checkpoint between two steps before the exception is raised; a second
-        signal interrupts immediately.
+        After early stopping, the networks have the weights of the best validation. After Ctrl-C or
+        SIGTERM, the loop completes the current step, saves a checkpoint, and raises an exception. A
+        second signal interrupts the training immediately.
 
         Args:
             total: last step.
-            hooks: callbacks.
+            hooks: functions that the loop calls.
 
         Returns:
             Whether early stopping ended the training.
 
         Raises:
-            RunError: the loss is not a finite number or explodes; only the batch of that step and
-                the checkpoints before it are kept. Or a worker is lost.
-            KeyboardInterrupt: Ctrl-C was pressed. For SIGTERM, the subclass `Preempted`.
+            RunError: the training diverged, or the connection to a worker is lost. After a
+                divergence, the run keeps earlier checkpoints and a file with the batch.
+            KeyboardInterrupt: Ctrl-C was pressed.
+            Preempted: the process received SIGTERM or SIGHUP.
         """
         with deferred_signals() as signals:
             self._train(total, hooks, signals)
@@ -232,7 +245,7 @@ class Loop:
         return ended_early
 
     def _train(self, total: int, hooks: LoopCallbacks, signals: Signals) -> None:
-        """Train until the last step, early stopping or a signal.
+        """Train until the last step, until early stopping, or until a signal.
 
         All workers stop after the same step.
         """
@@ -250,8 +263,8 @@ class Loop:
             metric = self._validated(batch, hooks) if hooks.validated_steps(done) else None
             best = metric is not None and self._patience.tell(done, metric)
             if self._distribution.workers == 1:
-                # A single worker needs no agreement with others, so it can react to a signal or
-                # the timer directly after this step.
+                # A single worker does not need to agree with other workers. Therefore it can react
+                # to a signal or to the timer directly after this step.
                 heard = WorkerRequest(signals.came, clock.is_due())
             if best or heard.save or done == total:
                 self._save(hooks, metric=metric)
@@ -265,7 +278,7 @@ class Loop:
         try:
             values, heard = self._ask(batch, wishes)
         except tf.errors.InvalidArgumentError as error:
-            # The warp raises this error if the flow contains NaN.
+            # The warp operation raises this error if the flow contains NaN.
             if _OUTSIDE not in error.message:
                 raise
             reason = plain_reason(error)
@@ -285,11 +298,11 @@ class Loop:
     def _diverged(
         self, step: int, wrong: str, batch: Batch, hooks: LoopCallbacks, *, code: str
     ) -> RunError:
-        """Return the error for a divergence, and remove the checkpoints that may be affected."""
+        """Remove the checkpoints that may be affected by a divergence, and return the error."""
         self._checkpoints.forget_after(step - self._divergence.block)
         file = hooks.bad_batch(step, batch)
         return RunError(
-            f"step {step}: {wrong}; lower the learning rate and continue with --resume "
+            f"step {step}: {wrong}; continue with a lower learning rate: --resume "
             f"--changed-config --set stages.{self._stage}.learning_rate=... The batch of this step "
             f"is in {file}",
             code=code,
@@ -303,7 +316,8 @@ class Loop:
         """Run one step.
 
         Returns:
-            The metrics, and the requests that at least one worker had before the step.
+            The metrics of the step, and the actions that at least one worker requested before the
+            step.
         """
         mine = WorkerRequest(wishes.stop, wishes.save and self._distribution.is_chief)
         values, heard = self._run(batch, tf.constant([float(wish) for wish in mine]))
@@ -312,7 +326,7 @@ class Loop:
     def _save(self, hooks: LoopCallbacks, *, metric: float | None = None) -> None:
         done = self.at
         if done == self._saved_at:
-            return  # the checkpoint exists, with its metric, which a second save would not have
+            return  # the existing checkpoint of this step may contain a metric, so keep it
         self._checkpoints.save(done, metric=metric)
         self._saved_at = done
         hooks.saved(done)
@@ -323,7 +337,7 @@ class _Means:
 
     Args:
         every: number of steps between two log entries.
-        total: last step, which is always logged.
+        total: last step. There is always a log entry for this step.
         log: called with the step and the averages.
     """
 
@@ -342,7 +356,7 @@ class _Means:
 
 
 class _Clock:
-    """Timer that is due after a number of seconds."""
+    """Timer that expires after a number of seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -361,7 +375,8 @@ def _on_all_devices(
     """Return a function that runs a step on all devices.
 
     Returns:
-        Function (batch, requests of this worker) -> (metrics, sum of all workers' requests).
+        A function with the arguments (batch, requests of this worker). It returns the metrics and
+        the sum of the requests of all workers.
     """
     strategy = distribution.strategy
     names: list[str] = []
@@ -373,8 +388,8 @@ def _on_all_devices(
 
     @tf.function
     def run(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Reduce one vector instead of single numbers, because each reduction between machines costs
-        # a network round trip.
+        # Reduce all metrics as one vector. Each separate reduction between machines would take the
+        # time of a network request.
         metrics, wishes = strategy.run(one, args=(batch, wishes))
         total = tf.distribute.ReduceOp.SUM
         return strategy.reduce(total, metrics, axis=None), strategy.reduce(total, wishes, axis=None)

@@ -1,8 +1,9 @@
 """Optimizer, learning-rate schedule and loss scaling.
 
-In float16 small gradients would be rounded to zero. Therefore the loss is scaled for the backward
-pass [1], by as much as the largest gradients allow: an update with a non-finite gradient is
-skipped, still counts as an update, and halves the scale.
+In float16, small gradients would be rounded to zero. Therefore the loss is multiplied by a loss
+scale before the gradients are computed [1]. The loss scale is as large as possible. If it is too
+large, some gradients are not finite. The optimizer then skips this update and halves the loss
+scale. A skipped update still counts as an update.
 
 References:
     [1] Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
@@ -26,15 +27,18 @@ _LAST = 0.02
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up over 4 % of the steps, then cosine decay to 2 % of the peak.
+    """Schedule of the learning rate: a linear warm-up, and then a cosine decay.
 
-    The number of steps is a variable, because a time budget is converted to steps only after the
-    first steps have been timed. With a variable, the step need not be traced again.
+    The warm-up takes 4 % of the steps. The last learning rate is 2 % of the highest one.
+
+    The total number of steps is a variable, because it can change after the first steps. A time
+    budget is converted to steps only after the duration of the first steps is known. With a
+    variable, TensorFlow does not trace the step again.
 
     Args:
         peak: highest learning rate.
-        total: [] int64 variable with the number of steps.
-        updates_a_step: number of optimizer updates per step.
+        total: [] int64 variable with the total number of steps.
+        updates_a_step: number of optimizer updates in each step.
     """
 
     def __init__(self, peak: float, total: tf.Variable, *, updates_a_step: int = 1) -> None:
@@ -52,7 +56,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * tf.minimum((at + 1) / warm, cosine)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor arguments as numbers."""
+        """Return the arguments of the constructor. `total` is converted to a number."""
         return {
             "peak": self.peak,
             "total": int(self.total),
@@ -72,15 +76,17 @@ def adam(
     updates_a_step: int = 1,
     precision: Precision = EXACT,
 ) -> keras.optimizers.Optimizer:
-    """Return an Adam optimizer with its variables, so that a checkpoint can restore them.
+    """Return an Adam optimizer. The function also creates the variables of the optimizer.
+
+    A checkpoint can restore these variables only if they exist.
 
     Args:
         peak: highest learning rate.
-        total: [] int64 variable with the number of steps.
+        total: [] int64 variable with the total number of steps.
         variables: variables to train.
         beta_1: decay of the first moment.
-        updates_a_step: number of updates per step.
-        precision: precision of the gradients. float16 enables loss scaling.
+        updates_a_step: number of updates in each step.
+        precision: precision of the gradients. `float16` enables loss scaling.
     """
     schedule = WarmUpCosine(peak, total, updates_a_step=updates_a_step)
     optimizer = keras.optimizers.Adam(schedule, beta_1=beta_1, global_clipnorm=_CLIP_NORM)
@@ -98,12 +104,12 @@ def apply(
 ) -> None:
     """Apply one optimizer update.
 
-    Variables that the loss does not depend on get a zero gradient.
+    If the loss does not depend on a variable, the gradient of this variable is 0.
 
     Args:
         optimizer: optimizer, with or without loss scaling.
-        tape: tape that has recorded the loss.
-        loss: [] unscaled loss.
+        tape: gradient tape that has recorded the computation of the loss.
+        loss: [] loss before loss scaling.
         variables: variables to update.
     """
     zero = tf.UnconnectedGradients.ZERO
@@ -118,18 +124,24 @@ def apply(
 
 
 def optimizer_state(name: str, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """Return the objects of an optimizer for a checkpoint, by name, including any loss scale."""
+    """Return the objects of an optimizer that a checkpoint must contain. The keys are their names.
+
+    With loss scaling, the loss scale is one of these objects.
+    """
     scale = {f"{name}_loss_scale": _LossScale(optimizer)} if _scales(optimizer) else {}
     return {name: optimizer, **scale}
 
 
 def scale_metrics(optimizer: keras.optimizers.Optimizer, *, replicas: int) -> Metrics:
-    """Return this replica's part of the loss scale for the log; empty without loss scaling."""
+    """Return the loss scale as a metric for the log, divided by the number of devices.
+
+    The result is empty without loss scaling.
+    """
     return {"loss_scale": optimizer.loss_scale / replicas} if _scales(optimizer) else {}
 
 
 class _LossScale(tf.Module):
-    """Variables of a loss scale, which Keras does not include in the optimizer's variables."""
+    """Variables of a loss scale. Keras does not include them in the optimizer's variables."""
 
     def __init__(self, optimizer: keras.mixed_precision.LossScaleOptimizer) -> None:
         super().__init__()

@@ -1,9 +1,15 @@
 """Portrait photographs in training batches: selection, redirection, and losses.
 
-An estimator that is trained on synthetic eyes has a person-dependent offset on photographs.
-Portraits of people who look into the lens provide a known gaze. But with portraits of one gaze
-only, the estimator would learn to always predict that gaze. Therefore the portraits are also
-redirected to other gazes, which become their labels [1].
+An estimator that is trained on synthetic eyes has errors on photographs. The error is constant for
+one person, but different between people. Portraits of people who look into the camera have a known
+gaze. Therefore training on portraits can reduce this error. But all portraits have the same gaze.
+From these portraits alone, the estimator would learn to predict this gaze for all images. Therefore
+training also uses redirected versions of the portraits. Their labels are their target gazes [1].
+
+The stage `joint` trains the redirector. The stage `adapted` fine-tunes the estimator on portraits.
+A row is one eye in a batch. A replica is one of the devices that share a batch. A patch is a small
+image of one eye. A gazemap is an image that encodes a gaze. In network units, a gaze is divided by
+the scale in the config.
 
 References:
     [1] Yu, Liu, Odobez, Improving Few-Shot User-Specific Gaze Adaptation via Gaze Redirection
@@ -43,11 +49,11 @@ from mggr_tf.training.losses import LOSSES, LossContext
 from mggr_tf.training.losses.redirection import Comparison
 
 PREFIX = "portrait_"
-"""Prefix of the names of photographs in a batch and of their losses."""
+"""Prefix for the names of photographs in a batch, and for the names of their losses."""
 
 
 def portraits_in(batch: Batch) -> Batch:
-    """Return the photographs in a batch, with the names of `pair_dataset` except `target`."""
+    """Return the photographs in a batch. The names are as in `pair_dataset`, without `target`."""
     return {
         name.removeprefix(PREFIX): value for name, value in batch.items() if name.startswith(PREFIX)
     }
@@ -56,20 +62,25 @@ def portraits_in(batch: Batch) -> Batch:
 class PortraitLosses:
     """Losses on photographs that are redirected to random gazes.
 
+    A cycled image is a photograph after two redirections. The first one is to a random gaze. The
+    second one is back to the gaze of the photograph.
+
     Args:
         how: weights of the losses.
-        losses: losses of the stage. Those on feature maps of the redirected image are also applied
-            to a photograph and its cycled image.
-        redirect: maps the inputs of the redirector to its outputs, in training mode.
-        back: maps redirected images [P, H, W, 3] and the photographs' batch to images that are
-            redirected back to the photographs' gazes.
-        estimate: maps images and head poses, with the estimator's input names, to gazes [P, 2] in
-            network units.
-        gazemap: maps gazes [P, 2] in degrees to gazemaps [P, H, W, 2].
+        losses: losses of the stage. Some of these losses compare feature maps of a redirected image
+            with feature maps of its target. Such losses are also computed on a cycled image and its
+            photograph.
+        redirect: function that returns the redirector's outputs for its inputs, in training mode.
+        back: function that redirects images back to the gazes of the photographs. Its arguments are
+            redirected images [P, H, W, 3] and the batch of photographs.
+        estimate: function that returns the estimator's gazes [P, 2], network units. Its argument is
+            a dict with the estimator's inputs.
+        gazemap: function that returns gazemaps [P, H, W, 2] for gazes [P, 2] in degrees.
         conventions: scales of the redirector's inputs and of the estimator's output.
-        features: computes feature maps; None if no loss uses them.
-        shown: maps images to the views that the feature networks receive.
-        discriminator: discriminator for redirected photographs; None without an adversarial loss.
+        features: object that computes feature maps. `None` if no loss uses them.
+        shown: function that returns the views of images for the feature networks.
+        discriminator: discriminator for redirected photographs. `None` if there is no adversarial
+            loss on photographs.
     """
 
     def __init__(
@@ -97,15 +108,15 @@ class PortraitLosses:
         )
 
     def __call__(self, photographs: Batch) -> tuple[tf.Tensor, tf.Tensor, Metrics]:
-        """Redirect photographs and return the losses.
+        """Redirect photographs, and compute the losses.
 
         Args:
-            photographs: photographs of a batch, see `portraits_in`.
+            photographs: photographs of a batch; see `portraits_in`.
 
         Returns:
-            (redirected, loss, terms): the redirected images [P, H, W, 3]; the weighted sum of all
-            terms, []; and each unweighted term by its name, []. All losses are means over these
-            photographs.
+            (redirected, loss, terms): `redirected` contains the redirected images [P, H, W, 3].
+            `terms` contains each loss by its name, []. `loss` is the weighted sum of the terms, [].
+            All losses are means over the photographs.
         """
         how, eye = self._how, photographs["eye"]
         redirected = self._redirect(photographs)["redirected"]
@@ -113,8 +124,8 @@ class PortraitLosses:
         if how.cycle:
             terms["cycle"] = self._there_and_back(redirected, photographs)
         if how.identity:
-            # After the subtraction, `delta` contains only the error of the source gaze that the
-            # redirector gets.
+            # `delta` is the target gaze minus an inexact source gaze. After the subtraction, it
+            # contains only the error of the source gaze, because the gaze does not change here.
             shift_deg = photographs["target_gaze"] - photographs["source_gaze"]
             still = {
                 **photographs,
@@ -180,16 +191,17 @@ def redirected_portraits(
     """Redirect each photographed eye to several random gazes.
 
     Args:
-        portraits: N patches; their labels are the source gazes.
+        portraits: N patches. Their labels are the source gazes.
         redirect: redirector.
-        how: number of redirections per patch, and the range of the target gazes.
-        seed: seed of the target gazes, which depend on the seed only.
+        how: number of redirected versions of each patch, and the range of the target gazes.
+        seed: seed of the target gazes. The target gazes depend only on the seed.
         conventions: scales of the redirector's inputs.
-        progress: progress display, in patches.
+        progress: display of the progress, in patches.
 
     Returns:
-        N (1 + redirected) patches, the photographs first. A group contains the photograph of one
-        eye and its redirected patches, labelled with their target gazes.
+        N (1 + `how.redirected`) patches. The photographs are first. A group contains one photograph
+        of an eye and the redirected versions of this photograph. The label of a redirected version
+        is its target gaze.
     """
     count = len(portraits)
     unit = np.random.default_rng(seed).uniform(-1, 1, (how.redirected * count, 2))
@@ -229,18 +241,19 @@ def portraits_of_stage(
     *,
     progress: Progress,
 ) -> EyeSamples | None:
-    """Return the photographs that a stage trains on, prepared once at its start.
+    """Return the photographs that a stage trains on. Call this function once, before the stage.
 
     Args:
         config: config of the run.
         stage: stage to train.
         portraits: photographs of the run.
-        networks: networks of the run. Their averaged redirector redirects the photographs for the
-            stage `adapted`.
-        progress: progress display of the redirection.
+        networks: networks of the run. For the stage `adapted`, their redirector with averaged
+            weights redirects the photographs.
+        progress: display of the progress of the redirection.
 
     Returns:
-        The photographs, redirected ones included; None if the stage uses no photographs.
+        The photographs, and their redirected versions for the stage `adapted`. `None` if the stage
+        uses no photographs.
     """
     how = config.stage(stage).portraits
     if not isinstance(how, RedirectedPortraits):
@@ -264,18 +277,19 @@ def with_portraits(
     shares: Shares,
     steps: tuple[int, int],
 ) -> tf.data.Dataset:
-    """Add photographs to the batches of a stage, replica by replica.
+    """Add photographs to the batches of a stage.
 
-    In batches of `adapted`, the photographs' rows are inserted between the other rows (see
-    `joined`). In batches of `joint`, the photographs have separate names: `PREFIX` plus the names
-    of `pair_dataset`, without `target`. Their target gazes are random.
+    Each dataset element is the part of a batch for one replica. In the stage `adapted`, the rows of
+    the photographs are inserted between the other rows; see `joined`. In the stage `joint`, the
+    photographs have separate names: `PREFIX` followed by the names of `pair_dataset`, without
+    `target`. Their target gazes are random.
 
     Args:
         pairs: batches without photographs.
         config: config of the run.
         stage: stage to train.
         portraits: photographs from `portraits_of_stage`.
-        shares: distribution of the photographs' pairs over the replicas.
+        shares: distribution of the photographs over the replicas.
         steps: range [first, last) of the steps in `pairs`.
     """
     how = config.stage(stage).portraits
@@ -295,11 +309,11 @@ def with_portraits(
 
 
 def joined(batch: Batch, more: Batch) -> dict[str, tf.Tensor]:
-    """Merge two batches to [B + P, ...], with the rows of both evenly interleaved.
+    """Combine two batches of B and P rows to one batch of B + P rows, in evenly mixed order.
 
-    With this order, the concatenated rows of several replicas equal the rows on a single device.
-    This matters because dropout depends on the row. Values that `more` lacks, such as landmarks,
-    are NaN (unknown) in its rows.
+    With this order, the rows of all replicas together have the same order as on a single device.
+    The order is important, because dropout depends on the position of a row. `more` may lack some
+    values, such as landmarks. These values are NaN in the rows from `more`.
     """
     own, count = batch["eye"].shape[0], more["eye"].shape[0]
     places = [(2 * row + 1) * count for row in range(own)]
@@ -328,7 +342,10 @@ def _photographs(
     shares: Shares,
     steps: tuple[int, int],
 ) -> tf.data.Dataset:
-    """Return batches of photographs with random target gazes, as pure functions of (seed, step)."""
+    """Return batches of photographs with random target gazes.
+
+    A batch depends only on the seed and on the step.
+    """
     images = tf.constant(portraits.images)
     gaze, head = tf.constant(portraits.gaze_deg), tf.constant(portraits.head_deg)
     as_inputs = PairInputs(config.stage(stage).augmentation, config.conventions)
@@ -355,5 +372,5 @@ def _photographs(
 
 
 def _seed(config: Config, stage: Stage) -> int:
-    """Return a seed that differs from that of the stage's pairs (see `stage_parts`)."""
+    """Return the seed for the photographs. The pairs of the stage have another seed."""
     return config.seed * 101 + 50 + STAGES.index(stage)

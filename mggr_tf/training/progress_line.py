@@ -1,4 +1,4 @@
-"""Progress line of a training: steps, rate and remaining time."""
+"""Progress line of a training. It shows steps, metrics, speed and remaining time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from mggr_tf.config.stages import OF_GAZE, Stage, StageConfig
 
 _WINDOW_S = 30.0
 _FEWEST_STEPS = 5
-"""Minimum number of recent steps for the rate, even if they are older than `_WINDOW_S`."""
+"""Minimum number of recent steps from which the speed is computed.
+
+These steps are used even if they are older than `_WINDOW_S`.
+"""
 
 
 class Pace:
-    """Measurement of the step rate. The caller passes the time, in seconds of any clock.
+    """Measures the number of steps per second.
 
-    Pauses between steps (validation, sheets) are excluded. The first step is ignored, because it
-    traces the graph.
+    The caller passes the time to each method, in seconds of any clock. The measurement does not
+    include pauses between steps, such as a validation. It also does not include the first step,
+    because TensorFlow traces the step then.
 
     Args:
         now: start time of the first step, seconds.
@@ -32,7 +36,7 @@ class Pace:
     def __init__(self, now: float) -> None:
         self._last = now
         self._stepped_s = self._paused_s = self._paused_now_s = 0.0
-        self._recent: deque[tuple[float, float]] = deque()  # (when it ended, seconds)
+        self._recent: deque[tuple[float, float]] = deque()  # (end, duration) of each step, seconds
         self._traced = False
 
     def step(self, now: float) -> None:
@@ -48,21 +52,21 @@ class Pace:
             self._recent.popleft()
 
     def pause(self, seconds: float) -> None:
-        """Exclude a pause since the last step from the duration of the next step."""
+        """Record a pause since the last step. The duration of the next step does not include it."""
         self._paused_now_s += seconds
         self._paused_s += seconds
 
     def steps_a_second(self) -> float | None:
-        """Return the steps per second over the last 30 s; None before the second step ends."""
+        """Return the steps per second over the last 30 s. `None` before the second step ends."""
         spent = sum(seconds for _, seconds in self._recent)
         return len(self._recent) / spent if spent > 0 else None
 
     def seconds_left(self, steps: int) -> float | None:
-        """Estimate the duration of the remaining steps in seconds, including pauses.
+        """Estimate the time for the remaining steps, seconds.
 
-        The estimate assumes that the share of pauses remains the same. It uses the median of the
-        recent steps, which ignores steps that other load on the machine has slowed down. It is
-        None before the second step ends.
+        The estimate uses the median duration of the recent steps. Therefore a few slow steps do not
+        change the estimate. It also includes pauses, and assumes that their share of the time stays
+        the same. The result is `None` before the end of the second step.
 
         Args:
             steps: number of remaining steps.
@@ -77,14 +81,17 @@ _TERMINAL_EVERY_S = 0.1
 _LOG_EVERY_S = 30.0
 _UNKNOWN_WIDTH = 80
 _SMOOTHING = 0.05
-"""Weight of a new value in the exponential average that is shown, over about 20 steps."""
+"""Weight of a new value in the exponential average of a metric.
+
+The line shows this average. It covers about 20 steps.
+"""
 
 
 def images_a_step(stage: Stage, config: StageConfig) -> int:
-    """Return the number of images that the trained network processes per step, on all devices.
+    """Return the number of images that the trained network processes in each step, on all devices.
 
-    An estimator processes both images of a pair. A redirector generates one image per pair, and
-    one more for each additional discriminator update.
+    An estimator processes both images of a pair. A redirector generates one image for each pair. If
+    a step has several discriminator updates, it generates one image for each pair and update.
     """
     if stage not in OF_GAZE:
         return config.critic_steps * config.batch
@@ -95,26 +102,27 @@ def images_a_step(stage: Stage, config: StageConfig) -> int:
 class ProgressLine:
     """Context manager that shows step, loss, metrics, images per second and remaining time.
 
-    On a terminal it shows one line, which is rewritten at most ten times per second and is never
-    wider than the terminal; if the width is too small, the last metrics are omitted first. On
-    other streams it writes a plain line every 30 seconds and one at the end, but none for
-    trainings shorter than two seconds. Such a line consists of `key=value` fields in a fixed
-    order, for `grep` and `awk` (here wrapped):
+    On a terminal, there is one line. It is updated at most ten times per second. It is never wider
+    than the terminal: If there is not enough space, the last metrics are omitted.
+
+    On other streams, a new line is written every 30 seconds and at the end. There is no line if the
+    training takes less than two seconds. A line consists of fields `key=value` in a fixed order, so
+    that `grep` and `awk` can read them. In this example, the line is broken into two lines:
 
         stage=joint step=120 total=5000 elapsed_s=61 steps_per_s=1.97 images_per_s=31.5
         eta_s=2477 loss=0.312 l1=0.051
 
-    The fields are the seconds since the stage started or was resumed, steps and images per second
-    over the last 30 seconds, the remaining seconds (0 at the end), and the smoothed metrics.
-    Values that are unknown before the second step are `-`.
+    `elapsed_s` is the time since the stage was started or resumed. `steps_per_s` and `images_per_s`
+    are averages over the last 30 seconds. `eta_s` is the remaining time, which is 0 at the end. The
+    metrics are smoothed. Some values are not known before the second step. They are shown as `-`.
 
     Args:
         label: name of the stage.
         total: total number of steps.
-        done: number of steps completed at the start.
-        images_a_step: images per step, see the function `images_a_step`.
-        stream: output stream, usually `sys.stderr`; None shows no progress.
-        clock: returns the time in seconds.
+        done: number of steps that are already complete at the start.
+        images_a_step: number of images in each step; see the function `images_a_step`.
+        stream: output stream, usually `sys.stderr`. `None` shows no progress.
+        clock: function that returns the time in seconds.
 
     Example:
         >>> with ProgressLine("joint", 3, images_a_step=16, stream=None) as line:
@@ -159,11 +167,11 @@ class ProgressLine:
             self._draw()
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:
-        """Record the end of a step, and update the line if it is due.
+        """Record the end of a step. Update the line if the last update is old enough.
 
         Args:
-            step: number of the step, from 1.
-            values: metrics of the step in display order; the displayed values are smoothed.
+            step: number of the step. The first step has the number 1.
+            values: metrics of the step, in the order in which the line shows them.
         """
         now = self._clock()
         self._done = step
@@ -176,7 +184,7 @@ class ProgressLine:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Return a context for work between steps: validation, a sheet or a checkpoint."""
+        """Return a context manager for work between steps, such as a validation or a checkpoint."""
         began = self._clock()
         try:
             yield
@@ -188,7 +196,7 @@ class ProgressLine:
         if not self._on_terminal:
             self._write(self._log_line() + "\n")
             return
-        # The last column stays empty, because some terminals wrap the line if it is filled.
+        # Do not use the last column. Some terminals begin a new line if the last column is used.
         room = max(1, self._width() - 1)
         text = _fitted(self._head(), self._metrics(), self._tail(), room)
         self._write("\r" + text.ljust(min(self._covered, room)))
@@ -239,7 +247,7 @@ class ProgressLine:
 
 
 def in_words(seconds: float) -> str:
-    """Format a duration: `45 s`, `12 min`, `1 h 12 min`, `2 d 3 h`."""
+    """Return a duration as text, for example `45 s`, `12 min`, `1 h 12 min` or `2 d 3 h`."""
     whole = max(0, round(seconds))
     if whole < 100:
         return f"{whole} s"
@@ -255,7 +263,10 @@ def _joined(head: str, metrics: list[str], tail: list[str]) -> str:
 
 
 def _fitted(head: str, metrics: list[str], tail: list[str], room: int) -> str:
-    """Return the line with as many metrics as fit into `room` characters, truncated to `room`."""
+    """Return the text of the line, with at most `room` characters.
+
+    The line contains as many metrics as fit. If it is still too long, it is truncated.
+    """
     for kept in range(len(metrics), -1, -1):
         text = _joined(head, metrics[:kept], tail)
         if len(text) <= room:

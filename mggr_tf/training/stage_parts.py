@@ -1,4 +1,7 @@
-"""Parts of a training stage: steps, batches, networks, and checks of the devices."""
+"""Functions for training a stage: create its step and its batches, and check the devices.
+
+A replica is one of the devices that share a batch.
+"""
 
 from __future__ import annotations
 
@@ -36,17 +39,17 @@ def stage_step(
     replicas: int,
     landmarks: int = 0,
 ) -> Step:
-    """Build the step of a stage.
+    """Create the training step of a stage.
 
-    The function creates variables, so call it in the scope of the distribution strategy.
+    Call this function in the scope of the distribution strategy, because it creates variables.
 
     Args:
         config: config of the run.
         stage: stage to train.
         networks: networks of the run.
-        total: [] int64 variable with the number of steps.
+        total: [] int64 variable with the total number of steps.
         replicas: number of devices that share a batch.
-        landmarks: number of landmarks of an eye if a loss uses them, else 0.
+        landmarks: number of landmarks of an eye if a loss uses landmarks, otherwise 0.
     """
     common: dict[str, Any] = {"total": total, "replicas": replicas}
     if stage == "estimator" or stage == "judge" or stage == "adapted":
@@ -71,7 +74,7 @@ def stage_step(
 def stage_shares(
     config: Config, stage: Stage, *, replicas: int = 1, first: int = 0, local: int = 1
 ) -> Shares:
-    """Return the distribution of a stage's batches over the devices; see `Shares`.
+    """Return how the batches of a stage are divided between the devices; see `Shares`.
 
     Args:
         config: config of the run.
@@ -91,9 +94,9 @@ def stage_shares(
 def portrait_shares(
     config: Config, stage: Stage, *, replicas: int = 1, first: int = 0, local: int = 1
 ) -> Shares:
-    """Return the distribution of a stage's photographs over the devices, as `stage_shares`.
+    """Return how the photographs of a stage are divided between the devices.
 
-    The stage must train on photographs.
+    The arguments are the same as for `stage_shares`. The stage must train on photographs.
 
     Raises:
         ConfigError: the photographs cannot be divided equally.
@@ -115,7 +118,7 @@ def check_shares(config: Config, stages: Iterable[Stage], *, replicas: int) -> N
     """Check that the batches of all stages can be divided between the devices.
 
     Raises:
-        ConfigError: a batch cannot be divided; the message contains the stage.
+        ConfigError: a batch cannot be divided equally. The message contains the stage.
     """
     for stage in stages:
         try:
@@ -137,15 +140,17 @@ def stage_dataset(
     steps: tuple[int, int],
     closing: EyeSamples | None = None,
 ) -> tf.data.Dataset:
-    """Return a stage's batches of steps [first, last), as pure functions of (seed, step).
+    """Return the batches of a stage for a range of steps.
+
+    A batch depends only on the seed of the config and on the step.
 
     Args:
         config: config of the run.
         stage: stage to train.
         samples: training samples.
-        shares: distribution of the batches over the devices.
+        shares: how the batches are divided between the devices.
         steps: range [first, last) of the steps.
-        closing: samples of closing eyes, for a stage that learns the eye state.
+        closing: samples of open to closed eyes, for a stage that learns the eye state.
     """
     settings = config.stage(stage)
     make: Any = packed_pair_dataset if isinstance(samples, PackedSamples) else pair_dataset
@@ -164,13 +169,13 @@ def stage_dataset(
 
 
 def explained_corruption(batches: Iterator[T], samples: EyeSamples | PackedSamples) -> Iterator[T]:
-    """Yield the batches, and raise a clear error if too many records are corrupt.
+    """Yield the batches. Raise a `DataError` instead of a TensorFlow error for corrupt records.
 
-    A `tf.data.Dataset` can raise only TensorFlow errors, so this function replaces such an error
-    by the recorded failure of the samples.
+    A `tf.data.Dataset` can raise only TensorFlow errors. If it raises one, and `samples` has stored
+    the reason, this function raises the stored error.
 
     Raises:
-        DataError: too many records are corrupt, see `CorruptRecords` in `data.packed.index`.
+        DataError: too many records are corrupt; see `CorruptRecords` in `data.packed.index`.
     """
     try:
         yield from batches
@@ -182,12 +187,15 @@ def explained_corruption(batches: Iterator[T], samples: EyeSamples | PackedSampl
 
 
 def _stage_seed(seed: int, stage: Stage) -> int:
-    """Return the seed of a stage, so that the stages of one run use different batches."""
+    """Return the seed of a stage. The stages of a run have different seeds."""
     return seed * 101 + STAGES.index(stage)
 
 
 def trained_networks(networks: Networks, stage: Stage) -> dict[str, keras.Model]:
-    """Return the networks that a stage trains, including its discriminator, without averages."""
+    """Return the networks that a stage trains, including the discriminator.
+
+    The networks with averaged weights are not included.
+    """
     config = networks.config
     if stage in OF_GAZE:
         return {stage: getattr(networks, stage)}
@@ -199,11 +207,11 @@ def trained_networks(networks: Networks, stage: Stage) -> dict[str, keras.Model]
 
 
 def learning_rates(step: Step) -> dict[str, float]:
-    """Return the learning rate of the last update of each optimizer of a step.
+    """Return the learning rate that each optimizer of a step used in its last update.
 
     Returns:
-        `learning_rate`, and with a discriminator also `discriminator_learning_rate`, named as in
-        the config.
+        Learning rates by their names in the config: `learning_rate`, and with a discriminator also
+        `discriminator_learning_rate`.
     """
     return {
         name.replace("optimizer", "learning_rate"): float(optimizer.learning_rate.numpy())
@@ -213,23 +221,27 @@ def learning_rates(step: Step) -> dict[str, float]:
 
 
 def warm_start(run: RunFolder, donor: RunFolder) -> None:
-    """Initialize the estimator and the redirector of a run from another run's weights.
+    """Copy the weights of the estimator and of the redirector from another run, the donor.
 
-    No stage counts as trained. The donor's data is recorded, as by `RunFolder.adopt`. If the
-    donor's estimator does not predict the eye state or landmarks, the layers for them keep their
-    random initialization, and so do the layers that then have other inputs.
+    After the copy, no stage counts as trained. The record of the run then also contains the data of
+    the donor, as after `RunFolder.adopt`.
+
+    The donor's estimator may not predict the eye state or landmarks. In this case, the layers for
+    these outputs keep their random initial weights. Layers that then have other inputs also keep
+    their random initial weights.
 
     Args:
         run: run without weights.
-        donor: run to copy from. The estimator that devices run is copied.
+        donor: run to copy from. If it has two estimators, the one for devices is copied.
 
     Raises:
-        RunError: the donor lacks a network, or its network differs from the run's config.
+        RunError: the donor does not have a network that is needed. Or a network of the donor has a
+            structure that differs from the config of the run.
     """
     estimator = donor.device_estimator
     if not donor.has_weights(estimator):
         raise RunError(
-            f"{donor.path} has no estimator network to start from",
+            f"{donor.path} has no weights of the estimator to start from",
             code="donor-lacks-network",
             donor=donor.path,
             networks="estimator",
@@ -256,10 +268,11 @@ def warm_start(run: RunFolder, donor: RunFolder) -> None:
 
 
 def compiled(step: Step, *, xla: bool) -> Callable[[Batch], Metrics]:
-    """Return one replica's step for a strategy, compiled by XLA as a whole if `xla` is set.
+    """Return the step as a function for one replica. If `xla` is true, XLA compiles the whole step.
 
-    XLA converts the same random bits to other floats. Therefore dropout, random views and blends
-    of a compiled step differ from those of a plain step, but are equal in each run.
+    XLA converts the same random bits to other floats than TensorFlow. Therefore a compiled step has
+    other random numbers than a step without XLA. This affects dropout, random views and blends. But
+    all runs with XLA have the same random numbers.
     """
     return tf.function(step, jit_compile=True) if xla else step
 
@@ -267,18 +280,19 @@ def compiled(step: Step, *, xla: bool) -> Callable[[Batch], Metrics]:
 def check_devices(
     config: Config, stages: Iterable[Stage], *, replicas: int, warn: Callable[[str], None]
 ) -> None:
-    """Check that the devices support the config's `compute` settings, before networks are built.
+    """Check that the devices support the `compute` settings of the config.
+
+    Call this function before the networks are created.
 
     Args:
         config: config of the run.
         stages: stages to train.
         replicas: number of devices that share a batch.
-        warn: called with a message if a setting works but is slower than float32, or than a step
-            without XLA.
+        warn: called with a message for a setting that works, but makes training slower.
 
     Raises:
-        ConfigError: a setting in `compute` does not work on these devices; the message contains
-            an alternative.
+        ConfigError: a setting in `compute` does not work on these devices. The message contains an
+            alternative.
     """
     asked = ", ".join(stages)
     _check_precision(config, asked, warn)
@@ -305,14 +319,14 @@ def _check_precision(config: Config, asked: str, warn: Callable[[str], None]) ->
 
 def _check_xla(asked: str, replicas: int, warn: Callable[[str], None]) -> None:
     if replicas > 1:
-        # Inside the compiled program, each device would have to access the variables and the sums
-        # of the other devices.
+        # A step with several devices needs the variables and the sums of all devices. A program
+        # that XLA has compiled for one device cannot access these values on other devices.
         raise ConfigError(
-            f"compute.xla: a step of {asked} on {replicas} devices cannot be compiled; set false, "
-            "or train on one device",
+            f"compute.xla: XLA cannot compile a step of {asked} for {replicas} devices; set "
+            "compute.xla to false, or train on one device",
             code="xla-on-several-devices",
             stages=asked,
             devices=replicas,
         )
     if not tf.config.list_physical_devices("GPU"):
-        warn("compute.xla: without a GPU, a compiled step takes three to seven times as long")
+        warn("compute.xla: without a GPU, a step takes three to seven times as long with XLA")

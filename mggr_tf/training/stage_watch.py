@@ -1,4 +1,8 @@
-"""Logs, sample sheets and validation during the training of a stage."""
+"""Logs, sample sheets and validation during the training of a stage.
+
+A sample sheet is an image with examples of redirected eyes. A pair consists of two images of one
+person with different gazes.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,9 @@ _PAIRS = 8
 
 
 class SampleSheet:
-    """Sample sheet of a few fixed pairs, redirected with the current averaged weights.
+    """Creates sample sheets of a few pairs. All sheets of a stage show the same pairs.
+
+    The eyes are redirected by the redirector with averaged weights.
 
     Args:
         networks: networks of the run.
@@ -50,7 +56,7 @@ class SampleSheet:
         self._target = image_to_network(samples.images[pairs[:, 1]])
 
     def __call__(self) -> NDArray[np.uint8]:
-        """Return the sheet for the current weights; see `sheet`."""
+        """Return the sample sheet for the current weights; see `sheet`."""
         made = self._networks.averaged.joined(self._inputs, training=False)
         shown = {name: np.asarray(made[name]) for name in ("coarse", "residual", "redirected")}
         return sheet(source=self._inputs["eye"], target=self._target, **shown)
@@ -64,14 +70,17 @@ def sheet(
     redirected: NDArray[np.float32],
     target: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
-    """Return a sheet with one row per eye: source, coarse, residual, redirected, target.
+    """Return a sample sheet. Each row shows one eye: source, coarse, residual, redirected, target.
+
+    All arguments are in network units, which are in [-1, 1] for images. The coarse branch predicts
+    a flow, and the fine branch adds details to the image.
 
     Args:
-        source: [B, H, W, 3] float32 source images, network units.
-        coarse: [B, H, W, 3] float32 outputs of the coarse branch, network units.
-        residual: [B, H, W, 3] float32 residuals, network units; grey means zero.
-        redirected: [B, H, W, 3] float32 redirected images, network units.
-        target: [B, H, W, 3] float32 real images with the target gaze, network units.
+        source: [B, H, W, 3] float32 source images.
+        coarse: [B, H, W, 3] float32 outputs of the coarse branch.
+        residual: [B, H, W, 3] float32 values that the fine branch adds. The sheet shows 0 as grey.
+        redirected: [B, H, W, 3] float32 redirected images.
+        target: [B, H, W, 3] float32 real images with the target gaze.
 
     Returns:
         [2 B H, 10 W, 3] uint8 RGB.
@@ -82,7 +91,7 @@ def sheet(
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an RGB image to a PNG file, replacing an existing file."""
+    """Write an RGB image to a PNG file. An existing file is replaced."""
     done, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done, "OpenCV writes PNG"
     with atomic_file(path, force=True) as temporary:
@@ -90,20 +99,28 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 _FLUSH_MS = 30_000
-"""Flush interval of the TensorBoard events, so that a user can follow the training."""
+"""Time between two writes of TensorBoard events, milliseconds.
+
+The time is short, so that a user can watch the training.
+"""
 
 
 class MetricsWriter:
-    """Context manager that writes the metrics, sheets and histograms of one stage to its run.
+    """Context manager that writes the metrics, sample sheets and histograms of a stage.
 
-    It writes the run's CSV files and sheets, and TensorBoard events under `logs/STAGE`: the
-    metrics and the learning rates as scalars, `validation/METRIC`, and the image `sheet`. Each
-    validation also writes the histograms `weights/NETWORK/VARIABLE` and, for the first validated
-    pairs, `validation/flow` (pixels) and `validation/residual`.
+    It writes the CSV files and the sample sheets of the run. It also writes TensorBoard events
+    under `logs/STAGE`. The events contain these values:
+
+    - The metrics and the learning rates, as scalars.
+    - The validation metrics `validation/METRIC`, as scalars.
+    - The sample sheet `sheet`, as an image.
+    - The histograms `weights/NETWORK/VARIABLE`, for each validation.
+    - The histograms `validation/flow` (in pixels) and `validation/residual`, for the first pairs of
+      each validation.
 
     Args:
         run: run to write to.
-        stage: stage to write for.
+        stage: stage that is trained.
     """
 
     def __init__(self, run: RunFolder, stage: Stage) -> None:
@@ -125,7 +142,7 @@ class MetricsWriter:
     def log(
         self, step: int, metrics: Mapping[str, float], *, learning_rates: Mapping[str, float]
     ) -> None:
-        """Write the metrics up to `step`. Learning rates are written to TensorBoard only."""
+        """Write the metrics after `step`. The learning rates are written only for TensorBoard."""
         self._run.log(self._stage, step, metrics)
         with self._events.as_default(step=step):
             for name, value in {**metrics, **learning_rates}.items():
@@ -134,7 +151,7 @@ class MetricsWriter:
     def validated(
         self, step: int, found: Validated, *, networks: Mapping[str, keras.Model]
     ) -> None:
-        """Write the result of the validation after `step`, and histograms of the weights."""
+        """Write the result of the validation after `step`, and write histograms of the weights."""
         self._run.log_validation(self._stage, step, found.metrics)
         with self._events.as_default(step=step):
             for name, value in found.metrics.items():
@@ -147,14 +164,17 @@ class MetricsWriter:
         self._events.flush()
 
     def sheet(self, step: int, picture: NDArray[np.uint8]) -> None:
-        """Write the sample sheet [H, W, 3] uint8 RGB after `step`."""
+        """Write the sample sheet of `step`. It is an image [H, W, 3], uint8 RGB."""
         write_png(self._run.sheet_file(self._stage, step), picture)
         with self._events.as_default(step=step):
             tf.summary.image("sheet", picture[None])
 
 
 def _weights(network: keras.Model) -> Iterator[tuple[str, tf.Variable]]:
-    """Yield the trainable weights by their path, because two in one layer may share a name."""
+    """Yield the path and the value of each trainable weight.
+
+    A path is used instead of a name, because two weights of a layer may have the same name.
+    """
     for path, variable in network.get_weight_paths().items():
         if variable.trainable:
             yield path.replace("._", "/").replace(".", "/"), variable
@@ -166,17 +186,18 @@ _SHEETS_A_STAGE = 5
 class StageWatch:
     """Logging, sample sheets and validation of one stage.
 
-    With several workers all workers compute, and only the chief writes.
+    With several workers (processes), all workers compute, but only the first worker writes files.
 
     Args:
         run: run to write to.
         stage: stage that is trained.
         networks: networks of the run.
-        shown: samples for validation and sheets.
-        closing: samples of closing eyes, for the validation of a stage that learns the eye state.
+        shown: samples for validation and sample sheets.
+        closing: samples of open to closed eyes. They are needed for a stage that learns the eye
+            state.
         portraits: held-out photographs, for the validation of a gaze estimator.
         distribution: devices that train.
-        stream: stream for the progress line; None shows no progress.
+        stream: stream for the progress line. `None` shows no progress.
     """
 
     def __init__(
@@ -213,13 +234,13 @@ class StageWatch:
         saved: Callable[[int], None],
         rates: Callable[[], Values],
     ) -> Iterator[LoopCallbacks]:
-        """Provide the callbacks for a loop that trains from step `done` to `total`.
+        """Return a context manager with the functions that the training loop calls.
 
         Args:
             total: total number of steps.
-            done: number of completed steps.
-            saved: called with the step of a checkpoint that has been written.
-            rates: returns the learning rates of the last update.
+            done: number of steps that are already complete.
+            saved: called after a checkpoint has been written, with its step.
+            rates: function that returns the learning rates of the last update.
         """
         with ExitStack() as opened:
             line = opened.enter_context(self._line(total, done))
@@ -269,9 +290,9 @@ class StageWatch:
         return self._distribution.agreed(found.value)
 
     def _keep_batch(self, step: int, batch: Batch) -> str:
-        """Write the batch of a failed step and return its file name.
+        """Write the batch of a failed step to a file, and return the file name.
 
-        With several replicas, only the first replica's part is written.
+        With several devices, the file contains only the part of the batch for the first device.
         """
         local = self._distribution.strategy.experimental_local_results
         first = {name: np.asarray(local(value)[0]) for name, value in batch.items()}

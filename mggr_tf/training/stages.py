@@ -1,4 +1,7 @@
-"""Training of the stages of a run, in the order of the recipe."""
+"""Train the stages of a run, in the order of the recipe in the config.
+
+With several workers (processes), worker 0 is the chief. A patch is a small image of one eye.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,10 @@ from mggr_tf.training.stopping import Patience
 
 
 def minutes_of_each(run: RunFolder, stage: Stage, minutes: float) -> dict[Stage, float]:
-    """Divide a time budget between the stages by the shares in the config.
+    """Divide a time budget between the stages. The config contains the share of each stage.
 
-    Stages that a resumed run has already completed with a budget in minutes keep their share,
-    because they have used it.
+    A resumed run may already have complete stages. If such a stage had a budget in minutes, it
+    still gets its share, because it has already used this time.
 
     Args:
         run: run to train.
@@ -52,7 +55,7 @@ def minutes_of_each(run: RunFolder, stage: Stage, minutes: float) -> dict[Stage,
         minutes: budget for all stages together.
 
     Returns:
-        Minutes for each stage.
+        Number of minutes for each stage.
     """
     records = run.record.stages
     had = {name for name, record in records.items() if record.minutes is not None}
@@ -68,18 +71,19 @@ def minutes_of_each(run: RunFolder, stage: Stage, minutes: float) -> dict[Stage,
 Say = Callable[[str], None]
 
 _RESERVE = 0.97
-"""Fraction of a time budget for training steps; the rest is for sample sheets and checkpoints."""
+"""Fraction of a time budget for training steps. The rest is for sample sheets and checkpoints."""
 _TIMING_SHARE = 0.02
 """Fraction of a time budget for measuring the duration of a step."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Training budget. If both values are None, the steps in the config apply.
+    """Training budget. If both values are `None`, the config defines the number of steps.
 
     Attributes:
-        steps: number of steps for each stage that is trained.
-        minutes: time for all stages together, divided by the shares in the config.
+        steps: number of steps for each stage.
+        minutes: number of minutes for all stages together. The config contains the share of each
+            stage.
     """
 
     steps: int | None = None
@@ -87,7 +91,7 @@ class Budget:
 
 
 class StageTrainer:
-    """Trainer of one stage. With several workers all of them train, and only the chief writes.
+    """Trains one stage. With several workers, all workers train, but only the chief writes files.
 
     Args:
         run: run to write to.
@@ -95,9 +99,9 @@ class StageTrainer:
         networks: networks of the run, with the weights of earlier stages.
         distribution: devices to train on.
         samples: training samples.
-        closing: samples of closing eyes, for a stage that learns the eye state.
+        closing: samples of open to closed eyes, for a stage that learns the eye state.
         portraits: additional training photographs, from `portraits_of_stage`.
-        notify: callback for messages to the user about the chosen settings.
+        notify: called with messages for the user, for example about the number of steps.
     """
 
     def __init__(
@@ -134,14 +138,15 @@ class StageTrainer:
         )
 
     def train(self, budget: Budget, watch: StageWatch) -> None:
-        """Train from the newest checkpoint, or from the start, to the end of the budget.
+        """Train until the end of the budget. Continue from the newest checkpoint, if there is one.
 
         Args:
             budget: steps or minutes for this stage.
             watch: logging, sample sheets and validation of the stage.
 
         Raises:
-            RunError: the record counts finished steps, but the checkpoints are gone.
+            RunError: according to the record of the run, the stage has completed steps, but there
+                is no checkpoint.
         """
         run, stage = self._run, self._stage
         started = time.perf_counter()
@@ -150,7 +155,7 @@ class StageTrainer:
         if done == 0 and record is not None and record.done:
             raise RunError(
                 f"{run.checkpoint_folder(stage)} has no checkpoint, but {record.done} steps of "
-                f"{stage} are recorded; restore the folder, or create a new run",
+                f"stage {stage} are recorded; restore the folder, or create a new run",
                 code="checkpoints-missing",
                 path=run.checkpoint_folder(stage),
                 stage=stage,
@@ -191,7 +196,7 @@ class StageTrainer:
         )
 
     def _batches(self, first: int, last: int) -> Iterator[dict[str, tf.Tensor]]:
-        """Yield the global batches of steps [first, last); pure functions of (seed, step)."""
+        """Yield the batches of the steps [first, last). They depend only on seed and step."""
         replicas = self._distribution.replicas
 
         def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -226,10 +231,12 @@ class StageTrainer:
                 with atomic_file(self._run.weights_file(name), force=True) as temporary:
                     save_weights(network, temporary)
             else:
-                # Reading some variables is a collective operation, so all workers must take part.
+                # All workers must call this method, because reading some variables is a collective
+                # operation.
                 network.get_weights()
             if of_redirector:
-                # The next stage starts from the averaged weights, which validation evaluates.
+                # The next stage starts from the averaged weights. Validations also use these
+                # weights.
                 networks.redirection.part(name).set_weights(network.get_weights())
 
 
@@ -241,17 +248,23 @@ def _announcement(stage: Stage, record: StageRecord, done: int) -> str:
 
 def _early_end(stage: Stage, patience: Patience, steps: int) -> str:
     return (
-        f"{stage}: stopped early, before step {steps}; kept the weights of step "
+        f"{stage}: stopped early, before step {steps}; using the weights of step "
         f"{patience.best_step}, which have the best validation metric"
     )
 
 
 _SHOWN = 4096
-"""Number of patches of a pack for sample sheets and validation if no subjects are held out."""
+"""Number of training patches for sample sheets and validation if no subjects are held out.
+
+This number applies only to packed data, which is not completely in memory.
+"""
 
 
 def stages_to_train(run: RunFolder, stage: Stage) -> tuple[Stage, ...]:
-    """Return the incomplete stages up to and including `stage`, in training order."""
+    """Return the stages that must be trained, in order. `stage` is the last one.
+
+    Complete stages are not included.
+    """
     return tuple(s for s in (*run.config.needed(stage), stage) if not run.is_complete(s))
 
 
@@ -267,24 +280,24 @@ def train_stages(
     notify: Say,
     distribution: Distribution | None = None,
 ) -> None:
-    """Train a stage, after the stages that it needs and that the run has not completed.
+    """Train a stage. If the stage needs other stages that are not complete, train them first.
 
     Args:
-        run: run to write to. A stage in progress is resumed.
+        run: run to write to. An incomplete stage is resumed.
         stage: last stage to train.
         samples: training samples.
-        held_out: samples for validation and sample sheets; None uses training samples.
-        portraits: photographs with known gaze, for stages whose config uses photographs. With
-            None, these stages are trained without photographs, and the stage `adapted` is
-            rejected.
+        held_out: samples for validation and sample sheets. `None` uses training samples.
+        portraits: photographs with known gaze. They are used in stages whose config has settings
+            for photographs. With `None`, these stages are trained without photographs. The stage
+            `adapted` cannot be trained without photographs.
         budget: steps or minutes.
-        stream: stream for the progress line, usually `sys.stderr`; None shows no progress.
-        notify: callback for messages to the user about the chosen settings.
-        distribution: devices to train on; None uses the devices of this machine.
+        stream: stream for the progress line, usually `sys.stderr`. `None` shows no progress.
+        notify: called with messages for the user, for example about the number of steps.
+        distribution: devices to train on. `None` uses the devices of this machine.
 
     Raises:
-        RunError: `adapted` is to be trained without photographs, or training fails.
-        ConfigError: the config does not fit the devices.
+        RunError: the stage `adapted` needs photographs, but there are none. Or training fails.
+        ConfigError: the devices do not support a setting of the config.
     """
     todo = stages_to_train(run, stage)
     if not todo:
@@ -292,14 +305,14 @@ def train_stages(
         return
     if len(todo) > 1:
         notify(
-            f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training all in order"
+            f"{run.path}: stage {stage} needs {', '.join(todo[:-1])}; training these stages first"
         )
     distribution = distribution or open_distribution()
     check_shares(run.config, todo, replicas=distribution.replicas)
     run.config.refuse_untrainable(todo, has_estimator=run.has_weights("estimator"))
     if portraits is None and "adapted" in todo:
         raise RunError(
-            f"{run.path}: stage adapted needs photographs, and the run has none; pass --portraits",
+            f"{run.path}: stage adapted needs photographs, but the run has none; add --portraits",
             code="photographs-missing",
             path=run.path,
         )
@@ -366,14 +379,17 @@ def _photographs(
 def _closing_eyes(
     run: RunFolder, distribution: Distribution, stream: TextIO | None, notify: Say
 ) -> ClosingEyes:
-    """Render closing eyes for a stage that learns the eye state, and record them as run data."""
+    """Render open to closed eyes for a stage that learns the eye state.
+
+    The function also adds these eyes to the training data in the record of the run.
+    """
     how = run.config.synthetic
     people, _ = closing_people(how)
     run.note_origin(
         Origin(run.path.resolve().name, SYNTHETIC, SYNTHETIC_LICENCE, people),
         write=distribution.is_chief,
     )
-    notify(f"rendering closing eyes of {how.closing_subjects} people, for loss state")
+    notify(f"rendering closing eyes of {how.closing_subjects} people for the loss 'state'")
     return closing_eyes(how, progress=no_progress if stream is None else progress)
 
 

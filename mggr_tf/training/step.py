@@ -1,8 +1,11 @@
-"""One training step in pure TensorFlow, without I/O and clocks.
+"""One training step of a redirector. It consists only of TensorFlow operations.
 
-A step is called inside a distribution strategy with one replica's batch. It divides its losses
-by the number of replicas, so that the sum of the replicas' gradients is the gradient of the
-global batch.
+Several devices, called replicas, can share a batch. TensorFlow's distribution strategy calls the
+step on each replica with a part of the batch. The step divides the losses by the number of
+replicas. Therefore the sum of the gradients of all replicas is the gradient for the whole batch.
+
+A redirector can have two branches. The coarse branch predicts a flow, and the fine branch adds
+details to the image. In network units, a gaze is divided by the scale in the config.
 """
 
 from __future__ import annotations
@@ -40,16 +43,16 @@ class Step(Protocol):
     """Interface between the training step and the loop."""
 
     def __call__(self, batch: Batch, /) -> Metrics:
-        """Train on one replica's batch.
+        """Train on one replica's part of a batch.
 
         Returns:
-            Metrics of this replica, divided by the number of replicas: their sum over all replicas
-            is the mean over the global batch.
+            Metrics of this replica, divided by the number of replicas. The sum over all replicas is
+            the mean over the whole batch.
         """
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return all objects that a checkpoint must contain, by name."""
+        """Return all objects that a checkpoint must contain. The keys are their names."""
         ...
 
 
@@ -57,15 +60,15 @@ class RedirectionStep:
     """Training step of the redirector: the coarse branch, the fine branch, or both.
 
     Args:
-        networks: all networks. The estimator is frozen; it must already be trained if a loss uses
-            it.
-        stage: "coarse", "fine" (with the coarse branch frozen) or "joint".
-        config: config of the stage. With several critic steps, a batch consists of that many
-            parts. Each part updates the discriminator; only the last part also updates the
-            generator. Photographs in a batch (see `portrait_batches`) are used as
-            `config.portraits` defines; a batch without photographs ignores that setting.
+        networks: all networks. The step does not change the estimator. If a loss uses the
+            estimator, it must already be trained.
+        stage: `coarse`, `fine` or `joint`. In the stage `fine`, the coarse branch does not change.
+        config: config of the stage. `critic_steps` is the number of discriminator updates in a
+            step. A batch has the same number of parts. Each part updates the discriminator. Only
+            the last part also updates the redirector. If a batch has no photographs, the step
+            ignores `config.portraits`; see `portrait_batches`.
         moving_average: decay of the moving average of the weights.
-        total: [] int64 variable with the number of steps.
+        total: [] int64 variable with the total number of steps.
         replicas: number of devices that share a batch.
     """
 
@@ -100,7 +103,8 @@ class RedirectionStep:
         names = {loss.name for loss in config.active}
         self._estimator = networks.estimator if names & NEEDS_GAZE else None
         self._random_views = networks.config.models.random_views
-        # Build these networks here, because weights that are set during tracing are lost.
+        # Create these networks here. If TensorFlow set their weights while it traces the step, the
+        # weights would be lost.
         self._features = Comparison(networks.features) if names & NEEDS_FEATURES else None
         self._efficientnet = (
             Comparison(networks.efficientnet) if names & NEEDS_EFFICIENTNET else None
@@ -128,7 +132,7 @@ class RedirectionStep:
             self._critic_sees_portraits = config.portraits.adversarial > 0
 
     def __call__(self, batch: Batch, /) -> Metrics:
-        """Train on one replica's batch; see `Step`."""
+        """Train on one replica's part of a batch; see `Step`."""
         metrics: Metrics = {}
         parts = parts_of(batch, self._critic.steps if self._critic else 1)
         for part in parts[:-1]:
@@ -148,7 +152,8 @@ class RedirectionStep:
         metrics |= {"loss": loss, **terms}
         metrics |= scale_metrics(self._optimizer, replicas=self._replicas)
         if not self._coarse_only and "l1" not in metrics:
-            # Log L1 for every method, whatever its losses are, so that all methods have its curve.
+            # Add the L1 error to the metrics, even if it is not a loss of the config. Therefore all
+            # methods have this metric in their logs.
             off = tf.reduce_mean(tf.abs(pictures["redirected"] - last["target"]))
             metrics["l1"] = off / self._replicas
         if self._critic is not None:
@@ -161,13 +166,13 @@ class RedirectionStep:
     def _train_critic(
         self, batch: Batch, redirected: tf.Tensor, portraits: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Update the discriminator once and return its loss; see `Critic.train`.
+        """Update the discriminator once, and return its loss; see `Critic.train`.
 
         Args:
             batch: one part of the batch.
-            redirected: redirected eyes of the batch.
-            portraits: redirected photographs of the batch; None redirects the photographs here, if
-                the batch has any.
+            redirected: redirected eyes of this part.
+            portraits: redirected photographs of this part. With `None`, this method redirects the
+                photographs.
         """
         assert self._critic is not None
         photographs = portraits_in(batch)
@@ -179,7 +184,7 @@ class RedirectionStep:
         return self._critic.train([redirected, portraits], [batch, real])
 
     def state(self) -> dict[str, Any]:
-        """Return the objects for checkpoints; see `Step`."""
+        """Return the objects that a checkpoint must contain; see `Step`."""
         networks = self._networks
         state: dict[str, Any] = optimizer_state("optimizer", self._optimizer)
         for name in networks.config.models.parts:
@@ -198,7 +203,7 @@ class RedirectionStep:
         return {"flow": flow, "coarse": self._warp([batch["eye"], flow])}
 
     def _back(self, redirected: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Return the redirected image, redirected back to the gaze of the source."""
+        """Redirect the redirected images back to the gaze of the source."""
         there = {
             "eye": redirected,
             "gazemap": self._gazemap(batch["source_gaze"]),
@@ -208,9 +213,9 @@ class RedirectionStep:
         return self._networks.redirection.joined(there, training=True)["redirected"]
 
     def _terms(self, pictures: Batch, batch: Batch) -> Metrics:
-        """Return each loss of the config by its label, as this replica's part of the mean."""
+        """Return a dict of all losses in the config, each divided by the number of replicas."""
         looked_at = {loss.picture for loss in self._losses if loss.name not in ON_NO_PICTURE}
-        # Losses in `ON_NO_PICTURE` do not use the image, so any image is a valid placeholder.
+        # The losses in `ON_NO_PICTURE` do not use `picture`. Therefore any image can be used here.
         without = LossContext(
             source=batch["eye"],
             picture=pictures["coarse"],
@@ -233,19 +238,20 @@ class RedirectionStep:
         }
 
     def _context(self, without: LossContext, picture: tf.Tensor, batch: Batch) -> LossContext:
-        """Return the inputs of the losses on one image: the image and the network outputs for it.
+        """Return the inputs of the losses on one image. They include network outputs for the image.
 
         Args:
             without: context with the inputs that do not depend on the image.
             picture: [B, H, W, 3] image.
-            batch: batch of the image.
+            batch: batch that belongs to the image.
         """
         head = {"head_pose": batch["head_pose"]}
         features: dict[str, tf.Tensor] = {}
         target_features: dict[str, tf.Tensor] = {}
         efficientnet: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]] = ({}, {})
         verdict, seen_gaze = {}, None
-        # Both networks receive the same view, so the backward pass goes through the view only once.
+        # Both feature networks get the same view. Therefore the gradient of the view is computed
+        # only once.
         shown = self._shown(picture), self._shown(batch["target"])
         if self._features is not None:
             features, target_features = self._features(*shown, head)
@@ -266,12 +272,12 @@ class RedirectionStep:
         )
 
     def _estimate(self, inputs: Batch) -> tf.Tensor:
-        """Return the gazes [B, 2], network units, that the frozen estimator predicts."""
+        """Return the gazes [B, 2] that the frozen estimator predicts, network units."""
         assert self._estimator is not None
         return self._estimator(dict(inputs), training=False)["gaze"]
 
     def _shown(self, pictures: tf.Tensor) -> tf.Tensor:
-        """Return the images for the feature networks: random views if the config enables them."""
+        """Return the images for the feature networks. The config can enable random views."""
         if not self._random_views:
             return pictures
         seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
@@ -280,14 +286,15 @@ class RedirectionStep:
 
     def _average(self) -> None:
         """Update the moving average of the trained weights."""
-        # At the start the decay is small, so that the average quickly forgets the initial weights.
+        # The decay is small at the start, so that the initial weights soon have little influence on
+        # the average.
         seen = tf.cast(self._optimizer.iterations, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + seen) / (10.0 + seen))
         with tf.name_scope("moving_average"):
             tf.distribute.get_replica_context().merge_call(self._move_averages, args=(decay,))
 
     def _move_averages(self, strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
-        """Update the averages on each device, because each device has its own copy."""
+        """Update the averages on each device. Each device has its own copy of the averages."""
         trained, averaged = self._networks.redirection.joined, self._networks.averaged.joined
 
         def move(slow: tf.Variable, fast: tf.Variable, decay: tf.Tensor) -> None:

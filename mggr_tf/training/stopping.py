@@ -13,24 +13,30 @@ _FAR = 50.0
 
 
 class Divergence:
-    """Detector of divergence, which checks the metrics of each step.
+    """Detects divergence from the metrics of each step.
 
-    A metric that is not finite is a divergence. So is a loss scale of 1 or less. `loss` has
-    exploded if its mean over a block of steps exceeds the lowest block mean so far by more than
-    `far` times the size of the loss. This size is the magnitude of the loss at the first step or
-    that of the lowest block mean, whichever is larger, and at least 1. The minimum of 1 is needed
-    because an adversarial loss starts near zero and may become negative or positive.
+    The training diverges in each of these cases:
 
-    The state is kept in variables, so that checkpoints contain it. The current, incomplete block
-    is not part of the state, so a resumed run may stop a few steps earlier or later than an
-    uninterrupted one.
+    - A metric is not a finite number.
+    - The loss scale is 1 or less.
+    - The loss increases too much. For this check, the steps are divided into blocks. The increase
+      is the mean loss of a block, minus the lowest mean of all earlier blocks. It must not be more
+      than `far` times the size of the loss.
+
+    The size of the loss is the largest of three numbers: the absolute loss of the first step, the
+    absolute value of the lowest mean, and 1. The number 1 is necessary, because an adversarial loss
+    starts near zero and can be negative or positive.
+
+    The state is in variables, so that checkpoints contain it. The steps of the current, incomplete
+    block are not in the state. Therefore a resumed run may stop a few steps earlier or later than a
+    run without interruption.
 
     Args:
         block: number of steps in a block.
-        far: threshold, in sizes of the loss. Stable trainings of the packaged configs, including
-            PRGAN's Wasserstein game, stay within 1 or 2. With a learning rate of 0.5 or 1, single
-            steps have losses of 1e8 and more. (A network that only collapses, to a loss of a few
-            times its size, is detected by validation instead.)
+        far: threshold for the increase of the loss. In stable trainings of the packaged configs,
+            the increase is at most 1 or 2 sizes of the loss. This includes the Wasserstein loss of
+            PRGAN. With a learning rate of 0.5 or 1, single steps have losses of 1e8 and more. This
+            class does not detect an increase of a few sizes of the loss, but validation does.
     """
 
     def __init__(self, *, block: int = _BLOCK, far: float = _FAR) -> None:
@@ -47,7 +53,7 @@ class Divergence:
             values: metrics of the step, including `loss`.
 
         Returns:
-            Description of the divergence, as the text after `step 123: `; None if there is none.
+            Description of the divergence, for an error message. `None` if there is no divergence.
         """
         if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
             return f"{', '.join(bad)} is not a finite number"
@@ -64,26 +70,26 @@ class Divergence:
         return None
 
     def begin(self) -> None:
-        """Reset the state, because the following steps use another loss or other data."""
+        """Reset the state. Call this method before steps with another loss or with other data."""
         self._lowest.assign(float("inf"))
         self._size.assign(0.0)
         self._recent = []
 
     @property
     def block(self) -> int:
-        """Number of the last steps that may already be affected when an explosion is detected."""
+        """Maximum number of steps between the start and the detection of a divergence."""
         return self._block
 
     def state(self) -> dict[str, tf.Variable]:
-        """Return the variables that a checkpoint must contain, by name."""
+        """Return the variables that a checkpoint must contain. The keys are their names."""
         return {"lowest_loss": self._lowest, "loss_size": self._size}
 
     def _exploded(self) -> str | None:
-        """Return a description if the loss has exploded, else None.
+        """Return a description if the loss has increased too much, otherwise `None`.
 
-        The check assumes that the remaining steps of the block have the lowest loss. Therefore it
-        detects the explosion at the step that causes it, and the current batch is the one to
-        examine.
+        If the block is incomplete, the check assumes the lowest loss for the remaining steps. The
+        check can then detect a divergence already at the step that causes the divergence. The
+        current batch is therefore the batch that caused the divergence.
         """
         lowest = min(self._recent) if math.isinf(lowest := float(self._lowest)) else lowest
         above = sum(loss - lowest for loss in self._recent) / self._block
@@ -95,12 +101,12 @@ class Divergence:
 class Patience:
     """Early stopping after a number of validations without improvement.
 
-    The state is kept in variables, so that checkpoints contain it and a resumed run stops at
-    exactly the same step as an uninterrupted one.
+    The state is in variables, so that checkpoints contain it. Therefore a resumed run stops at
+    exactly the same step as a run without interruption.
 
     Args:
         validations: number of consecutive validations without improvement after which the stage
-            ends; 0 disables early stopping.
+            stops. The value 0 disables early stopping.
     """
 
     def __init__(self, validations: int) -> None:
@@ -112,7 +118,7 @@ class Patience:
     def tell(self, step: int, metric: float) -> bool:
         """Record a validation after `step`, and return whether it is the best so far.
 
-        A smaller metric is better; NaN is never the best.
+        A smaller metric is better. NaN is never the best metric.
         """
         if metric < self.best:
             self._best.assign(metric)
@@ -123,28 +129,28 @@ class Patience:
         return False
 
     def begin(self) -> None:
-        """Reset the state, because later metrics are not comparable with earlier ones."""
+        """Reset the state. Call this method if later metrics are not comparable to earlier ones."""
         self._best.assign(float("inf"))
         self._best_step.assign(0)
         self._since.assign(0)
 
     @property
     def best(self) -> float:
-        """Best metric so far; infinity before the first validation."""
+        """Best metric of all validations. It is infinity before the first validation."""
         return float(self._best)
 
     @property
     def best_step(self) -> int:
-        """Step of the best validation; 0 before the first validation."""
+        """Step of the best validation. It is 0 before the first validation."""
         return int(self._best_step)
 
     @property
     def is_over(self) -> bool:
-        """Whether the stage should end; also valid directly after a checkpoint was restored."""
+        """Whether the stage must stop. The value is also correct after a checkpoint is restored."""
         return 0 < self._enough <= int(self._since)
 
     def state(self) -> dict[str, tf.Variable]:
-        """Return the variables that a checkpoint must contain, by name."""
+        """Return the variables that a checkpoint must contain. The keys are their names."""
         return {
             "validation_best": self._best,
             "validation_best_step": self._best_step,

@@ -1,4 +1,9 @@
-"""Validation of a stage on held-out subjects during training."""
+"""Validation of a stage on held-out subjects during training.
+
+A pair consists of two images of one person with different gazes. Each validation has one decisive
+metric. It determines the best checkpoint and early stopping. Closing eyes are synthetic eyes that
+are open, half closed or closed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,10 @@ from mggr_tf.models.networks import Networks
 
 _BATCH = 64
 _OCCLUDED = 0.4
-"""Probability of each of the two occluders over eyes in the validation of the eye state."""
+"""Probability that an occluder covers a part of an eye, in the validation of the eye state.
+
+There are two occluders, and each has this probability.
+"""
 
 Outputs = dict[str, NDArray[np.float32]]
 
@@ -34,10 +42,11 @@ class Validated:
     """Result of one validation.
 
     Attributes:
-        metric: name of the decisive metric; smaller is better.
+        metric: name of the decisive metric. A smaller value is better.
         metrics: all metrics by name.
-        outputs: outputs of the network for the first pairs: `flow` [B, H, W, 2] in pixels and,
-            except for the coarse stage, `residual` [B, H, W, 3]. Empty for an estimator.
+        outputs: outputs of the redirector for the first pairs: `flow` [B, H, W, 2] in pixels, and
+            `residual` [B, H, W, 3]. The stage `coarse` has no `residual`. An estimator has no
+            outputs.
     """
 
     metric: str
@@ -51,17 +60,20 @@ class Validated:
 
 
 class Validation(Protocol):
-    """Evaluation of a stage's current networks on fixed pairs, without side effects.
+    """Function that evaluates the current networks of a stage. It always uses the same pairs.
 
-    The decisive metric of an estimator is `error_deg`, the mean angle between prediction and
-    label. Further metrics are `pitch_error_deg` and `yaw_error_deg`; for an estimator that
-    predicts the eye state, the mean absolute errors `openness_error`, `iris_visible_error` and
-    `occlusion_error` on closing eyes, most of them occluded; and `portrait_errors` if there are
-    held-out photographs.
+    The evaluation does not change the networks. For an estimator, the decisive metric is
+    `error_deg`, the mean angle between prediction and label. Other metrics are:
 
-    The decisive metric of the redirector, with its averaged weights, is `l1`: the mean absolute
-    difference from the real image with the target gaze, in network units [-1, 1], as the `l1` in
-    the training log. For the coarse stage it is `l1_coarse`, the same for the coarse image.
+    - `pitch_error_deg` and `yaw_error_deg`.
+    - `openness_error`, `iris_visible_error` and `occlusion_error`, if the estimator predicts the
+      eye state. These are mean absolute errors on closing eyes. Occluders cover most of the eyes.
+    - The metrics of `portrait_errors`, if there are held-out photographs.
+
+    For a redirector, the decisive metric is `l1`. It is the mean absolute difference between the
+    redirected image and the real image with the target gaze. Pixels are in [-1, 1], as for the
+    metric `l1` in the training log. The weights are the averaged weights. The stage `coarse` has
+    the metric `l1_coarse` instead, which is the same difference for the coarse image.
     """
 
     def __call__(self) -> Validated: ...
@@ -76,10 +88,10 @@ def stage_validation(
     closing: EyeSamples | None = None,
     portraits: EyeSamples | None = None,
 ) -> Validation:
-    """Return the validation of a stage.
+    """Return the function that validates a stage.
 
-    Equal weights return equal metrics: the config's seed determines the pairs, and there is no
-    augmentation.
+    Equal weights give equal metrics. The reasons are that the seed of the config determines the
+    pairs, and that there is no augmentation.
 
     Args:
         networks: networks of the run.
@@ -87,7 +99,7 @@ def stage_validation(
         samples: samples of held-out subjects.
         pairs: maximum number of pairs.
         closing: held-out samples of closing eyes, for an estimator that predicts the eye state.
-        portraits: held-out photographs, for an additional validation of a gaze estimator.
+        portraits: held-out photographs, for additional metrics of a gaze estimator.
 
     Raises:
         DataError: no two samples form a pair.
@@ -119,7 +131,10 @@ def stage_validation(
 
 
 class _OfEstimator:
-    """Validation of an estimator, or of the judge, on patches."""
+    """Validation of an estimator on patches.
+
+    The estimator may be the judge, which only measures the gaze error of redirected images.
+    """
 
     def __init__(
         self,
@@ -175,14 +190,14 @@ class _OfEstimator:
 
 
 def portrait_errors(seen_deg: NDArray[np.float32], portraits: EyeSamples) -> dict[str, float]:
-    """Return the `PersonOffsets` on photographs with known gaze, by the names of the metrics.
+    """Return the errors of predicted gazes on photographs with known gaze; see `PersonOffsets`.
 
     Args:
         seen_deg: [N, 2] predicted gazes, degrees.
-        portraits: N labelled photographs.
+        portraits: N photographs with gaze labels.
 
     Returns:
-        `portrait_error_deg`, `portrait_pitch_bias_deg` and `portrait_yaw_bias_deg`.
+        The metrics `portrait_error_deg`, `portrait_pitch_bias_deg` and `portrait_yaw_bias_deg`.
     """
     found = person_offsets(seen_deg, portraits)
     return {
@@ -193,7 +208,7 @@ def portrait_errors(seen_deg: NDArray[np.float32], portraits: EyeSamples) -> dic
 
 
 class _OfPictures:
-    """Validation of a redirector on pairs, by its image `redirected` or `coarse`."""
+    """Validation of a redirector on pairs. It evaluates the output `redirected` or `coarse`."""
 
     def __init__(
         self,
@@ -211,8 +226,8 @@ class _OfPictures:
         def forward(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             made = model({k: v for k, v in batch.items() if k != "target"}, training=False)
             off = tf.reduce_mean(tf.abs(made[picture] - batch["target"]), [1, 2, 3])
-            # Outputs that are not returned are not computed, such as the fine branch in the coarse
-            # stage.
+            # TensorFlow does not compute outputs that this function does not return. For example,
+            # it does not compute the fine branch in the stage `coarse`.
             return {"off": off, **{name: made[name] for name in shown}}
 
         specs = _specs(model)
@@ -222,8 +237,8 @@ class _OfPictures:
     def __call__(self) -> Validated:
         first, *others = _batches(self._pairs)
         shown = self._asked(first)
-        # Keep the outputs of the first batch only, because the flows of thousands of pairs would
-        # use much memory.
+        # Keep only the outputs of the first batch. The flows of thousands of pairs would need too
+        # much memory.
         off = [shown.pop("off"), *(self._asked(pairs)["off"] for pairs in others)]
         value = float(np.concatenate(off).mean(dtype=np.float64))
         return Validated(self._metric, {self._metric: value}, shown)
@@ -236,9 +251,9 @@ class _OfPictures:
 
 
 def _specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
-    """Return the specs of a model's inputs for any batch size.
+    """Return the specifications of a model's inputs for any batch size.
 
-    So the smaller last batch does not cause another trace.
+    With them, TensorFlow does not trace the function again for the last batch, which is smaller.
     """
     return {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
 

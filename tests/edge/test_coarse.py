@@ -62,7 +62,7 @@ def test_a_part_is_smaller_and_wants_outputs_that_are_there(name: str) -> None:
     runner = open_file(part, "tflite")
     assert [spec.name for spec in runner.tensor_specs("outputs")] == ["flow"]
     assert runner.tensor_specs("inputs") == open_file(content, "tflite").tensor_specs("inputs")
-    with pytest.raises(ValueError, match="has not all of the outputs depth, flow"):
+    with pytest.raises(ValueError, match="lacks at least one of the outputs depth, flow"):
         part_of(content, ["flow", "depth"])
 
 

@@ -114,7 +114,7 @@ def test_a_display_matrix_moves_points_as_upright_moves_pixels(orientation: int)
 
 def test_a_display_matrix_between_quarter_turns_is_refused() -> None:
     c, s = np.cos(0.5), np.sin(0.5)
-    with pytest.raises(ValueError, match="no quarter turn"):
+    with pytest.raises(ValueError, match="not a rotation by a multiple of 90 degrees"):
         orientation_of_display_matrix(np.array([c, s, 0, -s, c, 0, 0, 0, 1]) * 65536)
 
 

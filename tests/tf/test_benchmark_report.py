@@ -107,7 +107,7 @@ def test_the_report_says_who_is_ahead_and_what_it_cost():
     assert "| MGGR | 0.35 M | 59 | 40 | 9000 | 144000 |" in text
     assert "-0.5000 [-0.7000, -0.3000] ahead" in text
     assert "+0.100 [-0.200, +0.400] undecided" in text
-    assert "L1 0.30 of copy's, ST-LPIPS 0.40 of copy's" in text
+    assert "0.30 of the L1 of copy, 0.40 of the ST-LPIPS of copy" in text
     # Above the judge's own error, which is 0.5 in every bin.
     assert "| MGGR | +0.50 | +0.50 |" in text
     assert "| judge on real targets | 0.50 | 0.50 |" in text

@@ -179,6 +179,6 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path):
 def test_landmarks_between_picture_and_gaze_need_their_loss():
     on = "models.estimator_landmarks=true"
     state_only = "stages.estimator.losses=[{name: state, weight: 1}]"
-    assert load_config("mggr-synthetic").models.estimator_landmarks
+    assert load_config("mggr-synthetic", changes=[on]).models.estimator_landmarks
     with refusal(ConfigError, "invalid-value"):
         load_config("mggr-edge", changes=[on, state_only])

@@ -153,8 +153,8 @@ def test_a_donor_without_state_takes_it_off_the_config(config, tiny_config, tmp_
 
 
 def test_a_donor_without_landmarks_takes_them_off_the_config():
-    landmarks = load_config("mggr-synthetic")
-    config = load_config("mggr-synthetic", changes=["models.estimator_landmarks=false"])
+    landmarks = load_config("mggr-synthetic", changes=["models.estimator_landmarks=true"])
+    config = load_config("mggr-synthetic")
     assert landmarks.for_donor(landmarks) is landmarks
     assert not landmarks.builds_alike("estimator", config)
     assert landmarks.for_donor(config) == config
@@ -162,8 +162,7 @@ def test_a_donor_without_landmarks_takes_them_off_the_config():
         f"stages.{stage}.losses=[{{name: landmarks, weight: 0.5}}]"
         for stage in ("estimator", "adapted")
     ]
-    off = ["models.estimator_landmarks=false", "models.estimator_state=false"]
-    neither = load_config("mggr-synthetic", changes=[*off, *no_state])
+    neither = load_config("mggr-synthetic", changes=["models.estimator_state=false", *no_state])
     fitting = landmarks.for_donor(neither)
     assert not fitting.models.estimator_landmarks
     assert not fitting.models.estimator_state

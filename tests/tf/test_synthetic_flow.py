@@ -231,7 +231,7 @@ def test_pairs_of_different_heads_or_people_are_refused() -> None:
         return render_eye(subject, **how)  # type: ignore[arg-type]
 
     for other in (eye(head_pose=Gaze(0, 5)), eye(side="left"), eye(size_px=32)):
-        with pytest.raises(ValueError, match="one person, side, head pose and size"):
+        with pytest.raises(ValueError, match="same person, side, head pose and size"):
             flow_between(eye(), other)
 
 

@@ -1,7 +1,7 @@
-"""The command line `mggr-edge`: parse arguments, call one function, print the result.
+"""Command line `mggr-edge`: parse the arguments, call one function and print the result.
 
-Heavy modules are imported inside the commands, so that `--help` responds quickly and `doctor` runs
-on a machine without the dependencies.
+Each command imports large modules only when it runs. Therefore `--help` responds quickly, and
+`doctor` runs on a machine without the dependencies.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mggr_edge.common.version import __version__
 @click.group(cls=MggrGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mggr-edge")
 def main() -> None:
-    """Redirect gaze: change where the eyes in pictures, videos and camera streams look.
+    """Redirect gaze: change the direction in which the eyes in pictures and videos look.
 
     \b
     Examples:

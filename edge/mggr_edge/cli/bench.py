@@ -17,7 +17,7 @@ from mggr_edge.common.cli_group import FiniteRange, echo_error
     "--model",
     "models",
     multiple=True,
-    help="Time only this model; may be repeated. Default: all models of the bundle.",
+    help="Time only this model. Repeat the option for several models. Default: all models.",
 )
 @click.option(
     "--threads",
@@ -25,29 +25,32 @@ from mggr_edge.common.cli_group import FiniteRange, echo_error
     type=click.IntRange(min=1),
     default=(1,),
     show_default=True,
-    help="Number of threads of the runtime; may be repeated.",
+    help="Run each model with this number of threads. Repeat the option for several numbers.",
 )
 @click.option(
     "--seconds",
     default=5.0,
     show_default=True,
     type=FiniteRange(min=0),
-    help="Measuring time per model in seconds, for all its files and runtimes together.",
+    help="Measure each model for this time in seconds. All files of a model share this time.",
 )
 @click.option(
     "--floor",
     "floors",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Exit with code 1 if the best row that matches KEY is below VALUE, e.g. "
-    "redirector.int8.per_second=200 or redirector.onnx.speedup=0.5. May be repeated.",
+    help="Require a minimum speed. KEY consists of words that select rows of the table, and then "
+    "`per_second` or `speedup`. The exit code is 1 if none of these rows reaches VALUE. Examples: "
+    "redirector.int8.per_second=200, redirector.onnx.speedup=0.5. Repeat the option for several "
+    "minimums.",
 )
 @click.option(
     "--clip",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Time the processing of a whole video instead: decoding, interpreters and other stages.",
+    help="Time the processing of this video, instead of single models. Print the times of "
+    "decoding, of the models and of the other stages.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def bench(
     bundles: tuple[str, ...],
     models: tuple[str, ...],
@@ -57,12 +60,16 @@ def bench(
     clip: Path | None,
     as_json: bool,
 ) -> None:
-    """Time the models of bundles on every installed interpreter.
+    """Time the models of bundles on every installed runtime.
 
-    The candidates of one model are called in turn, so that ratios are valid on a busy machine.
-    `speedup` is relative to the model's first row. Memory is the growth of a process that loads and
-    runs only that file. TensorRT engines that `build-engine` created are timed too (not yet tested
-    on hardware).
+    A bundle is a folder or zip file of models that `mggr-tf export` wrote. A runtime is a library
+    that runs models, for example LiteRT. The command prints a table. Each row of the table contains
+    the times of one model file on one runtime.
+
+    The command calls the files of a model alternately, so that their ratios are valid on a busy
+    machine. `speedup` compares the speed of a row with the first row of the same model (above 1 is
+    faster). `memory` is the memory growth of a process that loads and runs only this file. TensorRT
+    engines from `build-engine` are timed, too (not yet tested on hardware).
 
     \b
     Examples:

@@ -12,23 +12,28 @@ from mggr_edge.common.cli_group import echo_note
 @click.option(
     "--fp16",
     is_flag=True,
-    help="Build from the bundle's float16 files. Default: from its float32 files.",
+    help="Build from the float16 files of the bundle. Default: from the float32 files.",
 )
 @click.option(
-    "--int8", is_flag=True, help="Build from the bundle's int8 files, which contain Q/DQ pairs."
+    "--int8",
+    is_flag=True,
+    help="Build from the int8 files of the bundle. These contain pairs of quantize and dequantize "
+    "operations (Q/DQ).",
 )
 @click.option(
     "--dla",
     type=click.IntRange(min=0),
-    help="Build for the deep learning accelerator with this number. Default: the GPU.",
+    help="Build for the deep learning accelerator (DLA) with this number. Default: for the GPU.",
 )
 def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
-    """Build TensorRT engines of a bundle's models for this device.
+    """Build TensorRT engines for this device from the models of a bundle.
 
-    The engines are built from the ONNX files that `mggr-tf export --formats tflite,onnx` wrote,
-    with TensorRT's Python package or, without it, with trtexec. They are stored in the user's
-    cache. An engine works with one TensorRT version on one kind of GPU; `mggr-edge` uses the
-    engines that match. (Not yet tested on hardware.)
+    BUNDLE must contain ONNX files: create it with `mggr-tf export --formats tflite,onnx`. The
+    command uses TensorRT's Python package. If this package is not installed, the command uses
+    trtexec. The engines are stored in your cache folder. The command prints their paths.
+
+    An engine works with one TensorRT version on one kind of GPU. `mggr-edge` uses only engines that
+    match both. (Not yet tested on hardware.)
 
     \b
     Examples:
@@ -43,7 +48,7 @@ def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
 
     if fp16 and int8:
         raise UsageError(
-            "--fp16 and --int8 exclude each other; pass only one of them", code="fp16-with-int8"
+            "--fp16 and --int8 cannot be combined; pass only one of them", code="fp16-with-int8"
         )
     contract = Bundle.open(bundle).contract
     made = build_engines(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     metavar="BUNDLE",
     default="default",
     show_default=True,
-    help="Bundle to calibrate: folder or zip that `mggr-tf export` wrote, or packaged weights: "
-    "`default`, `default-int8`.",
+    help="Calibrate this bundle of models: a folder or zip file that `mggr-tf export` wrote, or "
+    "the packaged weights `default` or `default-int8`.",
 )
 @click.option(
     "--profile",
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 )
 @camera_options
 @click.option(
-    "--force", is_flag=True, help="Replace an existing FILE. Your own profile is always replaced."
+    "--force",
+    is_flag=True,
+    help="Replace FILE if it exists. Without --profile, your own profile is always replaced.",
 )
 def calibrate(
     input_: str,
@@ -45,15 +47,18 @@ def calibrate(
 ) -> None:
     """Calibrate: measure your personal gaze offset.
 
-    Press Enter, look into the lens and turn your head slowly for five seconds, by about 15 degrees
-    to each side, also a little up and down. `mggr-edge run` then subtracts the measured error,
-    which depends on the head pose, from its estimates. No picture is stored.
+    Press Enter, look into the lens of the camera and turn your head slowly for five seconds. Turn
+    your head by about 15 degrees to each side, and also a little up and down. The command measures
+    the error of the estimated gaze for different head poses, and stores it in a file (the profile).
+    `mggr-edge run` subtracts this error from its estimates. No picture is stored.
 
-    INPUT is a camera, or a video file of a person who looks into the lens; of a video, the first
-    minute is used. Frames with closed eyes are ignored, and single glances away have no effect. If
-    the head hardly turns, the correction is the same for all head poses. At the end, the command
-    prints the mean error before and after correction. This error is cross-validated: each fifth of
-    the time is corrected by a fit to the rest.
+    INPUT is a camera, or a video file of a person who looks into the lens. Only the first minute of
+    a video is used. Frames with closed eyes are ignored, and short glances away from the lens have
+    no effect. If the head hardly turns, the correction is the same for all head poses.
+
+    At the end, the command prints the mean gaze error before and after correction, in degrees
+    (lower is better). The error after correction is cross-validated: the duration is divided into
+    five periods. The frames of each period are corrected by a fit to the other four periods.
 
     \b
     Examples:
@@ -89,7 +94,7 @@ def calibrate(
 
 
 def _calibration(input_: str, options: SourceOptions) -> Calibration:
-    """Calibrate with a camera or a video file; open the bundle after INPUT was checked."""
+    """Calibrate with a camera or a video file. INPUT is checked before the bundle is opened."""
     from mggr_edge.common.addresses import INPUT_FORMS, redact_credentials
     from mggr_edge.common.progress import progress
     from mggr_edge.errors import UsageError
@@ -126,7 +131,7 @@ def _calibration(input_: str, options: SourceOptions) -> Calibration:
 
 
 class _Display:
-    """Progress line on a terminal that is updated in place; writes nothing elsewhere."""
+    """Progress line that is updated in place if standard error is a terminal."""
 
     def __init__(self) -> None:
         self._is_shown = False
@@ -139,16 +144,16 @@ class _Display:
             self._write("\n")
 
     def show(self, progress: LookProgress) -> None:
-        """Write the line if standard error is a terminal."""
+        """Write the line if standard error is a terminal; otherwise write nothing."""
         if not sys.stderr.isatty():
             return
         self._is_shown = True
         pitch, yaw = progress.covered
         self._write(
-            f"\r{progress.seconds_left:3.1f} s left; covered head turn: {yaw:4.0%} left to right, "
+            f"\r{progress.seconds_left:3.1f} s left; head turn covered: {yaw:4.0%} left to right, "
             f"{pitch:4.0%} up and down; {progress.frames} frames with open eyes "
         )
 
     def _write(self, text: str) -> None:
-        with suppress(OSError):  # If standard error fails, skip the line.
+        with suppress(OSError):  # Skip the line if standard error cannot be written.
             click.echo(text, err=True, nl=False)

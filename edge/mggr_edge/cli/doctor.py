@@ -9,15 +9,22 @@ import click
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results of the checks as JSON.")
 def doctor(as_json: bool) -> None:
     """Check this machine's setup and suggest fixes.
 
-    The exit code is 0 if `mggr-edge run` can process pictures and videos, and 1 if a requirement
-    for that is missing. The other checks do not affect the exit code: landmark models and the
-    packaged weights (a bundle contains its own models), TensorRT, GStreamer, cameras and the
-    processes that hold them, the virtual camera, another mggr-edge, temperature, memory and disk.
-    The command opens and changes nothing and does not use the network.
+    The exit code is 0 if `mggr-edge run` can process pictures and videos, and 1 if something that
+    this needs is missing. The following checks do not affect the exit code:
+
+    \b
+    - landmark models and packaged weights (an exported bundle contains its own models)
+    - TensorRT and GStreamer
+    - cameras, and processes that use a camera
+    - the virtual camera
+    - other mggr-edge processes
+    - temperature, memory and disk space
+
+    The command opens no camera, changes nothing and does not use the network.
 
     \b
     Examples:

@@ -17,12 +17,12 @@ _OPTIONS = (
     click.option(
         "--input-width",
         type=click.IntRange(min=16),
-        help="Request frames of this width from a camera, in pixels.",
+        help="Request this frame width from a camera, in pixels.",
     ),
     click.option(
         "--input-height",
         type=click.IntRange(min=16),
-        help="Request frames of this height from a camera, in pixels.",
+        help="Request this frame height from a camera, in pixels.",
     ),
     click.option(
         "--input-rate",
@@ -34,13 +34,14 @@ _OPTIONS = (
         type=click.Choice(_FLIPS),
         default="none",
         show_default=True,
-        help="Rotate (clockwise) or mirror the frames of a live source first.",
+        help="Mirror the frames of a live source, or rotate them clockwise by these degrees, "
+        "before the gaze is redirected.",
     ),
 )
 
 
 def camera_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options `--input-...`; the command receives them as one argument, `camera_format`."""
+    """Add the options `--input-...` and pass them to the command as argument `camera_format`."""
 
     @functools.wraps(command)
     def with_format(
@@ -65,12 +66,12 @@ _OPTIONS_SERVICE = (
     click.option(
         "--reconnect",
         is_flag=True,
-        help="Wait for a camera or stream that is lost or not yet available, and reopen it.",
+        help="If a camera or stream is lost or not yet available, wait until it can be opened.",
     ),
     click.option(
         "--no-step-down",
         is_flag=True,
-        help="Turn off load shedding: do not reduce the work under overload or heat.",
+        help="Turn off load shedding: do not reduce the work if the machine is overloaded or hot.",
     ),
     click.option(
         "--max-temperature",
@@ -78,8 +79,9 @@ _OPTIONS_SERVICE = (
         default=HOT_C,
         show_default=True,
         metavar="CELSIUS",
-        help="Above this temperature in degrees Celsius, reduce work: first skip the fine branch, "
-        "then halve the processing rate.",
+        help="Reduce the work from this temperature on, in degrees Celsius. The first step skips "
+        "the fine branch, which is the more detailed part of the network. The second step "
+        "processes at most every second frame.",
     ),
     click.option(
         "--prometheus",
@@ -91,7 +93,7 @@ _OPTIONS_SERVICE = (
 
 
 def service_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of live runs; the command receives them as one argument, `service`."""
+    """Add the options of live runs and pass them to the command as argument `service`."""
 
     @functools.wraps(command)
     def with_service(

@@ -23,101 +23,106 @@ if TYPE_CHECKING:
     metavar="BUNDLE",
     default="default",
     show_default=True,
-    help="Folder or zip that `mggr-tf export` wrote, or packaged weights: `default`, "
-    "`default-int8`.",
+    help="Use this bundle of models: a folder or zip file that `mggr-tf export` wrote, or the "
+    "packaged weights `default` or `default-int8`.",
 )
 @click.option(
     "--target",
     metavar="camera|PITCH,YAW",
     default="camera",
     show_default=True,
-    help="Target of the gaze: `camera` for the lens, or pitch (up) and yaw (to the right of the "
-    "picture) in degrees. Write --target=-5,10 for a negative pitch.",
+    help="Direct the gaze to this target: `camera` (the lens), or PITCH,YAW in degrees. Positive "
+    "pitch is up, and positive yaw is to the right of the picture. Write a negative pitch with an "
+    "equals sign: --target=-5,10.",
 )
 @click.option(
     "--follow",
     metavar="FILE",
-    help="Read timed targets from a CSV file with the columns time_s (seconds since the first "
-    "frame), pitch_deg, yaw_deg.",
+    help="Read targets that change over time from a CSV file. Its columns are `time_s` (seconds "
+    "since the first frame), `pitch_deg` and `yaw_deg`.",
 )
 @click.option(
     "--look-away",
     is_flag=True,
-    help="Look away from the target for a moment every few seconds.",
+    help="Let the eyes look away from the target for a moment every few seconds.",
 )
 @click.option(
     "--strength",
     type=FiniteRange(0, 1),
     default=1.0,
     show_default=True,
-    help="Fraction of the full correction to apply (0 to 1).",
+    help="Apply this fraction of the full redirection, from 0 (no change) to 1.",
 )
 @click.option(
     "--max-faces",
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Redirect at most this number of faces per frame, the most confident ones.",
+    help="Redirect at most this number of faces per frame, in order of detection confidence.",
 )
 @click.option(
     "--profile",
     metavar="FILE|none",
-    help="Correct gazes with the profile FILE that `mggr-edge calibrate` wrote; `none` uses no "
-    "profile. Default: your own profile for cameras of this machine, none for other sources.",
+    help="Correct the estimated gazes with the profile FILE that `mggr-edge calibrate` wrote. "
+    "`none` uses no profile. Default for cameras of this machine: your own profile. Default for "
+    "other sources: no profile.",
 )
 @click.option(
     "--auto-calibrate",
     is_flag=True,
-    help="Refine the correction during the run from gazes near the lens, within a small bound; "
-    "for videos and live sources with one person. See docs/device.md.",
+    help="Refine the gaze correction during the run, based on the gazes near the lens. The change "
+    "is limited to a small angle. Use this option for videos and live sources with one person. See "
+    "docs/device.md.",
 )
 @click.option(
     "--estimate-only",
     is_flag=True,
-    help="Estimate gazes and change no pixels; without OUTPUT and --overlay, write no file.",
+    help="Estimate gazes, but redirect no eye. Write no file, unless OUTPUT or --overlay is given.",
 )
 @click.option("--mark", is_flag=True, help="Draw a 'gaze redirected' label in a corner.")
 @click.option(
     "--overlay",
     is_flag=True,
-    help="Draw outlines, gazes, targets, and reasons for eyes that are not redirected.",
+    help="Draw eye outlines, estimated gazes and targets. If an eye is not redirected, draw the "
+    "reason.",
 )
 @click.option(
     "--compare", is_flag=True, help="Show every frame before and after redirection, side by side."
 )
 @click.option(
-    "--metrics", metavar="FILE", help="Write one JSON line per frame to FILE: gazes, strengths."
+    "--metrics",
+    metavar="FILE",
+    help="Write one JSON line per frame to FILE, with the gazes and the applied strengths.",
 )
-@click.option("--stats", is_flag=True, help="Print time per pipeline stage at the end.")
+@click.option("--stats", is_flag=True, help="Print the time per pipeline stage at the end.")
 @click.option(
     "--stats-every",
     metavar="SECONDS",
     type=FiniteRange(min=0, min_open=True),
-    help="Print time per pipeline stage every SECONDS seconds and at the end.",
+    help="Print the time per pipeline stage every SECONDS seconds and at the end.",
 )
-@click.option(
-    "--headless", is_flag=True, help="Open no window; frames for display:// are discarded."
-)
+@click.option("--headless", is_flag=True, help="Open no window. Discard the frames for display://.")
 @click.option(
     "--input-loop",
     type=click.IntRange(min=-1),
     default=0,
     metavar="N",
     show_default=True,
-    help="Repeat a video N more times, -1 without end; OUTPUT must show it or be null://.",
+    help="Repeat a video N more times; -1 repeats it endlessly. OUTPUT must be a window, a virtual "
+    "camera, a stream or null://.",
 )
 @click.option(
     "--segment",
     type=FiniteRange(min=0, min_open=True),
     metavar="MINUTES",
-    help="Start a new, complete file every MINUTES minutes of a live recording: OUTPUT call.mp4 "
-    "becomes call-0001.mp4, call-0002.mp4. Numbers follow existing files; with --force they begin "
-    "at 1.",
+    help="Split a live recording into files of MINUTES minutes. Each file is complete. OUTPUT "
+    "call.mp4 becomes call-0001.mp4, call-0002.mp4 and so on. The numbers continue after existing "
+    "files. With --force, they begin at 1.",
 )
 @service_options
 @camera_options
 @click.option(
-    "--force", is_flag=True, help="Replace an existing OUTPUT and an existing FILE of --metrics."
+    "--force", is_flag=True, help="Replace OUTPUT and the FILE of --metrics if they exist."
 )
 def run(
     input_: str,
@@ -146,28 +151,31 @@ def run(
 ) -> None:
     """Redirect the gaze in INPUT and write the result to OUTPUT.
 
-    INPUT is a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC with the package pillow-heif), a
-    folder of pictures and videos, or a video file. OUTPUT is of the same kind. If OUTPUT is
-    omitted, the result is written beside the input as INPUT-redirected. `null://` writes nothing.
-    All frames of an animation are redirected. A HEIC picture becomes a JPEG.
+    INPUT is a picture, a video file, or a folder of pictures and videos. Pictures are JPEG, PNG,
+    WebP, BMP, GIF, TIFF or AVIF files. HEIC files require the package pillow-heif. OUTPUT is of the
+    same kind as INPUT. Without OUTPUT, the result is written to the folder of the input, and
+    `-redirected` is appended to its name. The OUTPUT `null://` writes nothing. All frames of an
+    animation are redirected. A HEIC picture becomes a JPEG.
 
-    A live INPUT is rtsp://HOST/NAME, rtsps://HOST/NAME or a camera: csi://0 on a Jetson,
-    v4l2:///dev/video0 or /dev/video0 (cameras are not yet tested on hardware). OUTPUT is then a
-    video file, a virtual camera for video calls, v4l2loopback:///dev/video10, or a stream that this
-    machine serves, rtsp://@:8554/NAME. Only the newest frame is processed; the other frames are
-    dropped and counted. Ctrl-C ends the run and completes the recording. The command opens only the
-    sockets that INPUT, OUTPUT and the options name.
+    A live INPUT is a stream (rtsp://HOST/NAME or rtsps://HOST/NAME) or a camera. A camera is
+    csi://0 on a Jetson, v4l2:///dev/video0 or /dev/video0 (not yet tested with real cameras). The
+    OUTPUT of a live INPUT is a video file, a virtual camera for video calls
+    (v4l2loopback:///dev/video10), or a stream that this machine serves (rtsp://@:8554/NAME). If
+    frames arrive faster than they can be processed, the older frames are dropped and counted.
+    Ctrl-C ends the run and completes the recording. The command opens no other network connections
+    than those that INPUT, OUTPUT and the options name.
 
-    Videos and pictures can also be shown like live sources: in a window, OUTPUT display://0, on a
-    virtual camera or as a stream. They are then played at their own speed, without sound, and
-    repeated as --input-loop specifies. Keys of a window: space turns the redirection on and off, +
-    and - change the strength, o toggles the overlay, q ends the run.
+    Videos and pictures can also be shown in a window (display://0), on a virtual camera or as a
+    stream. In these cases, videos are played at their own speed and without sound. --input-loop
+    repeats a video. A window has these keys: space turns the redirection on and off, + and - change
+    the strength, o turns the overlay on and off, and q ends the run.
 
-    SDR videos of 8 bits become H.264; HDR and 10-bit videos become H.265. Sound, timing and
-    metadata are kept, and a comment states that the gaze was redirected. If no eye was redirected,
-    the output is a copy of the input. Pictures keep their metadata, colour profile and resolution;
-    properties that a format cannot store are listed at the end. If some files of a folder fail, the
-    others are written, each failure is reported, and the exit code is 2.
+    SDR videos of 8 bits become H.264 videos. HDR and 10-bit videos become H.265 videos. Sound,
+    timing and metadata are kept, and a comment in the metadata states that the gaze was redirected.
+    If no eye was redirected, the output is a copy of the input. Pictures keep their metadata,
+    colour profile and resolution. At the end, the command lists the properties that the output
+    format cannot store. If some files of a folder fail, the command writes the other files, reports
+    each failure, and exits with code 2.
 
     \b
     Examples:
@@ -215,7 +223,7 @@ def run(
     for message in errors:
         echo_error(message)
     tracebacks = [failure.traceback for failure in summary.failures if failure.traceback]
-    if tracebacks:  # only the first, because they usually have the same cause
+    if tracebacks:  # print only the first, because all usually have the same cause
         echo_note(tracebacks[0])
     if errors:
         sys.exit(USER_ERROR)

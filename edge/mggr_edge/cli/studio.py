@@ -20,36 +20,38 @@ if TYPE_CHECKING:
     metavar="BUNDLE",
     default="default",
     show_default=True,
-    help="Folder or zip that `mggr-tf export` wrote, or packaged weights: `default`, "
-    "`default-int8`.",
+    help="Use this bundle of models: a folder or zip file that `mggr-tf export` wrote, or the "
+    "packaged weights `default` or `default-int8`.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Serve the page at this port; 0 selects a free port.",
+    help="Serve the page on this port. 0 selects a free port.",
 )
 @click.option(
     "--profile",
     metavar="FILE|none",
-    help="Correct gazes with the profile FILE; a calibration on the page replaces it. `none` uses "
-    "no profile. Default for cameras of this machine: ~/.config/mggr-edge/profile.json.",
+    help="Correct the estimated gazes with the profile FILE. A calibration on the page replaces "
+    "this file. `none` uses no profile. Default for cameras of this machine: "
+    "~/.config/mggr-edge/profile.json.",
 )
 @camera_options
 def studio(
     input_: str, model: str, port: int, profile: str | None, camera_format: CameraFormat
 ) -> None:
-    """Adjust gaze redirection on a page in the browser.
+    """Adjust the gaze redirection on a page in your web browser.
 
-    INPUT is a camera (/dev/video0 by default), a stream, a video file, which is repeated endlessly,
-    or a picture. The page shows every frame before and after redirection, with a slider between
-    them. Drag the point on a face to set where its eyes look, set the strength, see the time per
-    stage, and calibrate by looking into the lens. If a camera is lost, the page waits for it.
+    INPUT is a camera (/dev/video0 by default), a stream, a video file or a picture. A video file is
+    repeated endlessly. The page shows each frame before and after redirection, side by side, with a
+    slider between the two pictures. Drag the point on a face to set the direction in which the eyes
+    look. The page also sets the strength, shows the time per stage and calibrates. If a camera is
+    lost, the page waits until it is available again.
 
-    No data leaves this machine and no picture is stored. The page listens on 127.0.0.1 only, and
-    responds only to a browser that opened the printed address, which contains a random token. Other
-    users of this machine cannot see the pictures. To see the page of a remote device, run `ssh -L
+    No data leaves this machine and no picture is stored. The page is served on 127.0.0.1 only. The
+    command prints the address of the page. The address contains a random token, so other users of
+    this machine cannot see the pictures. To see the page of a remote device, run `ssh -L
     8080:127.0.0.1:8080 DEVICE` and open the address that the device printed.
 
     \b

@@ -1,4 +1,4 @@
-"""Find the valid INPUT or OUTPUT address that is closest to an invalid one."""
+"""Find the valid INPUT or OUTPUT address that is most similar to an invalid address."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 _SIMILAR = 0.7
-"""Smallest `difflib` similarity ratio at which a name counts as misspelled.
+"""Minimum `difflib` similarity ratio between a misspelled name and the correct name.
 
 For example, `rstp` and `rtsp` have a ratio of 0.75.
 """
 _OTHER_PROTOCOLS = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp"})
-"""Schemes of other protocols; these are not corrected as misspelled schemes."""
+"""Schemes of other protocols. They are not treated as misspelled schemes."""
 
 _PORTS = 65_536
 
@@ -56,7 +56,9 @@ _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):/+(?P<rest>.+)", re.IGNOREC
 
 
 def closest_input(text: str) -> str | None:
-    """Return the closest valid form of an INPUT, or None if no valid form is similar.
+    """Return the valid INPUT that is most similar to a text.
+
+    The result is `None` if no valid INPUT is similar, or if the search returns the text itself.
 
     Example:
         >>> [closest_input(text) for text in ("0", "v4l2:/dev/video1", "rtsp:/cam/live")]
@@ -68,9 +70,10 @@ def closest_input(text: str) -> str | None:
 
 
 def closest_output(text: str) -> str | None:
-    """Return the closest valid form of an OUTPUT that is not a file, or None.
+    """Return the valid OUTPUT that is most similar to a text.
 
-    The result is None if no valid form is similar.
+    OUTPUTs that are files are not considered. The result is `None` if no other OUTPUT is similar,
+    or if the search returns the text itself.
 
     Example:
         >>> [closest_output(text) for text in ("/dev/video10", "null", "rtsp://:8554/eyes")]
@@ -86,7 +89,7 @@ def _by_rule(text: str, rules: tuple[_Rule, ...]) -> str | None:
 
 
 def _by_scheme(text: str, known: tuple[str, ...]) -> str | None:
-    """Return the address with the spelling of its scheme corrected, or None."""
+    """Return the address with a corrected scheme, or `None` if no known scheme is similar."""
     found = _SCHEME.fullmatch(text.strip())
     if found is None or (scheme := found["scheme"].lower()) in _OTHER_PROTOCOLS:
         return None
@@ -100,7 +103,10 @@ def _by_scheme(text: str, known: tuple[str, ...]) -> str | None:
 
 
 def _existing_path(text: str) -> str | None:
-    """Return the path of an existing file or folder with a similar name, or None."""
+    """Return the path of an existing file or folder with a similar name.
+
+    The result is `None` if there is no such file or folder.
+    """
     variants = (text.strip(), os.path.expanduser(text), unquote(text), text.replace("\\", ""))
     for variant in variants:
         if variant and variant != text and _exists(variant):

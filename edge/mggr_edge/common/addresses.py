@@ -10,7 +10,8 @@
                                              null://
 
 Schemes are case-insensitive. A text without `SCHEME://` is a path. A path is a camera if it is a
-Video4Linux character device, or if it does not exist and has the name of a device in `/dev`.
+Video4Linux character device. A path is also a camera if it does not exist and has the form of a
+device name in `/dev`.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from mggr_edge.errors import UsageError
 Scheme = Literal["file", "v4l2", "csi", "rtsp", "display", "v4l2loopback", "null"]
 
 INPUT_FORMS = "rtsp://HOST/NAME, csi://0, v4l2:///dev/video0 or /dev/video0"
-"""Valid forms of live sources, for error messages."""
+"""Valid addresses of cameras and streams, for error messages."""
 OUTPUT_FORMS = "display://0, v4l2loopback:///dev/video10, rtsp://@:8554/NAME or null://"
-"""Valid forms of outputs that are not files, for error messages."""
+"""Valid addresses of outputs that are not files, for error messages."""
 
 PathType = Literal[
     "missing",
@@ -46,9 +47,9 @@ PathType = Literal[
 ]
 
 NOT_SEEKABLE = "is not seekable; save it to a file and name that file"
-"""Reason in error messages that reject a pipe or standard input as INPUT.
+"""End of the error message that rejects a pipe or standard input as INPUT.
 
-Reading a video needs seeking, because a container may store its index at the end.
+A video file may store its index at the end, so the program must be able to seek in the file.
 """
 
 _STANDARD_STREAM = "-"
@@ -58,7 +59,7 @@ _V4L2_MAJOR = 81
 
 _WITH_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _SHORT_FILE_URL = re.compile(r"file:(/(?!/).*)", re.IGNORECASE | re.DOTALL)
-"""A file URL with a single slash, which RFC 8089 also allows."""
+"""A file URL with a single slash after `file:`. RFC 8089 also allows this form."""
 _LOCALHOST = re.compile(r"localhost(?=/)", re.IGNORECASE)
 _USER_AND_PASSWORD = re.compile(r"(?!/)[^:]*:.*@", re.DOTALL)
 _CAMERA_NAME = re.compile(r"/dev/(v4l/.+|[^/.]+)")
@@ -68,10 +69,10 @@ _PORT = re.compile(r"(?:\[[^]]*\]|[^:/?]*):([0-9]{1,9})(?=[/?]|$)")
 _PORTS = 65_536
 
 _PASSWORD = re.compile(r"(:/+[^:]*):.*@", re.DOTALL)
-"""A password in an address, matched greedily up to the last `@`.
+"""A password in an address.
 
-The match is greedy because a user name may contain any character, and a password may even contain
-a line break.
+The match ends at the last `@`, because a password may contain any character, such as `@` or a line
+break.
 """
 _ADDRESS = re.compile(r":/")
 """Pattern that identifies an address.
@@ -79,7 +80,7 @@ _ADDRESS = re.compile(r":/")
 One slash is enough, because `pathlib.Path` removes one of the two slashes of an address.
 """
 _WITHOUT_SLASHES = re.compile(r"(\brtsps?(?::|/+)[^:/]*):.*@", re.DOTALL | re.IGNORECASE)
-"""A password in a mistyped address without slashes, for example `rtsp:me:secret@host`."""
+"""A password in a mistyped address that has no slashes, for example `rtsp:me:secret@host`."""
 _QUERY_VALUE = re.compile(r"([?&][^=&]*)=[^&]*")
 
 
@@ -88,10 +89,13 @@ class Address:
     """A parsed INPUT or OUTPUT.
 
     Attributes:
-        scheme: the type of source or output; `rtsp` includes RTSP over TLS.
-        place: a path (`file`, `v4l2`, `v4l2loopback`), a sensor number (`csi`), a URL with a
-            lower-case scheme (`rtsp` INPUT), `@HOST:PORT/NAME` (`rtsp` OUTPUT), a decimal number
-            or an empty string (`display`), or an empty string (`null`).
+        scheme: the type of the source or output. `rtsp` includes RTSP over TLS.
+        place: the rest of the address. Its form depends on the scheme:
+            `file`, `v4l2` and `v4l2loopback`: a path.
+            `csi`: the number of a sensor.
+            `rtsp`: a URL with a lower-case scheme in an INPUT, `@HOST:PORT/NAME` in an OUTPUT.
+            `display`: a decimal number or an empty string.
+            `null`: an empty string.
     """
 
     scheme: Scheme
@@ -103,7 +107,8 @@ class Served:
     """The network address at which an RTSP stream is served.
 
     Attributes:
-        host: the address of the network interface to listen on; 0.0.0.0 listens on all of them.
+        host: the address of the network interface on which the server listens. With 0.0.0.0 the
+            server listens on all interfaces.
         port: the TCP port, 1 to 65535.
         path: the name of the stream, without the leading slash.
     """
@@ -117,7 +122,8 @@ def input_address(text: str) -> Address:
     """Parse an INPUT.
 
     Raises:
-        UsageError: the address is not valid as INPUT; the message contains the closest valid form.
+        UsageError: the address is not a valid INPUT. The message contains the most similar valid
+            INPUT if there is one.
 
     Example:
         >>> input_address("RTSP://camera.local/live")
@@ -169,8 +175,8 @@ def output_address(text: str) -> Address:
     """Parse an OUTPUT.
 
     Raises:
-        UsageError: the text is a device or a pipe that cannot be an OUTPUT, or an invalid address;
-            the message contains the closest valid form.
+        UsageError: the text is not a valid address, or it is a device or a pipe that cannot be an
+            OUTPUT. The message contains the most similar valid OUTPUT if there is one.
 
     Example:
         >>> output_address("RTSP://@:8554/eyes")
@@ -200,7 +206,7 @@ def output_address(text: str) -> Address:
 
 
 def output_scheme(text: str | None) -> Scheme | None:
-    """Return the scheme of an OUTPUT that is not a path; None for paths and invalid addresses."""
+    """Return the scheme of an OUTPUT; the result is `None` for paths and invalid addresses."""
     special = None if text is None else _special_output(*_split(text, check=False))
     return None if special is None else special.scheme
 
@@ -213,7 +219,7 @@ def served_at(address: Address) -> Served:
 
 
 def path_type(path: str | os.PathLike[str]) -> PathType:
-    """Return the type of the file at a path, following links.
+    """Return the type of the file at a path; links are followed.
 
     The result is `missing` if the path does not exist or cannot be accessed.
     """
@@ -243,7 +249,8 @@ def file_to_write(option: str, named: str | os.PathLike[str]) -> Path:
 
     Args:
         option: the name of the option, for the error message.
-        named: the path exactly as the user typed it, because `Path` drops a trailing slash.
+        named: the path exactly as the user typed it. A trailing slash must be kept, but `Path`
+            drops it.
 
     Raises:
         UsageError: the path is empty or names a folder.
@@ -261,11 +268,11 @@ def file_to_write(option: str, named: str | os.PathLike[str]) -> Path:
 
 
 def closest_form(form: str | None) -> str:
-    """Return a suggestion to append to an error message.
+    """Return a text that suggests an address, to append to an error message.
 
     Args:
-        form: the address to suggest; it is quoted for a shell, and its password is hidden. With
-            None the result is an empty string.
+        form: the address to suggest. In the text, the address is quoted for a shell, and its
+            password is hidden. With `None`, the result is an empty string.
     """
     if form is None:
         return ""
@@ -290,7 +297,7 @@ def _split(text: str, *, check: bool = True) -> tuple[str | None, str]:
         check: whether to reject a file URL that contains a user name and a password.
 
     Returns:
-        (scheme in lower case, rest), or (None, path) for a path. The path of a file URL is
+        (scheme in lower case, rest), or (`None`, path) for a path. The path of a file URL is
         percent-decoded.
 
     Raises:
@@ -315,7 +322,7 @@ def _split(text: str, *, check: bool = True) -> tuple[str | None, str]:
 
 
 def _decoded(path: str) -> str:
-    # surrogateescape keeps file names that are not valid UTF-8: on Linux they are arbitrary bytes.
+    # On Linux, file names are arbitrary bytes. Keep names that are not valid UTF-8.
     return unquote(path, errors="surrogateescape")
 
 
@@ -337,7 +344,11 @@ def _camera(path: str) -> Address:
 
 
 def _may_be_camera(path: str, found: PathType) -> bool:
-    """Return whether a path is a video device, or the name of a device that is not plugged in."""
+    """Return whether a path is a video device.
+
+    A path that does not exist also counts if it has the form of a device name. The device may be
+    unplugged.
+    """
     if found == "missing":
         return bool(_CAMERA_NAME.fullmatch(str(PurePosixPath(path))))
     return found == "video device"

@@ -1,8 +1,8 @@
-"""Atomic writing of files and folders.
+"""Write files and folders atomically: an output is either complete or missing.
 
-Each output is written under a temporary name in the folder of its target, and renamed to the
-target at the end. If writing fails or is interrupted with Ctrl-C, the temporary output is removed.
-If the process is killed, a file or folder with `.partial-` in its name remains.
+Each output is first written under a temporary name in the folder of its target. At the end, the
+output is renamed to the target. If writing fails or is interrupted with Ctrl-C, the temporary
+output is removed. If the process is killed, a file or folder with `.partial-` in its name remains.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 
 TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
-"""Error numbers of a failed write to a disk that is full, over its quota or read-only.
+"""Error numbers after which a disk accepts no more data.
 
-They include the error number of a file that exceeds the maximum file size.
+The disk is full, over its quota or read-only, or the file has reached the maximum file size.
 """
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}(\.|$)")
@@ -35,7 +35,7 @@ _LONGEST_NAME = 255
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 """Constants from Linux's <fcntl.h> and <linux/fs.h>."""
 _NO_SUCH_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM})
-"""Error numbers of file systems, such as NFS, that do not support a rename without replacing."""
+"""Error numbers of file systems, such as NFS, that do not support `_RENAME_NOREPLACE`."""
 
 
 @contextmanager
@@ -46,23 +46,24 @@ def atomic_file(
     elsewhere: Callable[[Path], None] | None = None,
     numbered: Callable[[int], Path] | None = None,
 ) -> Iterator[Path]:
-    """Yield a temporary path to write a file to, and rename it to `path` on success.
+    """Yield a temporary path for a new file, and rename this file to `path` on success.
 
     The temporary name keeps the suffix, because many writers choose the format by the suffix. The
-    file gets the usual permissions, not the restrictive ones that `mkstemp` sets.
+    file gets the usual permissions, not the restrictive permissions that `mkstemp` sets.
 
     Args:
-        path: the target; its folder must exist.
+        path: the target. Its folder must exist.
         force: whether an existing file may be replaced.
-        elsewhere: callback for outputs that cannot be produced again, such as recordings. If
-            another process creates the target in the meantime, the file gets the next free name
-            in the same folder, and the callback receives that path. None raises an error instead.
-        numbered: function that returns the name to try for the numbers 2, 3, ... in that case;
-            None appends the number to the stem.
+        elsewhere: callback for outputs that cannot be produced again, such as recordings. Another
+            process may create the target before the output is complete. Then the output gets the
+            next free name in the same folder, and the callback receives the new path. With `None`,
+            an error is raised instead.
+        numbered: function that returns a new name for a number. It is called with 2, 3, ... until
+            a name is free. With `None`, the number is appended to the stem.
 
     Raises:
-        OutputExistsError: the target exists and `force` is false. With `elsewhere` this is raised
-            only if the target exists at the start.
+        OutputExistsError: the target exists and `force` is false. With `elsewhere`, the error is
+            raised only if the target exists at the start.
         UsageError: the target is a folder, or its parent folder does not exist or is not writable.
         DiskError: the disk is full, over its quota, or read-only.
 
@@ -99,20 +100,21 @@ def atomic_folder(
     elsewhere: Callable[[Path], None] | None = None,
     numbered: Callable[[int], Path] | None = None,
 ) -> Iterator[Path]:
-    """Yield a temporary, empty folder to fill, and rename it to `path` on success.
+    """Yield a temporary, empty folder to fill, and rename this folder to `path` on success.
 
-    With `force` an existing folder is renamed, then the new folder gets its name, and only then the
-    old folder is deleted. One of the two is complete at any time.
+    With `force`, an existing folder is replaced in three steps. The old folder is renamed, the new
+    folder gets its name, and then the old folder is deleted. One of the two folders is complete at
+    any time.
 
     Args:
-        path: the target; its parent folder must exist.
+        path: the target. Its parent folder must exist.
         force: whether an existing folder may be replaced, with all its content.
-        elsewhere: see `atomic_file`; ignored with `force`.
-        numbered: see `atomic_file`; None appends the number to the folder's name.
+        elsewhere: see `atomic_file`. It is ignored with `force`.
+        numbered: see `atomic_file`. With `None`, the number is appended to the folder's name.
 
     Raises:
-        OutputExistsError: the target exists and `force` is false. With `elsewhere` this is raised
-            only if the target exists at the start.
+        OutputExistsError: the target exists and `force` is false. With `elsewhere`, the error is
+            raised only if the target exists at the start.
         UsageError: the target is a file, or its parent folder does not exist or is not writable.
         DiskError: the disk is full, over its quota, or read-only.
     """
@@ -133,7 +135,9 @@ def atomic_folder(
 
 
 def is_partial(path: Path) -> bool:
-    """Return whether a path has a temporary name, as left behind by a killed process.
+    """Return whether a path has the temporary name of an incomplete output.
+
+    Such files and folders remain if a process is killed.
 
     Example:
         >>> [is_partial(Path(name)) for name in ("fine.partial-0a1b2c3d.npz", "fine.npz")]
@@ -145,11 +149,11 @@ def is_partial(path: Path) -> bool:
 def move_folder(folder: Path, path: str | Path, *, force: bool = False) -> None:
     """Rename a complete folder to `path`, as `atomic_folder` does at its end.
 
-    If this fails, the folder keeps its old name.
+    If the rename fails, the folder keeps its old name.
 
     Args:
-        folder: the folder to rename; it must be on the same file system as `path`.
-        path: the target; its parent folder must exist.
+        folder: the folder to rename. It must be on the same file system as `path`.
+        path: the target. Its parent folder must exist.
         force: whether an existing folder may be replaced, with all its content.
 
     Raises:
@@ -168,7 +172,7 @@ def move_folder(folder: Path, path: str | Path, *, force: bool = False) -> None:
 def reserved_folder(path: str | Path) -> Iterator[Path]:
     """Create an empty folder under the first free name of `path`, `path-2`, `path-3`, ...
 
-    No other process gets the same folder. If it is still empty at the end, it is removed.
+    No other process gets the same folder. If the folder is still empty at the end, it is removed.
 
     Raises:
         UsageError: the parent folder does not exist or is not writable.
@@ -201,7 +205,7 @@ def made_folder(path: Path) -> Path:
 
 @contextmanager
 def _disk_errors_explained(target: Path) -> Iterator[None]:
-    """Convert errors of a full or read-only disk to a `DiskError` that names the target."""
+    """Convert errors of a full or read-only disk to a `DiskError` with the path of the target."""
     try:
         yield
     except OSError as error:
@@ -261,7 +265,7 @@ def check_place(target: Path) -> None:
     """Check that files can be created in the folder of a target.
 
     Raises:
-        UsageError: the target has no name or an invalid one, or its folder does not exist or is
+        UsageError: the target has no name or an invalid name, or its folder does not exist or is
             not writable.
     """
     if not target.name:
@@ -299,14 +303,14 @@ def check_place(target: Path) -> None:
 
 
 def _temporary_name(target: Path) -> Path:
-    # In the folder of the target, because a rename is atomic only within one file system.
+    # The name is in the folder of the target, because a rename is atomic only within a file system.
     return _with_ending(target, f".partial-{secrets.token_hex(4)}{target.suffix}")
 
 
 def _with_ending(target: Path, ending: str) -> Path:
-    """Return the target with another ending after its stem.
+    """Replace everything after the stem of the target by another ending.
 
-    The stem is shortened if the name would be too long for a file system.
+    The stem is shortened if the name would otherwise be too long for a file system.
     """
     room = _LONGEST_NAME - len(os.fsencode(ending))
     return target.with_name(os.fsdecode(os.fsencode(target.stem)[:room]) + ending)
@@ -333,11 +337,11 @@ def _move_to_free_name(
 ) -> None:
     """Rename a file or folder to `target` without replacing an existing file or folder.
 
-    This is safe even if other processes create files at the same time. If the target exists, the
-    next free name is used and `elsewhere` is called with it.
+    This is safe even if other processes create files at the same time. If the target exists and
+    `elsewhere` is not `None`, the next free name is used and `elsewhere` is called with it.
 
     Raises:
-        OutputExistsError: the target exists and `elsewhere` is None.
+        OutputExistsError: the target exists and `elsewhere` is `None`.
     """
     for path in _names(target, numbered):
         try:
@@ -363,8 +367,8 @@ def _rename_to_new(old: Path, new: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_SUCH_RENAME:
             raise
-        # Fallback: create an empty file or folder under the new name, which fails if the name
-        # exists. The rename then replaces only what this process created.
+        # Fallback: first create an empty file or folder under the new name. This fails if the name
+        # exists. The rename then replaces only the file or folder that this process created.
         is_folder = old.is_dir()
         if is_folder:
             new.mkdir()
@@ -391,7 +395,8 @@ def _rename_by_kernel(old: Path, new: Path) -> None:
 def _sync(file: Path) -> None:
     """Flush the content to disk before the rename.
 
-    Without this, a power failure after the rename could leave an empty file under the final name.
+    Without this step, a power failure after the rename could leave an empty file under the final
+    name.
     """
     with open(file, "rb") as handle:
         os.fsync(handle.fileno())

@@ -1,8 +1,9 @@
 """Read zip files from untrusted sources within memory limits.
 
-`zipfile` trusts the sizes that a zip file declares: it decompresses a whole entry before it cuts
-the entry to its declared size, and it reads a central directory of any size at once. The functions
-here read entries in chunks and limit the size of the central directory.
+`zipfile` trusts the sizes that a zip file declares. It decompresses a whole entry before it cuts
+the entry to its declared size. It also reads the central directory (the list of all entries) in one
+step, even if the directory is very large. The functions in this module read entries in chunks, and
+they limit the size of the central directory.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from typing import IO
 from mggr_edge.errors import BundleError
 
 MOST_UNPACKED = 100
-"""Maximum ratio of unpacked to packed size.
+"""Maximum unpacked size of a zip file divided by its packed size.
 
-Compression shrinks weights by only a few percent, and text files to a tenth of their size.
+Valid bundles have a much lower ratio. Compression makes weights only a few percent smaller, and
+text files about ten times smaller.
 """
 
 UNREADABLE_ZIP = (
     *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError),
-    *(RuntimeError, ValueError, OverflowError),  # Invalid UTF-8 in a name, offset beyond the end.
+    *(RuntimeError, ValueError, OverflowError),  # A name is not UTF-8, or an offset is too large.
 )
 """Exceptions that `zipfile` raises for a file that is damaged or not a zip."""
 
@@ -40,12 +42,12 @@ _ENCRYPTED = 1
 class BoundedFile(io.FileIO):
     """A zip file that rejects a large central directory.
 
-    `zipfile` reads the central directory with a single `read` call, and entries in chunks.
-    Therefore a limit on the size of one `read` limits the central directory.
+    `zipfile` reads the central directory with a single `read` call, and it reads entries in chunks.
+    Therefore the limit on the size of one `read` call applies to the central directory.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes; None or a negative size reads to the end of the file.
+        """Read up to `size` bytes; `None` or a negative size reads up to the end of the file.
 
         Raises:
             BadZipFile: the read would return more bytes than the limit of 8 MiB.
@@ -62,8 +64,9 @@ class BoundedFile(io.FileIO):
 def open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
     """Open an entry for `read_declared`.
 
-    `zipfile` stops at the declared size, which hides any extra bytes. This function raises that
-    limit, so that `read_declared` detects an entry that is longer than declared.
+    `zipfile` stops at the declared size, so it hides any extra bytes. This function increases the
+    declared size of a copy of the entry. Then `read_declared` can detect an entry that is longer
+    than it declares.
     """
     longer = copy.copy(entry)
     longer.file_size += 2 * _CHUNK_BYTES  # `read_declared` stops before this limit.
@@ -74,7 +77,7 @@ def read_declared(file: IO[bytes], declared: int, *, name: str) -> bytes:
     """Read a file of a declared size in chunks, and check that it ends at that size.
 
     Args:
-        file: the file to read; its `read` must also return bytes beyond the declared size.
+        file: the file to read. Its `read` must also return bytes beyond the declared size.
         declared: the declared size in bytes.
         name: the name of the file, for error messages.
 
@@ -113,8 +116,9 @@ def check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
         entry: the entry to check.
 
     Raises:
-        BundleError: the entry is a link, a device or an encrypted file, uses a compression method
-            other than stored or deflated, or has a name that contains a null byte.
+        BundleError: the entry is a link, a device or an encrypted file. The error is also raised
+            if the name contains a null byte, or if the compression method is not supported.
+            Supported methods are stored and deflated.
     """
     name = entry.filename
     if name != entry.orig_filename:

@@ -1,4 +1,4 @@
-"""Click command groups and option types that report user errors in one line with exit code 2."""
+"""Define click groups and option types that report user errors in one line, with exit code 2."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from mggr_edge.common.process import one_line
 from mggr_edge.errors import MggrError, MissingPackageError
 
 USER_ERROR = 2
-"""Exit code of every error that the user can correct; click's own usage errors also use it."""
+"""Exit code of every error that the user can correct.
+
+click also uses this code for its own usage errors.
+"""
 
 _PACKAGES = {"cv2": ("OpenCV", "edge")}
-"""Optional packages that core modules import at module level: module -> (name, extra).
+"""Optional packages that some modules import at the top: module -> (package name, extra).
 
-They are absent if mggr-tf is installed without extras.
+The packages are missing if mggr-tf is installed without extras.
 """
 
 
 class MggrGroup(click.Group):
     """A click group whose commands may raise `MggrError`.
 
-    The group writes the message of a `MggrError` to stderr as one line, `error: ...`, and the
+    The group writes the message of a `MggrError` to stderr as one line, `error: ...`. Then the
     process exits with code 2. Every other exception is a bug in this project and keeps its
     traceback.
     """
@@ -57,10 +60,10 @@ class OneLineError(click.ClickException):
     """An error that click shows as `error: <message>`; the process exits with code 2.
 
     Args:
-        error: the error of the user.
+        error: the error that the user can correct.
 
     Attributes:
-        error: the error of the user.
+        error: the error that the user can correct.
     """
 
     exit_code = USER_ERROR
@@ -75,15 +78,15 @@ class OneLineError(click.ClickException):
 
 def echo_error(message: str) -> None:
     """Write the message to stderr as one line, `error: ...`, without its line breaks."""
-    with suppress(OSError):  # stderr cannot be written: only the exit code reports the error
+    with suppress(OSError):  # if stderr cannot be written, only the exit code reports the error
         click.echo(f"error: {one_line(message)}", err=True)
 
 
 def echo_note(text: str) -> None:
     """Write a line about the progress of a command to stderr.
 
-    If stderr cannot be written (the disk is full, or the process that reads the log has exited),
-    the line is lost and the command continues.
+    If stderr cannot be written, the line is lost and the command continues. This happens if the
+    disk is full, or if the process that reads the log has exited.
     """
     with suppress(OSError):
         click.echo(text, err=True)
@@ -92,11 +95,12 @@ def echo_note(text: str) -> None:
 class FiniteRange(click.FloatRange):
     """A `click.FloatRange` that rejects `nan` and `inf`.
 
-    Every comparison with NaN is false, so `click.FloatRange` accepts NaN for any limits.
+    Every comparison with NaN is false. Therefore `click.FloatRange` accepts NaN, whatever the
+    limits are.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; fail if it is not finite or is out of range."""
+        """Return the number; fail if the number is not finite or is out of range."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)

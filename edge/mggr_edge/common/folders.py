@@ -1,9 +1,9 @@
-"""The user's config and cache folders, and detection of system files in data folders.
+"""Return the user's config and cache folders, and detect system files in data folders.
 
-Operating systems and applications create files that have the names of data files but are not data:
-macOS writes an AppleDouble file `._photo.jpg` next to `photo.jpg` on disks with other file
-systems, Jupyter keeps copies in `.ipynb_checkpoints`, and Synology stores thumbnails as JPEG files
-in `@eaDir`. Every function that reads data folders skips them.
+Operating systems and applications create files that have the names of data files but contain no
+data. On disks without an Apple file system, macOS writes a file `._photo.jpg` (an AppleDouble file)
+next to `photo.jpg`. Jupyter keeps copies in `.ipynb_checkpoints`. Synology stores thumbnails as
+JPEG files in `@eaDir`. All functions that read data folders skip such files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ NO_HOME = "no home folder is known: HOME is not set and this user id has no acco
 
 
 def config_home() -> Path | None:
-    """Return `$XDG_CONFIG_HOME`, by default `~/.config`; None without a home folder."""
+    """Return `$XDG_CONFIG_HOME`, or `~/.config` if the variable is not set.
+
+    The result is `None` if the variable is not set and there is no home folder.
+    """
     return _folder("XDG_CONFIG_HOME", ".config")
 
 
 def cache_home() -> Path | None:
-    """Return `$XDG_CACHE_HOME`, by default `~/.cache`; None without a home folder."""
+    """Return `$XDG_CACHE_HOME`, or `~/.cache` if the variable is not set.
+
+    The result is `None` if the variable is not set and there is no home folder.
+    """
     return _folder("XDG_CACHE_HOME", ".cache")
 
 
@@ -50,16 +56,16 @@ _NAMES = frozenset(
 )
 """Names of system files and folders, in lower case.
 
-Names are compared in lower case because most of these file systems ignore case.
+Names are compared in lower case, because most file systems with these files ignore case.
 """
 
 
 def is_system_file(path: PurePath | str) -> bool:
-    """Return whether a file is hidden or a system file, or is inside such a folder.
+    """Return whether any part of a path is hidden or has the name of a system file or folder.
 
     Args:
-        path: the path of the file relative to the data folder, because the folders above the data
-            folder must not be checked.
+        path: the path of the file relative to the data folder. The folders above the data folder
+            must not be part of this path, because they are not data.
 
     Example:
         >>> is_system_file("._0001_2m_0P_0V_0H_L.jpg"), is_system_file("@eaDir/anna.jpg/thumb.jpg")

@@ -1,4 +1,4 @@
-"""Entry point, standard streams, signals, exit code and memory of the current process."""
+"""Handle the entry point, standard streams, signals, exit code and memory of this process."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def checked_stdout() -> Iterator[None]:
 
 
 def open_closed_streams() -> None:
-    """Open /dev/null for each of the standard streams that is closed.
+    """Open /dev/null in place of each standard stream that is closed.
 
-    Otherwise the next file that the process opens would get the file descriptor of that stream,
-    and native libraries would write their messages into that file.
+    Otherwise the next file that the process opens would get the file descriptor of that stream.
+    Native libraries would then write their messages into that file.
     """
     for number in _STANDARD:
         try:
@@ -88,9 +88,9 @@ class _Checked:
 
 
 def _discard_what_is_refused(stream: TextIO | None) -> None:
-    """Redirect a stream that cannot be flushed to /dev/null.
+    """If a stream cannot be flushed, redirect it to /dev/null.
 
-    Otherwise Python's own flush at exit would fail too and print a second error.
+    Otherwise Python's own flush at exit would also fail and print a second error.
     """
     if stream is None:
         return
@@ -109,8 +109,8 @@ _LONGEST_WORD = 500
 def one_line(text: str) -> str:
     """Return a text as one line that is safe to print on a terminal.
 
-    Control characters are replaced by their escape sequences, and words of more than 500
-    characters are shortened in the middle.
+    Control characters are replaced by their escape sequences. Words of more than 500 characters are
+    shortened in the middle.
 
     Example:
         >>> one_line("a\\x1b[31mred\\n  name")
@@ -122,8 +122,8 @@ def one_line(text: str) -> str:
 def _readable(word: str) -> str:
     if len(word) > _LONGEST_WORD:
         word = f"{word[: _LONGEST_WORD // 2]}...{word[-_LONGEST_WORD // 2 :]}"
-    # repr returns the escape sequence of any character that is not printable, including the lone
-    # surrogates of file names that are not valid UTF-8.
+    # repr returns the escape sequence of a character that is not printable. File names that are not
+    # valid UTF-8 contain such characters, called lone surrogates.
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in word)
 
 
@@ -142,9 +142,9 @@ def abandon(reader: threading.Thread) -> None:
 def exit_if_readers_hang(code: int) -> None:
     """Exit the process immediately if an abandoned reader thread is still running.
 
-    The shutdown of the Python interpreter can crash if the driver call of such a thread returns
-    during the shutdown. All recordings are complete at this point. Only the entry point of a
-    program may call this function, because it exits without running any other clean-up.
+    Python can crash at exit if the driver call of such a thread returns while Python shuts down.
+    All recordings are complete when this function is called. The function runs no other clean-up,
+    so only the entry point of a program may call it.
 
     Args:
         code: the exit code of the process.
@@ -163,11 +163,14 @@ The process receives SIGHUP when its terminal or SSH connection is closed.
 """
 
 _CLEANING_S = 5.0
-"""Time in seconds for clean-up after the first signal; removing temporary files takes less."""
+"""Time in seconds for the clean-up after the first signal.
+
+The removal of temporary files takes less time.
+"""
 
 
 def exit_code(number: int) -> int:
-    """Return the exit code after a signal with this number: 143 for SIGTERM, 129 for SIGHUP."""
+    """Return the exit code of a process that a signal ends: 143 for SIGTERM, 129 for SIGHUP."""
     return 128 + number
 
 
@@ -175,10 +178,11 @@ def exit_code(number: int) -> int:
 def ended_by_signals() -> Iterator[None]:
     """Raise `SystemExit` with the code of `exit_code` when the process receives SIGTERM or SIGHUP.
 
-    Further signals within `_CLEANING_S` are ignored, so that they do not interrupt the removal of
-    temporary files. A later signal raises `SystemExit` again, because some libraries catch every
-    exception and may have caught the first one. A signal that already has another handler or is
-    ignored (as with `nohup`) is not changed. Code in the context may set its own handlers.
+    During the next `_CLEANING_S` seconds, further signals are ignored. They must not interrupt the
+    removal of temporary files. A signal after this time raises `SystemExit` again, because a
+    library may have caught the first `SystemExit`. If a signal already has another handler, or is
+    ignored (as with `nohup`), this context does not change it. Code in the context may set its own
+    handlers.
 
     Only the main thread can handle signals. In any other thread this context does nothing.
     """
@@ -208,21 +212,21 @@ def ended_by_signals() -> Iterator[None]:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _ONE_S = 1.0
-"""Time in seconds within which repeated signals count as one request to stop.
+"""Repeated signals within this time in seconds count as one request to stop.
 
-The terminal sends Ctrl-C to the whole process group, so a parent process that forwards its own
-signal can cause a second one.
+The terminal sends Ctrl-C to the whole process group. If the parent process also forwards its own
+signal, this process receives two signals.
 """
 
 
 @contextmanager
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` at the first SIGINT, SIGTERM or SIGHUP; a later signal stops immediately.
+    """Set `stop` when the process receives SIGINT, SIGTERM or SIGHUP for the first time.
 
-    A signal that arrives more than `_ONE_S` after the first one raises `KeyboardInterrupt`, for
-    users who do not want to wait for the regular end. SIGHUP is not handled if it is ignored (as
-    with `nohup`). Signal handlers that a C program which embeds Python has installed are not
-    changed.
+    If another signal arrives more than `_ONE_S` seconds later, it raises `KeyboardInterrupt`. So a
+    user can stop the program without waiting for its regular end. If SIGHUP is ignored (as with
+    `nohup`), it stays ignored. Python may be embedded in a C program. The signal handlers of that
+    program are not changed.
 
     Only the main thread can handle signals. In any other thread this context does nothing.
 
@@ -246,7 +250,7 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     heard = [*_SIGNALS]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # it is ignored under `nohup`
         heard.append(signal.SIGHUP)
-    # None stands for a handler that was not installed from Python; it could not be restored.
+    # `None` stands for a handler that was not installed from Python. Python could not restore it.
     heard = [number for number in heard if signal.getsignal(number) is not None]
     before = {number: signal.signal(number, end) for number in heard}
     try:
@@ -259,9 +263,9 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 def run_program(command: click.Command, name: str) -> None:
     """Run a command with the arguments of this process, and exit the process.
 
-    Only entry points may call this function, because it opens closed standard streams, handles
-    SIGTERM and SIGHUP, and may exit the process immediately. A program that runs a command within
-    its own process calls `command.main` instead, which does none of this.
+    Only entry points may call this function. It opens closed standard streams, handles SIGTERM and
+    SIGHUP, and may exit the process immediately. A program that runs a command within its own
+    process must call `command.main` instead. `command.main` does none of this.
 
     Args:
         command: the command or group to run.
@@ -280,7 +284,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def resident_mb() -> float | None:
-    """Return the resident memory of this process in MiB; None without Linux's `/proc`."""
+    """Return the resident memory of this process in MiB, or `None` on systems without `/proc`."""
     if not _STATUS.exists():
         return None
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()

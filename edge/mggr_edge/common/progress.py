@@ -1,4 +1,4 @@
-"""Progress bar with the estimated remaining time, for work that takes more than two seconds."""
+"""Show a progress bar with the remaining time, for operations of more than two seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 
 class Advance(Protocol):
-    """Function that adds a number of completed steps to the progress."""
+    """Function that adds a number of newly completed steps to the progress."""
 
     def __call__(self, steps: int = 1) -> None: ...
 
@@ -22,16 +22,16 @@ Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
 """Type of `progress` and `no_progress`: (label, total) -> a context that yields `advance`."""
 
 PATIENCE_S = 2.0
-"""Time in seconds before the bar appears; shorter work shows no bar."""
+"""Time in seconds before the bar appears. Shorter operations show no bar."""
 
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Advance]:
-    """Show a progress bar on stderr; show nothing if stderr is not a terminal.
+    """Show a progress bar on stderr if stderr is a terminal; otherwise show nothing.
 
     Args:
         label: the name of the operation, e.g. "redirecting clip.mp4".
-        total: the number of steps; None if it is unknown.
+        total: the number of steps, or `None` if the number is unknown.
 
     Yields:
         `advance(n)`, the function to call after n more steps are complete.
@@ -55,9 +55,9 @@ def no_progress(label: str, total: int | None) -> Iterator[Advance]:
 
 
 def from_counts(advance: Advance) -> Callable[[int, int], None]:
-    """Convert `advance` to a callback (steps completed so far, total).
+    """Convert `advance` to a callback that accepts (completed steps, total steps).
 
-    Some workers report their total progress in this form instead of increments.
+    Some functions report how many steps are complete so far, not how many steps are new.
     """
     reported = 0
 
@@ -95,6 +95,6 @@ class _Bar:
                     show_pos=True,
                 )
             )
-            # Include the steps and the time before the bar appeared in the estimate.
+            # The estimate must include the steps and the time before the bar appeared.
             self._bar.start = self._started
             self._bar.update(self._done)

@@ -1,9 +1,9 @@
-"""Strict conversion of JSON or YAML data to frozen dataclasses.
+"""Convert JSON or YAML data to frozen dataclasses, with strict checks.
 
-Configs and contracts are read by the same rules. Every key must be known, and every key without a
-default must be present. Every value must have its declared type, except that an integer is
-accepted for a float. Each error message contains the path of the key
-(`losses[0]: unknown key 'w'`).
+Configs and contracts are read by the same rules. Every key must be known. Every key without a
+default must be present. Every value must have its declared type, but an integer is also accepted
+as a float. Each error message contains the path of the key, for example
+`losses[0]: unknown key 'w'`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mggr_edge.errors import ConfigError
 T = TypeVar("T")
 
 _TOP = "top level"
-"""Path of the outermost data in error messages."""
+"""Start of an error message about the top level of the data, where there is no path."""
 
 
 def read(kind: type[T], data: object, *, path: str = "") -> T:
@@ -35,7 +35,8 @@ def read(kind: type[T], data: object, *, path: str = "") -> T:
         path: the path of `data` in its file, for error messages.
 
     Raises:
-        ConfigError: a key or value does not match the dataclass; the message contains its path.
+        ConfigError: a key or value does not match the dataclass. The message contains the path of
+            the key.
     """
     return typing.cast(T, _read(kind, data, path))
 
@@ -46,7 +47,7 @@ def read_json(text: str) -> Any:
     NaN, infinity, duplicate keys, and nesting beyond Python's recursion limit are rejected.
 
     Raises:
-        ValueError: the text is not valid JSON; the message contains the reason.
+        ValueError: the text is not valid JSON. The message contains the reason.
     """
     try:
         return json.loads(text, parse_constant=_no_number, object_pairs_hook=_keys_once)
@@ -68,7 +69,7 @@ def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def plain(value: object) -> Any:
-    """Convert dataclasses and tuples to dicts and lists, recursively; the inverse of `read`."""
+    """Convert dataclasses and tuples recursively to dicts and lists, as the inverse of `read`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -153,7 +154,8 @@ def _read_union(arguments: tuple[Any, ...], data: object, path: str) -> Any:
         return _read(others[0], data, path)
     dataclass_kinds = [kind for kind in others if dataclasses.is_dataclass(kind)]
     if isinstance(data, Mapping) and dataclass_kinds:
-        # Use the dataclass that shares the most keys, so that an error names the incorrect key.
+        # Use the dataclass that has the most keys in common with `data`. Then the error names the
+        # incorrect key.
         return _read(max(dataclass_kinds, key=lambda kind: _shared_keys(kind, data)), data, path)
     for kind in others:
         try:

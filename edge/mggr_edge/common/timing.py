@@ -1,4 +1,4 @@
-"""Measurement of the time per pipeline stage, and the longest gap between related frames."""
+"""Measure the time of each pipeline stage, and define the maximum gap between related frames."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 
 _REMEMBERED = 2000
-"""Default number of calls per stage that are kept.
+"""Default number of calls per stage whose times are kept.
 
-The number is limited because a service runs for months.
+The number is limited, because a service may run for months.
 """
 
 
@@ -34,8 +34,8 @@ class StageClock:
     Stages must not be nested.
 
     Args:
-        remembered: number of the latest calls per stage from which the median and the 95th
-            percentile are computed.
+        remembered: number of calls per stage whose times are kept. The median and the 95th
+            percentile are computed from the latest calls.
     """
 
     def __init__(self, *, remembered: int = _REMEMBERED) -> None:
@@ -59,11 +59,18 @@ class StageClock:
         return self._totals_s.copy()
 
     def medians_ms(self) -> dict[str, float]:
-        """Return the median milliseconds per call of each stage, in the order of first calls."""
+        """Return the median time per call of each stage, in milliseconds.
+
+        The stages are in the order in which they first ran.
+        """
         return {name: 1000 * float(np.median(took_s)) for name, took_s in self._took_s.items()}
 
     def table(self) -> str:
-        """Return a text table: median and 95th percentile per call, and each stage's time share."""
+        """Return a text table with one line per stage.
+
+        A line contains the median and the 95th percentile of the time per call, and the share of
+        the total time.
+        """
         form = "{:<20} {:>8} {:>8} {:>6}"
         whole = sum(self._totals_s.values())
         lines = [form.format("stage", "median", "p95", "share")]
@@ -75,4 +82,7 @@ class StageClock:
 
 
 MAX_GAP_S = 0.5
-"""Maximum gap in seconds between consecutive frames; after a longer gap frames are unrelated."""
+"""Maximum time in seconds between two related frames.
+
+After a longer gap, a frame is treated as unrelated to the frames before it.
+"""

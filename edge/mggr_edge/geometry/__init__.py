@@ -1,1 +1,1 @@
-"""Angles, eye crops and gazemaps; this package uses only numpy and OpenCV."""
+"""Calculate angles, eye crops and gazemaps; this package uses only numpy and OpenCV."""

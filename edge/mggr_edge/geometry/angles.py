@@ -1,10 +1,10 @@
-"""Gaze and head directions, and the sign convention of the whole project.
+"""Represent gaze and head directions, with the sign convention of the whole project.
 
 A direction is `(pitch_deg, yaw_deg)` relative to the camera that took the picture. `(0, 0)` points
-into the lens. Positive pitch points up in the image, and positive yaw points to the image's right.
-The axes are those of the picture, also for a rolled head. `Gaze.rolled` converts to the axes of a
-rotated patch and back. All functions accept and return degrees; radians are internal to this
-module.
+to the lens. Positive pitch points up in the image, and positive yaw points to the image's right.
+The axes are always those of the picture, even if the head is rolled (tilted to one side).
+`Gaze.rolled` converts a direction between the axes of the picture and the axes of a rotated patch.
+All functions accept and return degrees. Radians are used only inside this module.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Side = Literal["left", "right"]
-"""The subject's own side; the left eye of an upright face appears on the image's right."""
+"""Side of an eye from the subject's point of view.
+
+In an upright face, the left eye appears on the image's right.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Gaze:
     def from_array(cls, pitch_yaw_deg: ArrayLike) -> Gaze:
         """Create a gaze from a `[2]` array (pitch, yaw) in degrees.
 
-        The angles are clipped to [-90, 90], because the output of a network may exceed this range.
+        The angles are clipped to [-90, 90], because a network can return angles outside this range.
         """
         pitch, yaw = np.clip(np.asarray(pitch_yaw_deg, np.float64), -90, 90)
         return cls(float(pitch), float(yaw))
@@ -52,17 +55,18 @@ class Gaze:
         return np.asarray([self.pitch_deg, self.yaw_deg], np.float32)
 
     def mirrored(self) -> Gaze:
-        """Return the same gaze in a picture that is flipped left to right."""
+        """Return the gaze as it appears if the picture is flipped left to right."""
         return Gaze(self.pitch_deg, -self.yaw_deg)
 
     def rolled(self, roll_deg: float) -> Gaze:
         """Return the same direction in axes that are rotated in the image plane.
 
-        The unit vector is rotated about the optical axis, so both pitch and yaw change.
+        The unit vector of the gaze is rotated about the optical axis. Both pitch and yaw change.
 
         Args:
-            roll_deg: angle in degrees from the old x axis to the new one, positive clockwise as
-                seen in the picture. The negative angle converts the direction back.
+            roll_deg: angle in degrees from the old x axis to the new x axis. It is positive if the
+                axis turns clockwise in the picture. The same angle with the opposite sign converts
+                the direction back.
 
         Example:
             >>> right = Gaze(0.0, 10.0).rolled(90.0)  # the new x axis points down
@@ -81,12 +85,14 @@ class Gaze:
 def unit_vectors(pitch_yaw_deg: ArrayLike) -> NDArray[np.float64]:
     """Return directions as unit vectors `(cos p sin y, sin p, cos p cos y)`.
 
+    p is the pitch and y is the yaw.
+
     Args:
         pitch_yaw_deg: [..., 2] array (pitch, yaw) in degrees.
 
     Returns:
-        [..., 3] float64 array (x, y, z): x points to the image's right, y up, and z towards the
-        camera.
+        [..., 3] float64 array (x, y, z). x points to the image's right, y points up, and z points
+        towards the camera.
     """
     radians = np.radians(np.asarray(pitch_yaw_deg, np.float64))
     pitch, yaw = radians[..., 0], radians[..., 1]
@@ -96,33 +102,34 @@ def unit_vectors(pitch_yaw_deg: ArrayLike) -> NDArray[np.float64]:
 
 
 def mean_gaze(gazes: Sequence[Gaze], weights: Sequence[float] | None = None) -> Gaze:
-    """Return the direction of the weighted mean of the gazes' unit vectors.
+    """Return the mean of several gazes.
 
-    The result does not depend on the choice of axes.
+    The gazes are converted to unit vectors, and the result is the direction of the weighted mean
+    of these vectors. Therefore the result does not depend on the choice of axes.
 
     Args:
-        gazes: the gazes to average, at least one.
-        weights: one non-negative weight per gaze, with a positive sum; None weights all gazes
-            equally.
+        gazes: the gazes to average. At least one is required.
+        weights: one weight per gaze. No weight may be negative, and the sum must be positive. With
+            `None`, all gazes have the same weight.
     """
     vectors = unit_vectors([[gaze.pitch_deg, gaze.yaw_deg] for gaze in gazes])
     return _direction(np.average(vectors, axis=0, weights=weights))
 
 
 def _direction(vector: NDArray[np.float64]) -> Gaze:
-    """Return the direction of a `[3]` vector (x, y, z) of any length except 0."""
+    """Return the direction of a `[3]` vector (x, y, z); the length may have any value except 0."""
     x, y, z = vector
     pitch = np.degrees(np.arctan2(y, np.hypot(x, z)))
     return Gaze.from_array([pitch, np.degrees(np.arctan2(x, z))])
 
 
 def angular_error_deg(a_deg: ArrayLike, b_deg: ArrayLike) -> NDArray[np.float64]:
-    """Return the angle between directions in degrees.
+    """Return the angle between two directions, in degrees.
 
-    The angle is `atan2(|a x b|, a . b)`, which is accurate for angles near zero, too.
+    The angle is `atan2(|a x b|, a . b)`. This formula is also accurate for angles near zero.
 
     Args:
-        a_deg, b_deg: [..., 2] arrays (pitch, yaw) in degrees, broadcast against each other.
+        a_deg, b_deg: [..., 2] arrays (pitch, yaw) in degrees. Their shapes are broadcast.
 
     Returns:
         [...] float64 array of degrees in [0, 180].

@@ -1,10 +1,10 @@
-"""The eye crop: the square region of a frame that is resampled to the input patch of the networks.
+"""Cut eye crops from frames; a crop is a square that is resampled to the networks' input patch.
 
-The centre of the square is the centre of the minimal enclosing circle of the eye's outline. By
-default the side of the square is 3.4 times the radius R of this circle. The square is rotated so
+The centre of the square is the centre of the smallest circle that encloses the eye's outline. By
+default, the side of the square is 3.4 times the radius R of this circle. The square is rotated so
 that the line between the eye's corners is horizontal in the patch. A 2x3 similarity matrix maps
-the frame to the patch, and its inverse maps the patch back to the frame. Points are (x, y), and
-pixel centres are at integer coordinates.
+frame points to patch points. The inverse matrix maps patch points to frame points. Points are
+(x, y), and pixel centres are at integer coordinates.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from mggr_edge.geometry.angles import Gaze, Side
 
 DEFAULT_CROP_FACTOR = 3.4
-"""Side of the crop in radii of the minimal enclosing circle of the eye's outline."""
+"""Side of the crop divided by the radius of the smallest circle around the eye's outline."""
 DEFAULT_SIZE_PX = 64
 """Side of the square patch in pixels."""
 
 
 _LARGEST_WARP_PX = 1 << 13
-"""Side in pixels of the largest square that is warped at once; it needs 200 MB."""
+"""Side in pixels of the largest square that is warped in one step. It needs 200 MB of memory."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class EyeCrop:
     Attributes:
         centre: centre (x, y) of the square in frame pixels.
         width_px: side of the square in frame pixels.
-        roll_deg: angle in degrees of the square's x axis in the frame, positive clockwise as seen.
-        size_px: side in pixels of the patch that the square is resampled to.
+        roll_deg: angle in degrees of the square's x axis in the frame. It is positive if the axis
+            is turned clockwise.
+        size_px: side in pixels of the patch to which the square is resampled.
     """
 
     centre: tuple[float, float]
@@ -45,7 +46,11 @@ class EyeCrop:
     size_px: int = DEFAULT_SIZE_PX
 
     def eye_from_frame(self, size_px: int | None = None) -> NDArray[np.float64]:
-        """Return the 2x3 matrix that maps frame points to points of a patch `size_px` wide."""
+        """Return the 2x3 matrix that maps frame points to points of a patch.
+
+        Args:
+            size_px: side of the patch in pixels. With `None`, the `size_px` of the crop is used.
+        """
         size = self.size_px if size_px is None else size_px
         scale, roll, middle = size / self.width_px, math.radians(self.roll_deg), (size - 1) / 2
         a, b = scale * math.cos(roll), scale * math.sin(roll)
@@ -53,7 +58,10 @@ class EyeCrop:
         return np.array([[a, b, middle - a * x - b * y], [-b, a, middle + b * x - a * y]])
 
     def frame_from_eye(self, size_px: int | None = None) -> NDArray[np.float64]:
-        """Return the 2x3 matrix that maps patch points to frame points; see `eye_from_frame`."""
+        """Return the 2x3 matrix that maps patch points to frame points.
+
+        This is the inverse of `eye_from_frame` with the same `size_px`.
+        """
         return cv2.invertAffineTransform(self.eye_from_frame(size_px))
 
 
@@ -69,12 +77,13 @@ def crop_of_eye(
 
     Args:
         outline: [N, 2] frame points on the eye's corners and lids.
-        corners: [2, 2] frame points of the eye's outer and inner corner; without `side` they may
-            be in either order.
-        side: the subject's own side. With it the eye is upright in the patch at any roll of the
-            head. Without it the corner further left in the frame becomes the left one in the
-            patch, so the eye of a head that is rolled by more than 90 degrees is upside down.
-        crop_factor: side of the square in radii of the enclosing circle.
+        corners: [2, 2] frame points of the eye's outer and inner corner. Without `side`, the order
+            does not matter.
+        side: the side of the eye from the subject's point of view. With `side`, the eye is upright
+            in the patch at any roll of the head. With `None`, the corner that is further left in
+            the frame becomes the left corner in the patch. Then the eye is upside down if the head
+            is rolled by more than 90 degrees.
+        crop_factor: side of the square divided by the radius of the enclosing circle.
         size_px: side of the patch in pixels.
 
     Raises:
@@ -87,8 +96,8 @@ def crop_of_eye(
     if radius < 1e-3:
         raise ValueError("the eye's outline has no extent")
     first, second = np.asarray(corners, np.float64)
-    # In an upright face the left corner in the image is the outer one of the right eye, and the
-    # inner one of the left eye.
+    # In the image of an upright face, the left corner of the right eye is its outer corner, and the
+    # left corner of the left eye is its inner corner.
     swap = first[0] > second[0] if side is None else side == "left"
     if swap:
         first, second = second, first
@@ -102,9 +111,9 @@ def crop_of_eye(
 
 
 def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
-    """Resample the crop's square to a patch; border pixels are repeated outside the frame.
+    """Resample the crop's square to a patch; outside the frame, the border pixels are repeated.
 
-    If the square is at least twice as wide as the patch, pixels are averaged, which prevents
+    If the square is at least twice as wide as the patch, several pixels are averaged. This prevents
     aliasing in sharp photographs.
 
     Args:
@@ -141,10 +150,10 @@ def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
 
 
 def _bounds(crop: EyeCrop, frame: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Return (left, top, right, bottom) of the frame region that the square needs.
+    """Return the bounds (left, top, right, bottom) of the frame region that the crop needs.
 
-    The right and bottom bounds are exclusive. The region has at least one pixel: for a square
-    outside the frame it consists of the nearest border pixels.
+    The right and bottom bounds are exclusive. The region has at least one pixel. If the square is
+    outside the frame, the region consists of the nearest border pixels.
     """
     corner = np.array([-1.0, crop.size_px])
     corners = np.stack(np.meshgrid(corner, corner), axis=-1).reshape(-1, 2)
@@ -157,7 +166,7 @@ def _bounds(crop: EyeCrop, frame: NDArray[np.uint8]) -> tuple[int, int, int, int
 
 
 def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Halve an image [H, W, C] to [ceil(H / 2), ceil(W / 2), C] by averaging 2 x 2 pixels.
+    """Reduce an image [H, W, C] to [ceil(H / 2), ceil(W / 2), C] by averaging 2 x 2 pixels.
 
     If the height or width is odd, the last row or column is repeated.
     """
@@ -173,17 +182,25 @@ def mirror_image(image: NDArray) -> NDArray:
 
 
 def mirror_flow(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Flip a flow field [..., H, W, 2] left to right: mirror the positions and negate dx."""
+    """Flip a flow field [..., H, W, 2] left to right, and change the sign of dx."""
     mirrored = mirror_image(flow).copy()
     mirrored[..., 0] *= -1
     return mirrored
 
 
 def needs_mirror(side: Side, canonical_side: Side) -> bool:
-    """Return whether an eye of `side` must be mirrored for networks of `canonical_side`."""
+    """Return whether an eye must be mirrored because its side is not `canonical_side`.
+
+    `canonical_side` is the side of the face on which the networks were trained.
+    """
     return side != canonical_side
 
 
 def mirrored_if(gaze: Gaze, *, mirror: bool) -> Gaze:
-    """Return the gaze in the axes of the patch, which is mirrored if `mirror` is true."""
+    """Return a gaze in the axes of its patch, which may be mirrored.
+
+    Args:
+        gaze: gaze in the axes of the patch before mirroring.
+        mirror: whether the patch was mirrored. If false, the gaze is returned unchanged.
+    """
     return gaze.mirrored() if mirror else gaze

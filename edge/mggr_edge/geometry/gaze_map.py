@@ -1,14 +1,19 @@
-"""The gazemap: a drawing of an eyeball with the target gaze, as an input of the redirector.
+"""Draw gazemaps: simple pictures of an eyeball with the target gaze, as input of the redirector.
 
-A gazemap has two channels in [0, 1]: iris and eyeball. The eyeball is a disc of radius
-`r = k * H / 2` at the patch centre, where H is the height of the map in pixels. The iris is an
-ellipse. Its centre is offset from the patch centre by `r cos(30 deg) (sin y cos p, -sin p)`, where
-p is the pitch and y is the yaw. Its full major axis is `r`, and its full minor axis, along that
-offset, is `r |cos y cos p|`. This is the gazemap of [1], eq. 2-3, with the diameters of the
-published code of [1].
+The redirector is the network that redirects the gaze. A gazemap has two channels in [0, 1]: iris
+and eyeball. The eyeball is a disc at the centre of the patch. Its radius is `r = k * H / 2`, where
+H is the height of the map in pixels. The iris is an ellipse with these properties, where p is the
+pitch and y is the yaw:
 
-Edges are linear ramps with a width of `edge_px`, computed from the first-order distance
-`f / |grad f|` to the outline, so the drawing changes smoothly with the angle.
+- Its centre is shifted from the patch centre by `r cos(30 deg) (sin y cos p, -sin p)`.
+- The full length of its major axis is `r`.
+- The full length of its minor axis is `r |cos y cos p|`. The minor axis has the direction of the
+  shift.
+
+The gazemap follows [1], eq. 2-3. The lengths of the axes are those of the published code of [1].
+
+Edges are linear ramps with a width of `edge_px`. They are computed from the first-order distance
+`f / |grad f|` to the outline. Therefore the drawing changes smoothly with the angles.
 
 References:
     [1] Park, Spurr, Hilliges, Deep Pictorial Gaze Estimation, ECCV 2018.
@@ -22,15 +27,15 @@ from numpy.typing import ArrayLike, NDArray
 DEFAULT_K = 0.47
 """Eyeball diameter as a fraction of the map's height.
 
-With this value the eyeball has its true scale in a crop of 3.4 R (see `eye_crop`). The value 1.1
-applies to wider crops.
+With this value, the eyeball has its true scale in a crop with the default `crop_factor` of 3.4. The
+value 1.1 is for wider crops.
 """
 
 DEFAULT_EDGE_PX = 2.0
-"""Width of the soft edge in pixels; two pixels prevent aliasing."""
+"""Width of the soft edges in pixels. Two pixels prevent aliasing."""
 
 _IRIS_PLANE = np.cos(np.radians(30.0))
-"""Distance of the iris plane from the eyeball's centre, in eyeball radii [1]."""
+"""Distance of the iris plane from the centre of the eyeball, divided by the eyeball radius [1]."""
 
 _EPSILON = 1e-6
 
@@ -66,8 +71,8 @@ def draw_gazemap(
     x, y = axis[None, :], axis[:, None]
     r = k * size_px / 2
 
-    # Unit vector of the offset. If the offset is zero, the iris is a circle and any direction
-    # is correct.
+    # Unit vector of the shift. If the shift is zero, the iris is a circle, and any direction is
+    # correct.
     toward_x, toward_y = sin_y * cos_p, -sin_p
     length = np.sqrt(toward_x**2 + toward_y**2)
     safe = np.maximum(length, _EPSILON)
@@ -83,7 +88,7 @@ def draw_gazemap(
     q = np.sqrt((along_minor / minor) ** 2 + (along_major / major) ** 2)
     slope = np.sqrt((along_minor / minor**2) ** 2 + (along_major / major**2) ** 2)
     iris = _soft_edge((1 - q) * q / np.maximum(slope, _EPSILON), edge_px)
-    # At the centre of the iris q / slope is undefined, but these pixels are inside anyway.
+    # At the centre of the iris, q / slope is undefined. These pixels are inside in any case.
     iris = np.where(q < 0.5, _soft_edge((1 - q) * minor, edge_px), iris)
 
     eyeball = _soft_edge(r - np.sqrt(x**2 + y**2), edge_px)

@@ -1,1 +1,1 @@
-"""Input and output of frames: files, cameras and network streams."""
+"""Read and write frames from files, cameras and network streams."""

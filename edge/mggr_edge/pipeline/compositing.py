@@ -1,28 +1,30 @@
-"""Composition of redirected eyes into a frame.
+"""Write redirected eyes into a frame.
 
-The network's flow and residual are 64 x 64, while the frame has any size. For each frame pixel p
-near the eye, with e(p) its position in the patch and L the linear map from patch axes to frame
-axes,
+The network's flow and residual have 64 x 64 pixels, but the frame can have any size. A formula
+gives the output for each frame pixel p near the eye. In this formula, e is the position of p in the
+patch. L is the linear map from patch axes to frame axes.
 
     out(p) = frame(p) + m(e) (frame(p + s L f(e)) + s r(e) - frame(p))
 
-so the frame is resampled only once and lashes stay sharp. m is a soft mask of the eye opening,
-exactly 0 outside its support, and s is the strength. The strength scales the displacement of the
-iris instead of blending two irises. f and r are the network's flow and residual relative to a face
-that does not move. If the network shifts the whole face by d, this shift is removed:
+So the frame is resampled only once, and lashes stay sharp. The factor m is a soft mask of the eye
+opening. It is exactly 0 at some distance from the opening. The factor s is the strength, in [0, 1].
+The strength scales the displacement of the iris. The old and the new iris are never blended.
+
+f and r are the network's flow and residual, relative to a face that does not move. If the network
+shifts the whole face by d, this shift is removed:
 
     f(e) = flow(e - d) - d
     r(e) = residual(e - d)
 
-The shift d comes from the training data. Crops are positioned by landmarks, which lie on the lids,
-so a crop follows the eye up and down. The target image in training therefore shows the whole face
-shifted relative to its source, and the network learns this shift. In a frame, the face does not
-move and only the iris does, so `compose_eye` subtracts the flow of the skin around the eye
-(`skin_drift`) everywhere.
+The network learns the shift d from the training data. Training crops are positioned by landmarks on
+the lids. Therefore a crop follows the eye up and down. As a result, the whole face of the target
+image is shifted relative to the source image. In a frame, only the iris moves, and the face does
+not. Therefore `compose_eye` subtracts the flow of the skin around the eye (`skin_drift`) at every
+pixel.
 
-The network was trained on colour photographs, so its residual has the colours of lids and skin. On
-a photograph without colour (black and white, infrared, toned) the residual would add colour;
-`residual_in_colours_of` prevents this.
+The network was trained on colour photographs, so its residual has the colours of lids and skin.
+Some photographs do not have these colours, because they are black and white, infrared or toned. In
+such a photograph, the residual would add colour. `residual_in_colours_of` prevents this.
 """
 
 from __future__ import annotations
@@ -37,20 +39,29 @@ from numpy.typing import ArrayLike, NDArray
 from mggr_edge.geometry.eye_crop import EyeCrop
 
 _MASK_SIZE_PX = 128
-"""Side length of the mask in pixels. The mask covers the square of the crop. At this size it is
-smooth, and its cost does not depend on the frame's resolution."""
+"""Side of the square mask in pixels.
+
+The mask covers the square of the crop. With this size, the mask is smooth, and its cost does not
+depend on the frame's resolution.
+"""
 
 _LIFT = 0.12
-"""Height in eye widths above the upper lid where the mask is 1, because the lid may move there."""
+"""Height of the region above the upper lid in which the mask is 1, divided by the eye width.
+
+The upper lid may move into this region.
+"""
 
 _GROW = 0.03
-"""Distance in eye widths outside the opening in which the mask is 1: the lid's rim and lashes."""
+"""Distance from the eye opening up to which the mask is 1, divided by the eye width.
+
+The rim of the lid and the lashes are within this distance.
+"""
 
 _FEATHER = 0.14
-"""Distance in eye widths over which the mask falls to 0."""
+"""Distance over which the mask decreases from 1 to 0, divided by the eye width."""
 
 _UNITS_PER_LEVEL = 127.5
-"""Grey levels per unit of the network's range [-1, 1]."""
+"""Difference in grey levels for a difference of 1 in the network's range [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +75,22 @@ class Region:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Slices (rows, columns) that index a frame."""
+        """Slices (rows, columns) that select this rectangle in a frame."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
 @dataclass(frozen=True)
 class ComposedEye:
-    """Redirected eye that can be written into its frame.
+    """A redirected eye that can be written into its frame.
 
     Attributes:
         region: rectangle of the frame that the arrays cover.
-        pixels: [h, w, 3] uint8, equal to the frame where `mask` is 0.
-        mask: [h, w] float32 in [0, 1]; empty for an eye outside the frame.
-        sampling: [h, w, 2] float32 (x, y), frame positions from which the pixels are sampled.
-        residual: [h, w, 3] float32, grey levels that are added to the sampled pixels where the mask
-            is 1.
+        pixels: [h, w, 3] uint8 pixels of the result. Where `mask` is 0, they are equal to the
+            frame.
+        mask: [h, w] float32 mask in [0, 1]. The mask of an eye outside the frame has no elements.
+        sampling: [h, w, 2] float32 frame positions (x, y) from which the pixels are sampled.
+        residual: [h, w, 3] float32 grey levels. Where the mask is 1, these values are added to the
+            sampled pixels.
     """
 
     region: Region
@@ -101,14 +113,14 @@ def compose_eye(
     """Redirect one eye of a frame; the frame is not modified.
 
     Args:
-        frame: [H, W, 3] uint8 RGB.
+        frame: [H, W, 3] uint8 RGB frame.
         crop: square from which the network's input was cut.
-        opening: [N, 2] frame points, the closed polygon of lids and corners.
-        flow: [h, w, 2] float32, backward (dx, dy) in pixels of the patch.
-        residual: [h, w, 3] float32 in units of [-1, 1].
-        drift: (dx, dy), the part of `flow` that shifts the whole face and is subtracted; see
-            `skin_drift`.
-        strength: fraction of flow and residual that is applied, in [0, 1].
+        opening: [N, 2] frame points of a closed polygon along the lids and corners.
+        flow: [h, w, 2] float32 backward flow (dx, dy) in patch pixels.
+        residual: [h, w, 3] float32 residual. It is added to an image with values in [-1, 1].
+        drift: (dx, dy) in patch pixels. This part of `flow` shifts the whole face, and it is
+            subtracted; see `skin_drift`.
+        strength: fraction of the flow and the residual that is applied, in [0, 1].
     """
     mask_patch = opening_mask(opening, crop)
     region = _region_of_mask(mask_patch, crop, frame)
@@ -136,26 +148,27 @@ def compose_eye(
 
 
 def put_eye(frame: NDArray[np.uint8], eye: ComposedEye) -> None:
-    """Write a composed eye into `frame`, in place, where its mask is not 0."""
+    """Write a composed eye into `frame` in place, at all pixels where its mask is not 0."""
     inside = eye.mask > 0
     frame[eye.region.slices][inside] = eye.pixels[inside]
 
 
 def opening_mask(opening: ArrayLike, crop: EyeCrop) -> NDArray[np.float32]:
-    """Return the soft mask of an eye opening, drawn in the square of the crop.
+    """Return the soft mask of an eye opening in the square of the crop.
 
     Args:
-        opening: [N, 2] frame points, a closed polygon.
-        crop: square of the eye.
+        opening: [N, 2] frame points of a closed polygon.
+        crop: square around the eye.
 
     Returns:
-        [128, 128] float32: 1 on the opening, on the rim of its lids and where the upper lid may
-        move; falls smoothly to exactly 0; 0 along the border.
+        [128, 128] float32 mask. It is 1 inside the opening, on the rims of the lids, and where the
+        upper lid may move. From there it decreases smoothly to exactly 0. It is 0 along the border
+        of the square.
     """
     eye_from_frame = crop.eye_from_frame(_MASK_SIZE_PX)
     points = np.asarray(opening, np.float64) @ eye_from_frame[:, :2].T + eye_from_frame[:, 2]
     width = float(np.ptp(points[:, 0]))
-    # Opening and its upward extension; the convex hull also smooths jagged landmarks.
+    # Extend the opening upwards. The convex hull also smooths jagged landmarks.
     swept = np.vstack([points, points - (0.0, _LIFT * width)])
     mask = np.zeros((_MASK_SIZE_PX, _MASK_SIZE_PX), np.float32)
     reach = (_GROW + _FEATHER) * width + 1.0
@@ -179,7 +192,10 @@ def _fill(image: NDArray[np.uint8], points: NDArray[np.float64], value: int) -> 
 
 @cache
 def _border_fade() -> NDArray[np.float32]:
-    """Return a ramp: 0 on the border of the square, 1 from an eighth of its width inwards."""
+    """Return a ramp that increases from 0 on the border of the square to 1 inside.
+
+    The value 1 is reached at an eighth of the square's width from the border.
+    """
     axis = np.arange(_MASK_SIZE_PX, dtype=np.float32)
     inwards = np.minimum(axis, axis[::-1]) / (_MASK_SIZE_PX / 8)
     ramp = np.clip(inwards, 0.0, 1.0)
@@ -189,11 +205,14 @@ def _border_fade() -> NDArray[np.float32]:
 def _region_of_mask(
     mask_patch: NDArray[np.float32], crop: EyeCrop, frame: NDArray[np.uint8]
 ) -> Region:
-    """Return the frame's rectangle around the support of the mask; empty if outside the frame."""
+    """Return the rectangle of the frame in which the mask is not 0.
+
+    The rectangle is empty if it would be outside the frame.
+    """
     left, top, width, height = cv2.boundingRect((mask_patch > 0).view(np.uint8))
     if not width:
         return Region(0, 0, 0, 0)
-    # One more pixel on each side, because linear sampling reads that far.
+    # Add one pixel on each side, because linear sampling reads that far.
     xs, ys = (left - 1, left + width), (top - 1, top + height)
     corners = np.array([(x, y) for x in xs for y in ys], np.float64)
     frame_from_eye = crop.frame_from_eye(_MASK_SIZE_PX)
@@ -205,10 +224,10 @@ def _region_of_mask(
 
 
 def _read_at(frame: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Sample a frame at points [h, w, 2], (x, y); the border is replicated.
+    """Return the pixels of a frame at the points (x, y), [h, w, 2].
 
-    Only the part around the points is passed to OpenCV, because `cv2.remap` cannot read images that
-    are wider than 32766 pixels.
+    Outside of the frame, the border pixels are repeated. Only the part around the points is passed
+    to OpenCV, because `cv2.remap` cannot read images that are wider than 32766 pixels.
     """
     last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
     reach = 3  # bicubic sampling reads two pixels on each side
@@ -234,7 +253,8 @@ def _sample(
 ) -> NDArray[np.float32]:
     """Sample an image at the pixels of a region.
 
-    Outside of the image, the value is `border`, or the replicated border if it is None.
+    Outside of the image, the value is `border`. If `border` is `None`, the border pixels are
+    repeated.
     """
     image_from_region = image_from_frame.copy()
     image_from_region[:, 2] += image_from_frame[:, :2] @ (region.left, region.top)
@@ -249,20 +269,20 @@ def _sample(
 
 
 _RING = 8
-"""Divisor: the ring of skin along the patch's border is one eighth of the patch wide."""
+"""Width of the patch divided by the width of the ring of skin along its border."""
 
 _EVERY = 2
-"""Stride of the rows and columns that are used; 2 is enough, because flow is smooth."""
+"""Step between the rows and columns that are used. This is enough, because the flow is smooth."""
 
 
 def skin_drift(flow: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the shift of the skin at the patch's border: the median flow of the ring.
+    """Return the shift of the skin: the median flow in a ring along the patch's border.
 
     Args:
-        flow: [h, w, 2], backward (dx, dy) in pixels of the patch.
+        flow: [h, w, 2] backward flow (dx, dy) in patch pixels.
 
     Returns:
-        (dx, dy) in pixels of the patch, also backward: skin that moves up has a positive dy.
+        (dx, dy) in patch pixels. This shift is also backward: skin that moves up has a positive dy.
     """
     some = flow[::_EVERY, ::_EVERY]
     dx, dy = np.median(some[_ring(*some.shape[:2])].T.copy(), axis=1)
@@ -280,23 +300,23 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
 _LEVELS_PER_UNIT = 127.5
-"""Grey levels per unit of the network's range [-1, 1]."""
+"""Difference in grey levels for a difference of 1 in the network's range [-1, 1]."""
 
 
 def residual_in_colours_of(
     patch: NDArray[np.uint8], *, flow: NDArray[np.float32], residual: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the residual limited to the colours of the patch.
+    """Limit a residual so that it adds no new colours to the patch.
 
     The sum of the warped patch and the returned residual has only colours of the patch.
 
     Args:
-        patch: [H, W, 3] uint8 RGB, the network's input.
-        flow: [H, W, 2] float32, backward (dx, dy) in pixels of the patch.
-        residual: [H, W, 3] float32 in units of [-1, 1].
+        patch: [H, W, 3] uint8 RGB input of the network.
+        flow: [H, W, 2] float32 backward flow (dx, dy) in patch pixels.
+        residual: [H, W, 3] float32 residual. It is added to an image with values in [-1, 1].
 
     Returns:
-        [H, W, 3] float32 in the same unit; its three channels are equal for a grey patch.
+        [H, W, 3] float32 residual in the same unit. For a grey patch, its channels are equal.
     """
     y, x = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
     warped = cv2.remap(
@@ -315,16 +335,17 @@ def limited_to_colours_of(
 ) -> NDArray[np.float32]:
     """Limit an edited image to the colours of the original image.
 
-    A colour is the sum of two parts: the colour that a linear regression on the luma predicts
-    (grey, or the tone of a toned photograph), and the deviation from it. In each channel, the
-    deviation is clipped to its range in the original image, which is zero in a grey image.
+    Each colour is split into two parts. The first part is the colour that a linear regression
+    predicts from the luma. It is grey, or the tone of a toned photograph. The second part is the
+    deviation from the first part. In each channel, the deviation is clipped to its range in the
+    original image. In a grey image, this range is zero.
 
     Args:
-        before: [H, W, 3] uint8 RGB.
-        after: [H, W, 3] float32, grey levels.
+        before: [H, W, 3] uint8 RGB original image.
+        after: [H, W, 3] float32 edited image in grey levels.
 
     Returns:
-        [H, W, 3] float32, grey levels.
+        [H, W, 3] float32 image in grey levels.
     """
     old = before.astype(np.float32)
     luma, new_luma = old @ _LUMA, after @ _LUMA

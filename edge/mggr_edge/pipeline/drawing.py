@@ -1,4 +1,4 @@
-"""Drawings on a frame: landmarks, gaze directions, and the label of a redirected frame."""
+"""Draw landmarks, gaze directions, and the label of a redirected frame."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ _BEFORE = (255, 255, 255)
 _SHADE = (0, 0, 0)
 
 _REACH = 1.6
-"""Length in eye widths of the arrow of a gaze straight to the side."""
+"""Length of the arrow for a gaze straight to the side, divided by the eye width."""
 
 _LIFT = 0.8
-"""Distance in eye widths from an eye up to the start of its arrows, so that it stays visible."""
+"""Distance from an eye up to the start of its arrows, divided by the eye width.
+
+With this distance, the arrows do not hide the eye.
+"""
 
 
 def overlay(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
     """Return the result frame with eye outlines, gaze arrows, and reasons for reduced strength.
 
-    Green means fully redirected, yellow partly redirected, and red not redirected. The white arrow
-    is the estimated gaze and the coloured arrow is the target, both in the axes of the image.
+    Eyes that are fully redirected are green. Eyes that are partly redirected are yellow. Eyes that
+    are not redirected are red. The white arrow shows the estimated gaze, and the coloured arrow
+    shows the target. Both directions are in the axes of the image.
 
     Args:
-        before: [H, W, 3] uint8, input frame; not modified.
+        before: [H, W, 3] uint8 input frame. It is not modified.
         result: result of the redirection.
     """
     shown = result.frame.copy()
@@ -65,10 +69,11 @@ def _arrow(
 
 
 def _draw_label(shown: NDArray[np.uint8], face: FaceResult) -> None:
-    """Draw a line above the eyes with the face number, the estimated gaze and the reasons."""
+    """Write a line above the eyes with the face number, the estimated gaze and the reasons."""
     outlines = np.concatenate([eye.outline for eye in face.eyes])
     scale = max(0.4, shown.shape[0] / 1400)
-    # The height of the label above the eyes scales with the distance between the outer eye corners.
+    # The label is above the eyes. Its distance from the eyes is a fraction of the distance between
+    # the outer eye corners.
     at = outlines[:, 0].min(), outlines[:, 1].min() - 0.7 * _span_px(face)
     place = (max(0, int(at[0])), max(int(30 * scale), int(at[1])))
     for width, paint in ((_thickness(shown) + 2, _SHADE), (_thickness(shown), _BEFORE)):
@@ -78,13 +83,13 @@ def _draw_label(shown: NDArray[np.uint8], face: FaceResult) -> None:
 
 
 def _width_px(eye: EyeResult) -> float:
-    """Return the distance between the eye corners in pixels, at any roll of the head."""
+    """Return the distance between the eye corners in pixels; the head may be rolled."""
     points = eye.outline
     return float(np.linalg.norm(points[len(points) // 2] - points[0]))
 
 
 def _span_px(face: FaceResult) -> float:
-    """Return the distance in pixels between the outer corners of both eyes, at any head roll."""
+    """Return the distance in pixels between the outer eye corners; the head may be rolled."""
     right, left = face.eyes
     return float(np.linalg.norm(left.outline[0] - right.outline[0]))
 
@@ -118,10 +123,10 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def mark(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-    """Return the result frame, with a label at the bottom right if any eye is redirected.
+    """Return the result frame; if any eye is redirected, it has a label at the bottom right.
 
     Args:
-        before: [H, W, 3] uint8, input frame.
+        before: [H, W, 3] uint8 input frame.
         result: result of the redirection.
     """
     if not any(eye.strength > 0 for face in result.faces for eye in face.eyes):

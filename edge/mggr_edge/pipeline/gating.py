@@ -1,18 +1,20 @@
-"""Limits on how far an eye may be redirected.
+"""Calculate limits on the strength with which an eye may be redirected.
 
-Each measure is mapped to a limit in [0, 1] that changes smoothly between two thresholds, so that
-the strength does not jump when a head turns slowly. The smallest limit applies. `pair_strength`
-computes the redirection strength of a face over time from the limits of both eyes.
+The strength is the fraction of the full redirection that is applied, in [0, 1]. Several measures
+limit the strength, for example the eye opening. Each measure is converted to a limit in [0, 1]. The
+limit changes smoothly between two thresholds of the measure. Therefore the strength does not jump
+when a head turns slowly. The smallest limit applies. `pair_strength` calculates the strength of
+both eyes over time from the limits of both eyes.
 
-A measure belongs to one of three groups, because each group has a different consequence:
+Each measure belongs to one of three groups, because the groups have different consequences:
 
 | group | measures | consequence |
 |---|---|---|
-| `lids` | eye opening, visible part of the iris | both eyes are left unmodified at once |
-| `seen` | narrow far eye of a turned head, occlusion | the other eye is redirected alone |
-| `rest` | size, sharpness, mesh, head, implausible widths | both eyes are left unmodified |
+| `lids` | eye opening, visible part of the iris | neither eye is redirected (immediate change) |
+| `seen` | narrow far eye of a turned head, occlusion | only the other eye is redirected |
+| `rest` | size, sharpness, mesh, head, implausible widths | neither eye is redirected |
 
-Implausible widths are widths of the two eyes that the head pose does not explain.
+The widths of the two eyes are implausible if the head pose does not explain their difference.
 """
 
 from __future__ import annotations
@@ -36,46 +38,50 @@ Reason = Literal[
     "easing in",
     "turned off",
 ]
-"""Reason for a strength below the requested one.
+"""Reason why the strength is below the requested strength.
 
-In a video, "easing in" follows any of the other reasons while the strength rises. "turned off"
-means that the caller requested a strength of 0.
+"easing in" occurs in videos. It means that the strength still increases after one of the other
+reasons has ended. "turned off" means that the caller requested a strength of 0.
 """
 
 
 CLOSED_AT = 0.1
-"""Limit of the lids at or below which an eye counts as closed. A closed eye never has a strength
-above 0."""
+"""Maximum limit of the group `lids` for a closed eye.
+
+If the limit is above this value, the eye is not closed. The strength of a closed eye is always 0.
+"""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Thresholds of each measure: (value where the limit is 0, value where the limit is 1).
+    """Two thresholds of each measure: the values at which the limit is 0 and 1, in this order.
 
     Attributes:
-        openness: distance between the lids in eye widths. Derived from blinks, which fall below 0.1
-            in the trial clips, and from smiles and downcast eyes, which stay above 0.15.
-        iris_visible: fraction of the iris disc that is between the lids. Derived from the geometry
-            of the disc: a segment with 0.15 of the area is 0.21 diameters high, which is the part
-            that lashes and the lid's shadow hide; a segment with 0.35 of the area is 0.38 diameters
-            high, so that the pupil's edge is visible.
-        occlusion: fraction of the eye opening that another object covers. With more than about half
-            of the opening covered, the iris is covered in most positions; rims of glasses and
-            strands of hair stay below a third.
-        width_px: distance between the eye corners in pixels. Below ten pixels, an iris is two or
-            three pixels wide, and landmarks miss it.
-        sharpness: sharpness of the eye, see `eye_quality.sharpness`; lower values are blurred eyes.
+        openness: distance between the lids divided by the eye width. In the trial clips, the value
+            is below 0.1 in blinks. It is above 0.15 for smiles and for eyes that look down.
+        iris_visible: fraction of the iris disc that is between the lids. The thresholds follow from
+            the geometry of the disc. A segment with 0.15 of the area has a height of 0.21
+            diameters. Lashes and the lid's shadow hide such a segment. A segment with 0.35 of the
+            area has a height of 0.38 diameters. In such a segment, the edge of the pupil is
+            visible.
+        occlusion: fraction of the eye opening that another object covers. If more than about half
+            of the opening is covered, the iris is covered in most positions. Rims of glasses and
+            strands of hair cover less than a third.
+        width_px: distance between the eye corners in pixels. If it is less than ten pixels, the
+            iris is two or three pixels wide, and the landmarks miss the iris.
+        sharpness: sharpness of the eye, see `eye_quality.sharpness`. Blurred eyes have low values.
         confidence: confidence of the face mesh, in [0, 1].
-        relative_width: width of this eye divided by the width of the other eye. Set by hand: the
-            nose hides the far eye of a turned head before the landmarks show it.
-        far_yaw_deg: head yaw away from the camera on the eye's own side, in degrees. Derived from
-            the face model: the line between the corners of an eye is at 13 degrees to the face
-            plane, so a turn of 20 degrees makes the far eye narrower by 16 %. At smaller turns, a
-            narrow eye is a landmark error and not a hidden eye.
-        head_yaw_deg, head_pitch_deg: absolute head angles in degrees; the training images reach 30
-            degrees of yaw.
-        shift_deg: angle between the gaze and its target, in degrees; pairs in training differ by up
-            to 36 degrees.
+        relative_width: width of this eye divided by the width of the other eye. The thresholds were
+            set by hand. If a head turns, the nose hides the far eye before the landmarks show this.
+        far_yaw_deg: head yaw in degrees that turns this eye away from the camera. The thresholds
+            follow from the face model. In this model, the line between the corners of an eye is at
+            an angle of 13 degrees to the face plane. Therefore a turn of 20 degrees makes the far
+            eye narrower by 16 %. At smaller turns, a narrow eye means that the landmarks are wrong,
+            not that the eye is hidden.
+        head_yaw_deg, head_pitch_deg: absolute head angles in degrees. The training images have head
+            yaws of up to 30 degrees.
+        shift_deg: angle between the gaze and its target, in degrees. In training, the two gazes of
+            a pair differ by up to 36 degrees.
     """
 
     openness: tuple[float, float] = (0.10, 0.16)
@@ -93,11 +99,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Gate:
-    """Limit on the redirection strength and its reason.
+    """A limit on the redirection strength, and the reason for the limit.
 
     Attributes:
         strength: fraction of the full redirection, in [0, 1].
-        reason: reason for the limit; None exactly when `strength` is 1.
+        reason: reason for the limit. It is `None` if and only if `strength` is 1.
     """
 
     strength: float
@@ -106,12 +112,13 @@ class Gate:
 
 @dataclass(frozen=True)
 class EyeGate:
-    """Limits of one frame for one eye.
+    """The limits of one eye in one frame.
 
     Attributes:
-        rest: limit from size, sharpness, mesh and head pose.
-        seen: limit from causes that may hide this eye and not the other; 0 means hidden.
-        lids: limit from the lids; 0 means closed.
+        rest: limit from size, sharpness, face mesh and head pose.
+        seen: limit from causes that may hide this eye but not the other eye. The value 0 means that
+            the eye is hidden.
+        lids: limit from the lids. The value 0 means that the eye is closed.
     """
 
     rest: Gate
@@ -125,11 +132,14 @@ class EyeGate:
 
     @property
     def gaze_weight(self) -> float:
-        """Weight of this eye's estimate in the face's gaze, in [0, 1]; 0 for a closed eye."""
+        """Weight of this eye's estimate in the mean gaze of the face, in [0, 1].
+
+        The weight of a closed eye is 0.
+        """
         return 0.0 if is_closed(self.lids) else self.allowed.strength
 
     def with_state(self, state: EyeState, limits: Limits) -> EyeGate:
-        """Return a copy that also includes the limits from eye opening, iris and occlusion."""
+        """Return a copy that also has the limits from eye opening, iris and occlusion."""
         return replace(
             self,
             seen=weakest(self.seen, _gate(state.occlusion, limits.occlusion, "covered")),
@@ -150,18 +160,18 @@ def gate_geometry(
     turned_away_deg: float,
     limits: Limits | None = None,
 ) -> EyeGate:
-    """Return the limits of one eye that are known before the estimator runs.
+    """Return the limits of one eye that can be calculated before the estimator runs.
 
     Args:
         width_px: width of this eye in pixels.
         relative_width: width of this eye divided by the width of the other eye.
         sharpness: sharpness of this eye, see `eye_quality.sharpness`.
         confidence: confidence of the face mesh, in [0, 1].
-        head_pose: head pose in the axes of the eye's crop, as in the training images from which the
-            thresholds are derived.
-        turned_away_deg: head yaw that turns this eye away from the camera, in degrees; negative for
-            the near eye.
-        limits: thresholds of the measures; None uses the defaults.
+        head_pose: head pose in the axes of the eye's crop. The thresholds were derived from the
+            training images, in which head poses have the same axes.
+        turned_away_deg: head yaw in degrees that turns this eye away from the camera. It is
+            negative for the eye that is nearer to the camera.
+        limits: thresholds of the measures. With `None`, the default thresholds are used.
     """
     limits = limits or Limits()
     is_wide = _ramp(relative_width, limits.relative_width)
@@ -173,7 +183,7 @@ def gate_geometry(
             _gate(confidence, limits.confidence, "not clear"),
             _gate(abs(head_pose.yaw_deg), limits.head_yaw_deg, "head turned"),
             _gate(abs(head_pose.pitch_deg), limits.head_pitch_deg, "head turned"),
-            # The head yaw does not explain the narrow eye, so its landmarks are wrong.
+            # The eye is narrow, but the head yaw does not explain this. So the landmarks are wrong.
             gate_of(max(is_wide, 1.0 - is_near), "not clear"),
         ),
         seen=gate_of(max(is_wide, is_near), "head turned"),
@@ -181,22 +191,22 @@ def gate_geometry(
 
 
 def gate_shift(shift_deg: float, limits: Limits | None = None) -> Gate:
-    """Return the limit from the angle in degrees between a face's gaze and the target."""
+    """Return the limit that follows from the angle in degrees between the gaze and the target."""
     return _gate(shift_deg, (limits or Limits()).shift_deg, "gaze too far")
 
 
 def is_closed(lids: Gate) -> bool:
-    """Return whether an eye with this limit of the lids is closed."""
+    """Return whether an eye with this limit of the group `lids` is closed."""
     return lids.strength <= CLOSED_AT
 
 
 def gate_of(share: float, reason: Reason) -> Gate:
-    """Return a gate with strength `share`, and with `reason` unless `share` is 1."""
+    """Return a gate with the strength `share`; its reason is `None` if `share` is 1."""
     return Gate(share, None if share == 1.0 else reason)
 
 
 def weakest(*gates: Gate) -> Gate:
-    """Return the gate with the least strength; the first of equal gates."""
+    """Return the gate with the smallest strength, or the first of several such gates."""
     return min(gates, key=lambda gate: gate.strength)
 
 
@@ -205,7 +215,11 @@ def _gate(value: float, limits: tuple[float, float], reason: Reason) -> Gate:
 
 
 def _ramp(value: float, limits: tuple[float, float]) -> float:
-    """Return 0 at the first threshold and beyond, 1 at the second, and a smooth step between."""
+    """Convert a value to a limit in [0, 1] with a smooth step between two thresholds.
+
+    The limit is 0 at the first threshold and beyond it. The limit is 1 at the second threshold and
+    beyond it.
+    """
     none, full = limits
     t = min(1.0, max(0.0, (value - none) / (full - none)))
     return t * t * (3.0 - 2.0 * t)
@@ -220,9 +234,10 @@ def geometry_gates(
     """Return the limits from size, sharpness, mesh and head for the right and the left eye.
 
     Args:
-        face: face as detected in the frame, not smoothed over time.
-        heads: head pose in the axes of each eye's crop, right eye first.
-        clarities: sharpness of each eye, see `eye_quality.sharpness_of_eye`.
+        face: face as detected in the frame, without smoothing over time.
+        heads: head pose in the axes of each eye's crop. The right eye is first.
+        clarities: sharpness of each eye, see `eye_quality.sharpness_of_eye`. The right eye is
+            first.
         limits: thresholds of the measures.
     """
     widths = [max(eye.width_px, _LEAST_PX) for eye in face.eyes]
@@ -234,7 +249,7 @@ def geometry_gates(
             sharpness=sharpness,
             confidence=face.confidence,
             head_pose=head,
-            # A head that turns to the right of the image turns the subject's left eye away.
+            # If the head turns to the image's right, the subject's left eye is turned away.
             turned_away_deg=away_deg,
             limits=limits,
         )
@@ -252,14 +267,14 @@ def with_states(
     *,
     limits: Limits,
 ) -> tuple[EyeGate, EyeGate]:
-    """Return the limits combined with those from eye opening, iris and occlusion.
+    """Combine the given limits with the limits from eye opening, iris and occlusion.
 
     Args:
         gates: limits of the right and the left eye.
-        face: face as detected in the frame, because a smoothing filter would follow a blink only
-            after its end.
-        states: eye states from the estimator, right eye first; None computes the state from the
-            landmarks.
+        face: face as detected in the frame, without smoothing over time. With smoothing, a blink
+            would be noticed too late, after its end.
+        states: eye states from the estimator, the right eye first. If a state is `None`, it is
+            calculated from the landmarks.
         limits: thresholds of the measures.
     """
     right, left = (

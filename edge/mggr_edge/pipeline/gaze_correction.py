@@ -1,4 +1,7 @@
-"""Correction of a person's estimator error, which depends linearly on the head pose."""
+"""Correct the error of the gaze estimator for one person.
+
+The error of the estimator is modelled as a linear function of the head pose.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +14,35 @@ from numpy.typing import ArrayLike, NDArray
 from mggr_edge.geometry.angles import Gaze
 
 Pair = tuple[float, float]
-"""(pitch, yaw) or (lowest, highest)."""
+"""Two numbers: (pitch, yaw) or (lowest, highest)."""
 
 _MOST_DEG = 90.0
 
 
 @dataclass(frozen=True)
 class GazeCorrection:
-    """Offset that is subtracted from estimated gazes, as a function of the head pose.
+    """An offset that is subtracted from estimated gazes. The offset depends on the head pose.
 
-    `offset(head) = offset_deg + slope @ (clamped head - reference_deg)`: the head pose is clamped
-    to the range that the calibration has covered, so the offset never exceeds its values inside
-    that range. The default corrects nothing.
+    The formula is `offset(head) = offset_deg + slope @ (clamped head - reference_deg)`. The head
+    pose is clamped to the range of head poses during the calibration. Therefore no offset outside
+    that range is larger than the offsets inside the range. With the default values, nothing is
+    corrected.
 
-    All angles are in degrees, (pitch, yaw), in the axes of the head: x along the line between the
-    eyes, y up in the face. The error of an estimator depends on the face, so it rolls with the
-    head. For an upright head, these are the axes of the image. The head pose is relative to the
-    camera.
+    All angles are (pitch, yaw) in degrees, in the axes of the head. The x axis is along the line
+    between the eyes, and the y axis points up in the face. The error of an estimator depends on the
+    face, so the error rolls with the head. If the head is upright, the axes of the head are those
+    of the image. The head pose is relative to the camera.
 
     Attributes:
-        offset_deg: offset at `reference_deg`.
-        slope: degrees of offset per degree of head pose; the rows are pitch and yaw of the offset,
-            the columns pitch and yaw of the head.
+        offset_deg: offset at the head pose `reference_deg`.
+        slope: degrees of offset per degree of head pose. The rows are the pitch and yaw of the
+            offset. The columns are the pitch and yaw of the head.
         reference_deg: head pose at which the offset is `offset_deg`.
-        head_pitch_deg, head_yaw_deg: (lowest, highest) head pose during calibration.
+        head_pitch_deg, head_yaw_deg: (lowest, highest) angle of the head during the calibration.
 
     Raises:
-        ValueError: a number is not finite, a range is reversed, or an offset or a head pose exceeds
-            90 degrees.
+        ValueError: a number is not finite, or a range is reversed. The error is also raised if an
+            offset or a head pose exceeds 90 degrees.
     """
 
     offset_deg: Pair = (0.0, 0.0)
@@ -55,20 +59,20 @@ class GazeCorrection:
         for low, high in (self.head_pitch_deg, self.head_yaw_deg):
             if low > high:
                 raise ValueError(f"a range of head poses is (lowest, highest), got {(low, high)}")
-        # The maximum of a linear function over the range is at one of its corners.
+        # Over the range, a linear function has its maximum at one of the corners of the range.
         corners = list(product(self.head_pitch_deg, self.head_yaw_deg))
         largest_deg = np.abs([self.offset_deg, *self.offsets_deg(corners)]).max()
         if not largest_deg <= _MOST_DEG:
             raise ValueError(f"offsets must lie in [-90, 90] degrees, got {largest_deg}")
 
     def offsets_deg(self, head_deg: ArrayLike) -> NDArray[np.float64]:
-        """Return the offsets for head poses.
+        """Return the offsets for several head poses.
 
         Args:
-            head_deg: [..., 2] degrees, (pitch, yaw).
+            head_deg: [..., 2] head poses (pitch, yaw) in degrees.
 
         Returns:
-            [..., 2] float64 degrees, (pitch, yaw).
+            [..., 2] float64 offsets (pitch, yaw) in degrees.
         """
         low, high = np.transpose([self.head_pitch_deg, self.head_yaw_deg])
         clamped = np.clip(np.asarray(head_deg, np.float64), low, high)
@@ -77,17 +81,24 @@ class GazeCorrection:
         )
 
     def corrected(self, gaze: Gaze, *, head_pose: Gaze) -> Gaze:
-        """Return the estimated gaze minus the offset, clipped to +-90 degrees."""
+        """Return the estimated gaze minus the offset; its angles are clipped to +-90 degrees."""
         offset_deg = self.offsets_deg([head_pose.pitch_deg, head_pose.yaw_deg])
         return Gaze.from_array([gaze.pitch_deg, gaze.yaw_deg] - offset_deg)
 
     def moved(self, change_deg: ArrayLike) -> GazeCorrection:
-        """Return the correction with `[2]` degrees, (pitch, yaw), added at all head poses."""
+        """Return a copy whose offset is changed by the same angles at all head poses.
+
+        Args:
+            change_deg: [2] angles (pitch, yaw) in degrees that are added to the offset.
+        """
         pitch, yaw = np.asarray(self.offset_deg) + np.asarray(change_deg, np.float64)
         return replace(self, offset_deg=(float(pitch), float(yaw)))
 
     def rounded(self) -> GazeCorrection:
-        """Return the correction as stored in a file: angles with two decimals, slopes with four."""
+        """Return a copy as it is stored in files.
+
+        Angles are rounded to two decimals, and slopes are rounded to four decimals.
+        """
         of_pitch, of_yaw = self.slope
         return GazeCorrection(
             offset_deg=_rounded(self.offset_deg, 2),
@@ -99,7 +110,7 @@ class GazeCorrection:
 
 
 NO_CORRECTION = GazeCorrection()
-"""Correction with an offset of 0."""
+"""Correction that changes nothing, because its offset is 0."""
 
 
 def constant_correction(offset: Gaze) -> GazeCorrection:

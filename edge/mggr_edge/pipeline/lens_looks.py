@@ -1,19 +1,21 @@
-"""Automatic calibration from gazes at the lens.
+"""Calibrate the gaze estimates automatically, from the moments when a person looks at the lens.
 
 People on calls repeatedly look at the lens, or at faces near it. The true gaze of these looks is
-near (0, 0), so the mean of their estimates is the remaining error of the estimator: after a change
-of the camera position or of the lighting, or without a profile. `LensLooks` finds them as the
-cluster of gazes nearest to the lens, among steady gazes of open eyes while the head keeps still.
+near (0, 0). Therefore the mean of their estimates is the remaining error of the estimator. An error
+remains if the camera position or the lighting has changed, or if there is no calibration profile.
+`LensLooks` searches for the cluster of gazes that is nearest to the lens. It uses only steady gazes
+of open eyes, and only while the head does not move.
 
-The cluster is located by its mode. A mean over all gazes would be pulled to the screen, which
-people look at more often than at the lens. Looks at the lens and looks at the screen form two
-clusters, and hill climbing that starts at the lens ends at the nearer one.
+The cluster is located by its mode (its densest point). A mean over all gazes would be wrong,
+because people look at the screen more often than at the lens. Looks at the lens and looks at the
+screen form two clusters. The search for the mode starts at the lens and ends at the nearer cluster.
 
-The risk is a person who never looks at the lens: then the nearest cluster is the screen, and a
-calibration on it would turn the eyes away from the camera. So the change of the profile is limited
-to `MOST_CHANGE_DEG`, half of the estimated angle between the lens and the middle of a small
-laptop's screen. A cluster beyond this limit changes nothing and is reported. If the error is larger
-than the limit, the screen may be the nearer cluster, so run `mggr-edge calibrate` first.
+There is a risk if a person never looks at the lens. Then the nearest cluster is the screen, and a
+calibration with this cluster would turn the eyes away from the camera. Therefore the change of the
+profile is limited to `MOST_CHANGE_DEG`. This limit is half of the estimated angle between the lens
+and the middle of a small laptop's screen. A cluster beyond this limit changes nothing, but a
+message reports it. If the error is larger than the limit, the screen may be the nearer cluster. In
+this case, run `mggr-edge calibrate` first.
 
 References:
     [1] Comaniciu, Meer, Mean Shift, PAMI 2002.
@@ -35,31 +37,43 @@ from mggr_edge.pipeline.results import FaceResult, FrameProcess, FrameResult
 from mggr_edge.pipeline.tracks import ANGLES
 
 SCREEN_DEG = degrees(atan2(0.10, 0.60))
-"""Angle in degrees between the lens and the middle of a small laptop's screen: 10 cm at 60 cm."""
+"""Angle in degrees between the lens and the middle of a small laptop's screen.
+
+It is the angle under which 10 cm appear from a distance of 60 cm.
+"""
 _GAIN = 0.59
-"""Estimated degrees of pitch per true degree, for the packaged estimator (Columbia people
-0001-0027)."""
+"""Change of the estimated pitch in degrees if the true pitch changes by one degree.
+
+The value applies to the packaged estimator and to the Columbia people 0001-0027.
+"""
 
 MOST_CHANGE_DEG = SCREEN_DEG * _GAIN / 2
-"""Maximum change of the offset, in degrees. A cluster that is further from the lens may be that of
-the screen, because it is at least as near to the screen as to the lens."""
+"""Maximum change of the offset, in degrees.
+
+If a cluster is further from the lens, it may consist of looks at the screen. Such a cluster is at
+least as near to the screen as to the lens.
+"""
 
 BANDWIDTH_DEG = 1.5
-"""Bandwidth of the kernel in degrees, about the noise of a smoothed estimate. Two clusters have
-separate modes if their distance is twice the root of the sum of the squared bandwidth and noise."""
+"""Bandwidth of the kernel in degrees. It is about as large as the noise of a smoothed estimate.
+
+Two clusters have separate modes if their distance is at least 2 sqrt(bandwidth**2 + noise**2).
+"""
 
 NEAR_DEG = 2 * BANDWIDTH_DEG
 """Maximum distance in degrees between a gaze and the mode of its cluster."""
 
 MEMORY_S = 300.0
-"""Time constant in seconds with which the weight of older gazes decays."""
+"""Time constant in seconds with which the weight of old gazes decreases."""
 
 LEAST_SHARE = 0.05
-"""Minimum fraction of all gazes that a cluster contains; a smaller cluster consists of outliers of
-the estimator."""
+"""Minimum fraction of all gazes that a cluster must contain.
+
+A smaller cluster consists of outliers of the estimator.
+"""
 
 LEAST_S = 10.0
-"""Minimum total duration of the gazes of a cluster, in seconds."""
+"""Minimum total duration of the gazes in a cluster, in seconds."""
 
 _CELL_DEG = 0.5
 _CELLS = 2 * int(np.ceil((MOST_CHANGE_DEG + 3 * BANDWIDTH_DEG) / _CELL_DEG)) + 1
@@ -67,18 +81,21 @@ _CLIMB_STEPS = 100
 _CLIMBED_DEG = 0.01
 
 Found = Literal["few", "far", "near"]
-"""Result of the search: "few" means too few gazes near the lens, "far" means that the nearest
-cluster is beyond `MOST_CHANGE_DEG`, and "near" means that the cluster is within it."""
+"""Result of the search.
+
+"few" means that there are too few gazes near the lens. "far" means that the nearest cluster is more
+than `MOST_CHANGE_DEG` from the lens. "near" means that the nearest cluster is within this distance.
+"""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Cluster of gazes that is nearest to the lens.
+    """The cluster of gazes that is nearest to the lens.
 
     Attributes:
-        found: result of the search; only a "near" cluster counts as gazes at the lens.
-        gaze_deg: (pitch, yaw) of the mode in degrees; (0, 0) unless `found` is "near".
-        share: fraction of all gazes that the cluster contains, in [0, 1].
+        found: result of the search. Only a "near" cluster counts as gazes at the lens.
+        gaze_deg: (pitch, yaw) of the mode in degrees. It is (0, 0) if `found` is not "near".
+        share: fraction of all gazes that are in the cluster, in [0, 1].
     """
 
     found: Found
@@ -87,7 +104,7 @@ class Cluster:
 
 
 class LensLooks:
-    """Histogram of gazes around the lens, with a search for the mode nearest to the lens."""
+    """A histogram of gazes around the lens; `cluster` finds the mode nearest to the lens."""
 
     def __init__(self) -> None:
         self._weights_s = np.zeros((_CELLS, _CELLS))
@@ -112,11 +129,11 @@ class LensLooks:
         cells += seconds * np.outer((1 - row, row), (1 - column, column))
 
     def cluster(self) -> Cluster:
-        """Return the cluster whose mode is found by mean shift [1] from the lens."""
+        """Find the mode of the nearest cluster by mean shift [1], which starts at the lens."""
         mode = np.zeros(2)
         for _ in range(_CLIMB_STEPS):
             kernel = self._weights_s * np.exp(-_squares_deg2(mode) / (2 * BANDWIDTH_DEG**2))
-            # Threshold: the weight of one second of gazes at a distance of three bandwidths.
+            # The threshold is the weight of gazes of one second, at a distance of three bandwidths.
             if kernel.sum() < exp(-4.5):
                 return Cluster("few")
             step = _mean(kernel) - mode
@@ -136,7 +153,7 @@ _AXIS_DEG = (np.arange(_CELLS) - _CELLS // 2) * _CELL_DEG
 
 
 def _squares_deg2(centre: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the squared distance of each cell from a gaze, in squared degrees."""
+    """Return the squared distance between each cell and a gaze, in squared degrees."""
     distances: NDArray[np.float64] = (_AXIS_DEG[:, None] - centre[0]) ** 2 + (
         _AXIS_DEG - centre[1]
     ) ** 2
@@ -149,21 +166,26 @@ def _mean(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 TIME_CONSTANT_S = 60.0
-"""Time constant in seconds with which the correction follows the cluster."""
+"""Time constant in seconds with which the correction follows the mode of the cluster."""
 
 MOST_HEAD_SPEED_DEG_PER_S = 2 * pi * ANGLES.min_cutoff_hz
-"""Maximum head speed in degrees per second; frames with faster heads are not used. At this speed, a
-smoothed angle lags by a degree."""
+"""Maximum head speed in degrees per second. Frames with faster heads are not used.
+
+At this speed, a smoothed angle is one degree behind the true angle.
+"""
 
 _EVERY_S = 1.0
-"""Seconds of used frames between two updates."""
+"""Time in seconds between two updates. Only the time of used frames counts."""
 _PATIENCE_S = 60.0
-"""Seconds of used frames without gazes at the lens after which this is reported."""
+"""If the person does not look at the lens for this time in seconds, a message reports this.
+
+Only the time of used frames counts.
+"""
 _REPORTED_DEG = 0.5
-"""Change of the correction in degrees after which it is logged again."""
+"""Change of the correction in degrees after which the correction is reported again."""
 
 _REASONS: dict[Found, str] = {
-    "few": f"no cluster of gazes near the lens was found; it needs {LEAST_S:g} s and "
+    "few": f"no cluster of gazes near the lens was found; a cluster needs {LEAST_S:g} s and "
     f"{LEAST_SHARE:.0%} of the recent gazes",
     "far": f"the gazes nearest to the lens are more than {MOST_CHANGE_DEG:.1f} degrees from it; "
     "run `mggr-edge calibrate`",
@@ -171,16 +193,18 @@ _REASONS: dict[Found, str] = {
 
 
 class AutoCalibration:
-    """Frame process that refines the correction of a redirector from its results.
+    """Frame process that improves the correction of a redirector from the results of its frames.
 
-    Only frames with exactly one face are used, because with several faces it is unknown which
-    person's error is measured. A new bundle (`Redirector.take`) restarts the calibration from the
-    correction of that bundle. Images without a time pass through.
+    A frame process is a function that redirects a frame (see `results.FrameProcess`). Only frames
+    with exactly one face are used. With several faces, it is unknown which person's error is
+    measured. If the redirector gets a new bundle (`Redirector.take`), the calibration restarts from
+    the correction of that bundle. Images without a time are redirected, but they are not used for
+    the calibration.
 
     Args:
-        process: process that passes frames to the redirector.
-        redirector: redirector whose correction is refined.
-        notify: receives messages about changes and missing gazes at the lens.
+        process: frame process that passes frames to the redirector.
+        redirector: redirector whose correction is improved.
+        notify: function that receives messages about changes, and about missing looks at the lens.
     """
 
     def __init__(
@@ -201,12 +225,15 @@ class AutoCalibration:
 
     @property
     def change_deg(self) -> tuple[float, float]:
-        """(pitch, yaw) in degrees added to the profile's offset, at most `MOST_CHANGE_DEG` long."""
+        """Change of the profile's offset, (pitch, yaw) in degrees.
+
+        The length of this vector is at most `MOST_CHANGE_DEG`.
+        """
         return float(self._change_deg[0]), float(self._change_deg[1])
 
     @property
     def near_lens_s(self) -> float:
-        """Seconds of steady gazes near the lens so far."""
+        """Total time of steady gazes near the lens so far, in seconds."""
         return self._near_s
 
     def reset(self) -> None:
@@ -217,7 +244,7 @@ class AutoCalibration:
     def facts(self) -> dict[str, Any]:
         """Return the state as JSON-serializable values.
 
-        Angles are (pitch, yaw) in degrees, in the axes of the head; times are in seconds.
+        Angles are (pitch, yaw) in degrees, in the axes of the head. Times are in seconds.
         """
         return {
             "change_deg": [round(angle, 2) for angle in self.change_deg],
@@ -280,7 +307,7 @@ class AutoCalibration:
         self._report()
 
     def _report(self) -> None:
-        """Log each change of half a degree, and log missing gazes at the lens once per reason."""
+        """Report each change of half a degree; report missing looks at the lens once per reason."""
         found = self._cluster.found
         if found == "near":
             self._reported = "near"

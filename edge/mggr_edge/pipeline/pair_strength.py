@@ -1,8 +1,9 @@
-"""Redirection strength of both eyes of a face over time.
+"""Calculate the redirection strength of both eyes of a face over time.
 
-A pair of eyes with different strengths looks cross-eyed, so both eyes get the same strength. An eye
-is redirected alone only while the other eye is hidden. `PairStrength` receives the limits of each
-frame (`gating.EyeGate`) and holds these states:
+The strength is the fraction of the full redirection that is applied, in [0, 1]. If the eyes have
+different strengths, the person looks cross-eyed. Therefore both eyes get the same strength. One eye
+is redirected alone only while the other eye is hidden. An eye takes part if it is not hidden.
+`PairStrength` receives the limits of each frame (`gating.EyeGate`) and has these states:
 
 | state | strength | when |
 |---|---|---|
@@ -12,9 +13,10 @@ frame (`gating.EyeGate`) and holds these states:
 | `falling` | above the goal | a limit became stricter, or an eye was covered |
 | `blink` | 0 at once | an eye that takes part is closed (`gating.CLOSED_AT`) |
 
-`goal` is the strength that the eyes approach. The strength rises by at most `RISE_PER_S`, and an
-eye turns by at most `MOST_DEG_PER_S`, where the full turn is the angle between gaze and target. The
-goal follows the allowed strength, which is the smallest limit of the eyes that take part:
+`goal` is the strength that the eyes approach. The strength rises by at most `RISE_PER_S` per
+second. An eye turns by at most `MOST_DEG_PER_S` degrees per second. At a strength of 1, an eye is
+turned by the angle between gaze and target. The allowed strength is the smallest limit of the eyes
+that take part. The goal follows the allowed strength, and the states change as follows:
 
 | from | to | condition |
 |---|---|---|
@@ -29,18 +31,18 @@ goal follows the allowed strength, which is the smallest limit of the eyes that 
 | `on`, `falling` | `rising` | allowed >= goal + `BAND`, or 1, for `BACK_S`; then any increase |
 | `rising` | `on` | the strength reaches the goal |
 
-Each eye either takes part or is hidden. `PairStrength.eyes` names the eyes that take part:
+Each eye either takes part or is hidden. `PairStrength.eyes` contains the eyes that take part:
 
 | from | to | condition |
 |---|---|---|
 | (first frame) | takes part | `seen` is at `BACK_AT` or more |
 | (first frame) | hidden | `seen` is less than `BACK_AT` |
-| takes part | hidden | `seen` is 0 for `LEAVE_S`; its strength falls, the other eye's does not |
-| hidden | takes part | `seen` is at `BACK_AT` or more for `BACK_S`; its strength rises |
+| takes part | hidden | `seen` is 0 for `LEAVE_S`; only the strength of this eye decreases |
+| hidden | takes part | `seen` is at `BACK_AT` or more for `BACK_S`; this eye's strength rises |
 
-A duration is the sum of the frame steps; the step of a frame is the time since the previous frame.
-So a duration is exact to within one frame at any frame rate. If a single frame step is longer than
-the duration, one frame is enough.
+The step of a frame is the time since the previous frame. A duration is the sum of such steps. So a
+duration is exact to within one frame, at any frame rate. If a single step is longer than the
+required duration, one frame is enough.
 """
 
 from __future__ import annotations
@@ -53,37 +55,55 @@ Phase = Literal["off", "rising", "on", "falling", "blink"]
 Eyes = Literal["both", "right", "left", "neither"]
 
 RISE_PER_S = 8.0
-"""Maximum rise of the strength per second: 0 to 1 in an eighth of a second, as a lid opens."""
+"""Maximum increase of the strength per second.
+
+The strength increases from 0 to 1 in an eighth of a second, as fast as a lid opens.
+"""
 
 MOST_DEG_PER_S = 100.0
-"""Maximum rotation rate of an eye by a change of strength, in degrees per second. Real eye
-movements are several times faster."""
+"""Maximum speed at which a change of the strength turns an eye, in degrees per second.
+
+Real eye movements are several times faster.
+"""
 
 BACK_AT = 0.5
-"""Limit, in [0, 1], from which closed lids count as open, a hidden eye takes part again, and a goal
-of 0 rises."""
+"""Threshold for limits, in [0, 1].
+
+At this value or above it, closed lids count as open, a hidden eye takes part again, and a goal of 0
+increases.
+"""
 
 BAND = 0.25
-"""Hysteresis of the goal: a limit that fluctuates within this width does not move the goal back and
-forth."""
+"""Hysteresis of the goal. Smaller fluctuations of a limit do not move the goal back and forth."""
 
 LEAVE_S = 0.1
-"""Seconds after which a stricter limit takes effect; shorter ones are measurement errors. A fast
-head turns by ten degrees in this time, which is the width of the limits for head yaw."""
+"""Time in seconds after which a stricter limit takes effect.
+
+If a limit is stricter for a shorter time, this is a measurement error. A fast head turns by ten
+degrees in this time. Ten degrees is also the distance between the two thresholds of the head yaw.
+"""
 
 BACK_S = 0.2
-"""Seconds after which a relaxed limit takes effect. This is twice `LEAVE_S`, so that a limit that
-fluctuates around a threshold lowers the strength more than it raises it."""
+"""Time in seconds after which a relaxed limit takes effect.
+
+It is twice `LEAVE_S`. So if a limit fluctuates around a threshold, the strength decreases more than
+it increases.
+"""
 
 REOPEN_S = 0.04
-"""Seconds of open lids that end a blink: one frame at 25 frames per second. Lids take four times as
-long to open."""
+"""Time in seconds for which the lids must be open to end a blink.
+
+This is one frame at 25 frames per second. Lids need four times as long to open.
+"""
 
 LONGEST_BLINK_S = 0.5
-"""Seconds after which a blink counts as eyes that stay shut. Blinks last 0.1 to 0.4 seconds."""
+"""Maximum duration of a blink in seconds. Blinks last 0.1 to 0.4 seconds.
+
+If the eyes are closed for longer, the state becomes `off`.
+"""
 
 _NO_LIDS, _NO_EYE = Gate(1.0, None), Gate(0.0, "covered")
-"""Limits while no eye takes part."""
+"""Limits that are used while no eye takes part."""
 
 _STILL_DEG = 1e-3
 _ROUNDING_S = 1e-6
@@ -96,7 +116,7 @@ _EYES: dict[tuple[bool, bool], Eyes] = {
 
 
 class _Lasting:
-    """Timer that checks whether a condition has held without interruption for a minimum time.
+    """Timer that checks whether a condition was true without interruption for a minimum time.
 
     Args:
         least_s: minimum time in seconds.
@@ -106,7 +126,7 @@ class _Lasting:
         self._least_s, self._time_s = least_s, 0.0
 
     def __call__(self, condition: bool, step_s: float) -> bool:
-        """Return whether the condition, including the next frame, has held for `least_s`."""
+        """Add the next frame; return whether the condition was true for `least_s` seconds."""
         self._time_s = self._time_s + step_s if condition else 0.0
         return condition and self._time_s >= self._least_s - _ROUNDING_S
 
@@ -116,7 +136,7 @@ class _Lasting:
 
 
 class _Part:
-    """Participation and strength of one eye."""
+    """State of one eye: its strength, and whether it takes part."""
 
     def __init__(self) -> None:
         self.strength = 0.0
@@ -125,12 +145,12 @@ class _Part:
         self._is_hidden, self._is_seen = _Lasting(LEAVE_S), _Lasting(BACK_S)
 
     def begin(self, seen: Gate) -> None:
-        """Set the participation from the first frame."""
+        """Decide from the first frame whether the eye takes part."""
         self.is_in = seen.strength >= BACK_AT
         self._note(seen)
 
     def see(self, seen: Gate, step_s: float) -> None:
-        """Update the participation from the next frame."""
+        """Decide from the next frame whether the eye takes part."""
         is_hidden = self._is_hidden(seen.strength == 0.0, step_s)
         is_seen = self._is_seen(seen.strength >= BACK_AT, step_s)
         self.is_in = is_seen or (self.is_in and not is_hidden)
@@ -142,10 +162,10 @@ class _Part:
 
 
 class PairStrength:
-    """Strengths of both eyes of one face; see the tables of the module.
+    """Strengths of both eyes of one face; the tables in the module's docstring describe them.
 
     Args:
-        at_once: True if the first frame gets the allowed strength at once; otherwise the strength
+        at_once: whether the first frame gets the allowed strength at once. If false, the strength
             rises from 0.
 
     Attributes:
@@ -165,7 +185,7 @@ class PairStrength:
 
     @property
     def eyes(self) -> Eyes:
-        """Eyes that take part; sides are the subject's own."""
+        """Eyes that take part. Right and left are the subject's own sides."""
         right, left = self._parts
         return _EYES[right.is_in, left.is_in]
 
@@ -178,18 +198,18 @@ class PairStrength:
     def __call__(
         self, gates: tuple[EyeGate, EyeGate], *, shift: Gate, shift_deg: float, step_s: float
     ) -> tuple[Gate, Gate]:
-        """Update with the next frame of a face; call it exactly once per frame.
+        """Update the strengths with the next frame of a face; call this exactly once per frame.
 
         Args:
             gates: limits of the frame for the right and the left eye.
             shift: limit from the angle between gaze and target.
-            shift_deg: angle between gaze and target, in degrees; an eye turns by it at full
-                strength.
-            step_s: seconds since the previous frame; not used in the first frame.
+            shift_deg: angle between gaze and target, in degrees. At full strength, an eye turns by
+                this angle.
+            step_s: seconds since the previous frame. It is not used in the first frame.
 
         Returns:
-            Strength and reason of the right and the left eye. The strengths are equal unless an eye
-            is hidden, or was hidden and its strength still rises.
+            Strength and reason of the right eye and the left eye. The strengths differ only if an
+            eye is hidden, or if the strength of an eye that was hidden still rises.
         """
         for part, gate in zip(self._parts, gates, strict=True):
             if self._is_first:
@@ -232,7 +252,7 @@ class PairStrength:
             self._move_goal(weakest(lids, rest).strength, step_s)
 
     def _move_goal(self, allowed: float, step_s: float) -> None:
-        """Update the goal from the allowed strength, with hysteresis and minimum durations."""
+        """Update the goal from the allowed strength; use hysteresis and minimum durations."""
         falls_below = 1.0 - BAND if self.goal == 1.0 else self.goal
         if self._is_less(allowed < falls_below, step_s):
             self.goal = allowed
@@ -277,7 +297,7 @@ class PairStrength:
 
 
 def _phase(goal: float, pairs: list[tuple[float, float]]) -> Phase:
-    """Return the state for a goal and the (strength, target) pair of each eye."""
+    """Return the state that follows from the goal and the (strength, target) pair of each eye."""
     if any(strength < target for strength, target in pairs):
         return "rising"
     if any(strength > target for strength, target in pairs):

@@ -1,13 +1,15 @@
-"""Redirection of the eyes of a frame, in a fixed order of steps.
+"""Redirect the eyes of a frame, in a fixed order of steps.
 
-The redirector does no I/O and reads no clock: the caller passes the time of each frame. Both eyes
-of a face share one source gaze, the mean of the estimates for the two eyes. The reasons are that
-both eyes look at the same point, that the mean has a smaller error than one estimate, and that a
-wrong source gaze turns both eyes alike instead of crossing them.
+The redirector does no I/O and reads no clock. The caller passes the time of each frame.
 
-All input and output angles are in the axes of the image. Crops are rotated with the eye, so target,
-source and head pose are converted into the axes of each crop for the networks, and estimates are
-converted back.
+Both eyes of a face use the same source gaze, which is the gaze before redirection. The source gaze
+is the mean of the estimates for the two eyes. This has three reasons. Both eyes look at the same
+point. The mean has a smaller error than a single estimate. If the source gaze is wrong, both eyes
+are turned alike, and the person does not look cross-eyed.
+
+All input and output angles are in the axes of the image. Crops are rotated with the eye. Therefore
+target, source and head pose are converted to the axes of each crop before the networks run. The
+estimates are converted back.
 """
 
 from __future__ import annotations
@@ -35,16 +37,16 @@ from mggr_edge.vision.face_mesh import roll_of_eyes_deg
 from mggr_edge.vision.iris import Eye
 
 _UNKNOWN_STEP_S = 1 / 30
-"""Step between frames in seconds until the first step is measured."""
+"""Assumed time between two frames in seconds, until the first real step is measured."""
 
 
 class FrameClock:
-    """Converter from the frame times of one video to strictly increasing times.
+    """Convert the frame times of one video to strictly increasing times.
 
-    A time that is later than all previous output times is returned unchanged. A time that repeats
-    or goes back a little, as in a video whose frames share timestamps in pairs, is replaced by the
-    previous output time plus half of the last step. So filters neither divide by zero nor freeze
-    when the timestamps stop.
+    A time that is later than all previous output times is returned unchanged. A time may also
+    repeat or go back a little, for example if two frames share each timestamp. Such a time is
+    replaced by the previous output time plus half of the last step. Therefore filters do not divide
+    by zero. They also continue to work when the timestamps stop.
     """
 
     def __init__(self) -> None:
@@ -53,20 +55,20 @@ class FrameClock:
         self._step_s = _UNKNOWN_STEP_S
 
     def goes_back_far(self, time_s: float) -> bool:
-        """Return whether a time is more than `MAX_GAP_S` earlier than the last one.
+        """Return whether a time is more than `MAX_GAP_S` earlier than the previous time.
 
-        Such a time starts another video.
+        Such a time means that another video begins.
         """
         return self._given_s is not None and time_s < self._given_s - MAX_GAP_S
 
     def __call__(self, time_s: float) -> float:
-        """Return an increasing time for the time of the next frame, both in seconds."""
+        """Convert the time of the next frame to an increasing time; both are in seconds."""
         if self._given_s is None:
             self._time_s = time_s
         else:
             if time_s > self._given_s:
                 self._step_s = time_s - self._given_s
-            # The step is bounded by the gap after which tracks of faces are dropped.
+            # The step is limited to the gap after which tracks of faces are dropped.
             least_s = min(self._step_s, MAX_GAP_S) / 2
             self._time_s = time_s if time_s > self._time_s else self._time_s + least_s
         self._given_s = time_s
@@ -74,26 +76,28 @@ class FrameClock:
 
 
 class Redirector:
-    """Redirection of the eyes in the frames of one video to a target.
+    """Redirect the eyes in the frames of one video to a target.
 
-    Threads: a redirector tracks the faces of one video, so only one thread at a time may call it.
-    This need not be the thread that created it. Use one redirector for each video. Redirectors that
-    run in parallel need one `Bundle.session()` each; with a shared bundle, their calls are
-    serialized.
+    Threads: a redirector tracks the faces of one video, so two threads must not call it at the same
+    time. The calling thread need not be the thread that created the redirector. Use one redirector
+    for each video. Redirectors that run in parallel need one `Bundle.session()` each. If they share
+    a bundle, their calls run one after another.
 
     Args:
         bundle: networks, landmark models and their conventions.
-        target: target direction of the eyes, in the axes of the image; may be changed between
+        target: target direction of the eyes, in the axes of the image. It may be changed between
             frames.
-        strength: fraction of the full redirection to apply, in [0, 1]; may be changed between
-            frames. At 0, gazes are estimated and no pixel is changed.
-        limits: thresholds that decide which eyes are left unmodified; None uses the defaults.
-        max_faces: maximum number of faces per frame; the most confident faces are used.
-        stages: measures the time of each stage.
-        correction: correction of each gaze estimate; may be changed between frames.
+        strength: fraction of the full redirection to apply, in [0, 1]. It may be changed between
+            frames. At 0, gazes are estimated, but no pixel is changed.
+        limits: thresholds that determine which eyes are redirected. With `None`, the default
+            thresholds are used.
+        max_faces: maximum number of faces per frame. If there are more faces, those with the
+            highest confidence are used.
+        stages: function that measures the time of each stage.
+        correction: correction of each gaze estimate. It may be changed between frames.
 
     Attributes:
-        fine: True if the fine branch is applied; may be changed between frames.
+        fine: whether the fine branch of the network is applied. It may be changed between frames.
     """
 
     def __init__(
@@ -130,19 +134,24 @@ class Redirector:
 
     @property
     def has_coarse(self) -> bool:
-        """True if the bundle can run without the fine branch; loads the coarse model if needed."""
+        """True if the bundle can run without the fine branch of the network.
+
+        The coarse model is loaded if necessary.
+        """
         return self._bundle.coarse is not None
 
     @property
     def bundle(self) -> Bundle:
-        """Bundle that is in use."""
+        """Bundle that is currently used."""
         return self._bundle
 
     def take(self, bundle: Bundle, correction: GazeCorrection = NO_CORRECTION) -> None:
-        """Switch to another bundle; faces keep their numbers, and the old bundle is not closed.
+        """Switch to another bundle.
+
+        Faces keep their numbers. The old bundle is not closed.
 
         Args:
-            bundle: networks that are used from now on.
+            bundle: bundle whose networks are used from now on.
             correction: correction of the gaze estimates of this bundle.
         """
         self._bundle, self.correction = bundle, correction
@@ -159,12 +168,12 @@ class Redirector:
         self._look_anew(None)
 
     def _look_anew(self, shape: tuple[int, ...] | None) -> None:
-        """Drop the positions of faces, as when a video changes its frame size."""
+        """Drop the positions of all faces, for example if a video changes its frame size."""
         self._watcher, self._shape = FaceTracker(self._finder), shape
         self._tracks.forget()
 
     def _rising(self, time_s: float) -> float:
-        """Return the increasing frame time for tracker, tracks and filters; see `FrameClock`."""
+        """Convert a frame time for the tracker, the tracks and the filters; see `FrameClock`."""
         if not np.isfinite(time_s):
             raise ValueError(f"time_s is a finite number of seconds or None, got {time_s}")
         if self._clock.goes_back_far(time_s):
@@ -177,11 +186,11 @@ class Redirector:
         """Redirect all eyes of a frame; the input is never modified.
 
         Args:
-            frame: [H, W, 3] uint8 RGB.
-            time_s: time of the frame in its video, in seconds; geometry and gaze are then smoothed
-                over time. Times may repeat or go back a little; a time that is earlier by more than
-                half a second begins another video. None for a single image: nothing is tracked or
-                smoothed, and faces are numbered from 0.
+            frame: [H, W, 3] uint8 RGB frame.
+            time_s: time of the frame in its video, in seconds. Faces are tracked, and geometry and
+                gaze are smoothed over time. Times may repeat or go back a little. If a time goes
+                back by more than half a second, another video begins. `None` means a single image.
+                Then nothing is tracked or smoothed, and faces are numbered from 0.
 
         Raises:
             ValueError: the frame has another shape or dtype, or the time is not finite.
@@ -284,7 +293,7 @@ class Redirector:
         return FaceResult(track.identity, found.landmarks, face.head_pose, (results[0], results[1]))
 
     def _asked_for(self, verdict: Gate) -> Gate:
-        """Return the allowed strength multiplied by the requested strength, with the reason."""
+        """Multiply the allowed strength by the requested strength; the reason stays the same."""
         if self._strength == 0.0:
             return Gate(0.0, "turned off")
         return Gate(self._strength * verdict.strength, verdict.reason)
@@ -306,7 +315,10 @@ class Redirector:
         heads: tuple[Gaze, ...],
         gates: tuple[EyeGate, ...],
     ) -> list[EyeEstimate]:
-        """Estimate gaze and state of both eyes in one call; empty if no eye may be redirected."""
+        """Estimate gaze and state of both eyes in one call.
+
+        The result is empty if no eye may be redirected.
+        """
         if all(gate.allowed.strength == 0.0 for gate in gates):
             return []
         sides = [eye.side for eye in face.eyes]
@@ -319,10 +331,10 @@ class Redirector:
         gates: tuple[EyeGate, ...],
         estimates: list[EyeEstimate],
     ) -> Gaze | None:
-        """Return the face's corrected gaze in the axes of the image, or None.
+        """Return the corrected gaze of the face, in the axes of the image.
 
-        It is the weighted mean of the estimates of the eyes whose weight is above 0; None if there
-        are none.
+        It is the weighted mean of the estimates of the eyes with a weight above 0. The result is
+        `None` if no eye has a weight above 0.
         """
         weights = [gate.gaze_weight for gate in gates]
         if not estimates or sum(weights) == 0:
@@ -332,7 +344,7 @@ class Redirector:
             [estimates[n].gaze.rolled(-crops[n].roll_deg) for n in seen],
             [weights[n] for n in seen],
         )
-        # The estimator's error depends on the face, so it rolls with the head.
+        # The error of the estimator depends on the face, so the error rolls with the head.
         roll_deg = _roll_deg(face.eyes)
         head_pose = face.head_pose.rolled(roll_deg)
         return self.correction.corrected(mean.rolled(roll_deg), head_pose=head_pose).rolled(
@@ -341,6 +353,6 @@ class Redirector:
 
 
 def _roll_deg(eyes: Sequence[Eye]) -> float:
-    """Return the roll in degrees of the head with these eyes, right eye first."""
+    """Return the roll of a head in degrees; the first of its eyes is the right eye."""
     right, left = (eye.outline.mean(axis=0) for eye in eyes)
     return roll_of_eyes_deg(right, left)

@@ -1,4 +1,4 @@
-"""Results of a frame, its faces and its eyes."""
+"""Define the results of a frame, of its faces and of its eyes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ class EyeResult:
     """Result of one eye.
 
     Attributes:
-        side: side of the eye, from the subject's own view.
-        outline: [16, 2] float32 frame pixels, corners and lids.
-        gaze_before: gaze from which the eye was redirected, in the axes of the image; None if there
-            is no estimate.
+        side: the side of the eye from the subject's point of view.
+        outline: [16, 2] float32 frame points on the corners and lids.
+        gaze_before: gaze before redirection, in the axes of the image. `None` means that there is
+            no estimate.
         gaze_target: target of the redirection, in the axes of the image.
         strength: fraction of the full redirection that was applied, in [0, 1].
-        reason: reason for a strength below the requested one; None if there is no such reason.
-        state: state of lids, iris and occlusion as estimated in this frame; None if the estimator
-            has no such output or did not run.
-        region: rectangle of the frame that `mask` covers; None if nothing was changed.
-        mask: [h, w] float32 in [0, 1], above 0 where the region may have changed.
-        composed: composition of the region, with which the change is repeated on other pixel values
-            of the same frame.
+        reason: reason why the strength is below the requested strength. `None` means that there is
+            no such reason.
+        state: estimated state of lids, iris and occlusion in this frame. `None` means that the
+            estimator has no such output or did not run.
+        region: rectangle of the frame that `mask` covers. `None` means that nothing was changed.
+        mask: [h, w] float32 mask in [0, 1]. It is above 0 where the region may have changed.
+        composed: the redirected eye. With `composed`, the same change can be applied to other pixel
+            values of the frame, for example to 10-bit values.
     """
 
     side: Side
@@ -53,11 +54,12 @@ class FaceResult:
     """Result of one face of a frame.
 
     Attributes:
-        identity: number of the face, constant over consecutive frames.
-        landmarks: [468, 3] float32, landmarks without smoothing: x and y in frame pixels, depth in
-            the same unit.
-        head_pose: head pose relative to the camera, in the axes of the image, smoothed over time.
-        eyes: the subject's right eye, then the left.
+        identity: number of the face. It is the same in consecutive frames.
+        landmarks: [468, 3] float32 landmarks without smoothing. x and y are in frame pixels. The
+            depth has the same unit.
+        head_pose: head pose relative to the camera, in the axes of the image. It is smoothed over
+            time.
+        eyes: the subject's right eye, then the left eye.
     """
 
     identity: int
@@ -67,19 +69,19 @@ class FaceResult:
 
     @property
     def roll_deg(self) -> float:
-        """Angle in degrees of the line between the eyes in the image, positive clockwise."""
+        """Angle in degrees of the line between the eyes in the image; clockwise is positive."""
         return roll_of_eyes_deg(*(eye.outline.mean(axis=0) for eye in self.eyes))
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Redirected frame.
+    """A redirected frame, and the results of its faces.
 
     Attributes:
-        frame: [H, W, 3] uint8 RGB, a new array.
-        faces: results of the faces; if empty, the frame is an unmodified copy.
-        failure: error message; None if there was no error. After an error, the frame is an
-            unmodified copy.
+        frame: [H, W, 3] uint8 RGB frame in a new array.
+        faces: results of the faces. If there are no faces, the frame is an unmodified copy.
+        failure: error message. `None` means that there was no error. After an error, the frame is
+            an unmodified copy.
     """
 
     frame: NDArray[np.uint8]
@@ -87,7 +89,10 @@ class FrameResult:
     failure: str | None = None
 
     def mask(self) -> NDArray[np.bool_]:
-        """Return [H, W] bool: True where a pixel may have changed; all others are bit-identical."""
+        """Return a [H, W] bool mask that is true where a pixel may have changed.
+
+        All other pixels are bit-identical to the input.
+        """
         mask = np.zeros(self.frame.shape[:2], np.bool_)
         for face in self.faces:
             for eye in face.eyes:
@@ -97,7 +102,10 @@ class FrameResult:
 
 
 class FrameProcess(Protocol):
-    """Function from frame to result: `Redirector.process` or a wrapper around it."""
+    """Function that accepts a frame and returns its result.
+
+    It is `Redirector.process` or a wrapper around this method.
+    """
 
     def __call__(
         self, frame: NDArray[np.uint8], /, *, time_s: float | None = None
@@ -105,26 +113,26 @@ class FrameProcess(Protocol):
 
 
 View = Callable[[NDArray[np.uint8], FrameResult], NDArray[np.uint8]]
-"""(input frame, its result) -> [H, W, 3] uint8 RGB, the frame to show."""
+"""Type of a function (input frame, its result) -> [H, W, 3] uint8 RGB frame to show."""
 
 
 class Annotated:
-    """Frame process that replaces the frame of each result by a view of it.
+    """Frame process that replaces the frame of each result by a drawing of the result (a view).
 
     Args:
-        process: wrapped frame process.
-        view: function that draws the view.
+        process: frame process whose results are drawn.
+        view: function that draws a result.
     """
 
     def __init__(self, process: FrameProcess, view: View) -> None:
         self._process, self._view = process, view
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Process a frame and return the result with its view."""
+        """Process a frame, and return its result with the view as frame."""
         result = self._process(frame, time_s=time_s)
         return replace(result, frame=self._view(frame, result))
 
 
 def side_by_side(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-    """Return the input frame on the left and the result on the right, twice as wide."""
+    """Return a frame of twice the width: the input frame on the left, the result on the right."""
     return np.concatenate([before, result.frame], axis=1)

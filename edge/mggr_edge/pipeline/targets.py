@@ -1,4 +1,4 @@
-"""Targets of the redirection: a fixed gaze, a timed track of gazes, or random glances."""
+"""Define targets of the redirection: a fixed gaze, a timed track of gazes, or random glances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ class TargetSource(Protocol):
     """Target direction of the eyes as a function of time."""
 
     def at(self, time_s: float) -> Gaze:
-        """Return the target at a time in seconds; a large backward step starts another video."""
+        """Return the target at a time in seconds.
+
+        If the time goes back by a large step, another video begins.
+        """
         ...
 
 
@@ -26,8 +29,11 @@ CAMERA = Gaze(0.0, 0.0)
 
 MAX_PITCH_DEG = 20.0
 MAX_YAW_DEG = 30.0
-"""Maximum target angles in degrees: twice the range of the training data (10 and 15 degrees).
-Beyond them, the output of the networks has no basis in the training data."""
+"""Maximum target angles in degrees.
+
+They are twice the range of the training data (10 and 15 degrees). For larger angles, the output of
+the networks has no basis in the training data.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ def parse_target(text: str) -> Gaze:
     """Parse a target.
 
     Args:
-        text: "camera", or "PITCH,YAW" in degrees; positive pitch is up, positive yaw is to the
-            right of the image.
+        text: "camera", or "PITCH,YAW" in degrees. Positive pitch points up, and positive yaw points
+            to the image's right.
 
     Raises:
         UsageError: the text has another form, or an angle is out of range.
@@ -74,7 +80,7 @@ def parse_target(text: str) -> Gaze:
 
 
 def check_target(pitch_deg: float, yaw_deg: float) -> Gaze:
-    """Return the direction if both angles, in degrees, are within the supported range.
+    """Check that both angles, in degrees, are in the supported range, and return the direction.
 
     Raises:
         UsageError: an angle is out of range or NaN.
@@ -99,10 +105,13 @@ _COLUMNS = ("time_s", "pitch_deg", "yaw_deg")
 
 
 class TargetTrack:
-    """Targets interpolated linearly between rows; constant before the first and after the last row.
+    """A table of targets at given times.
+
+    Between two rows, the target is interpolated linearly. Before the first row and after the last
+    row, the target is constant.
 
     Args:
-        rows: pairs (time in seconds, target), with strictly increasing times.
+        rows: pairs (time in seconds, target). The times must be strictly increasing.
     """
 
     def __init__(self, rows: list[tuple[float, Gaze]]) -> None:
@@ -117,11 +126,14 @@ class TargetTrack:
 
 
 def read_target_track(path: str | Path) -> TargetTrack:
-    """Read a CSV file with the columns time_s, pitch_deg and yaw_deg; other columns are ignored.
+    """Read a CSV file with the columns `time_s`, `pitch_deg` and `yaw_deg`.
+
+    Other columns are ignored.
 
     Raises:
-        DataError: the file cannot be read, lacks a column or has no rows, a value is not a valid
-            time or angle (the message names the line), or the times do not increase.
+        DataError: the file cannot be read, lacks a column, or has no rows. The error is also raised
+            if a value is not a valid time or angle, or if the times do not increase. For an invalid
+            value, the message contains the number of the line.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -198,24 +210,27 @@ def _number(path: str | Path, line: int, column: str, cell: str | None) -> float
 
 
 _HELD_S = (3.3, 0.7)
-"""Seconds of mutual gaze before it becomes uncomfortable: mean and standard deviation [1]."""
+"""Time in seconds until mutual gaze becomes uncomfortable: mean and standard deviation [1]."""
 
 _AWAY_S = (0.5, 1.4)
-"""Shortest and longest duration of a glance in seconds. The durations and the directions below are
-chosen by hand: glances are mostly sideways, and more often down than up."""
+"""Shortest and longest duration of a glance, in seconds.
+
+The durations and the directions below were chosen by hand. Glances are mostly sideways. They go
+down more often than up.
+"""
 _YAW_DEG = (5.0, 11.0)
 _PITCH_DEG = (-6.0, 3.0)
 
 _PAUSE_S = 10.0
-"""Restart at the target after a gap of this length, in seconds."""
+"""Gap in seconds after which the glances start again from the target."""
 
 _SACCADE_S = 0.021
 _SACCADE_S_PER_DEG = 0.0022
-"""Duration of a saccade in seconds: the constant part, and the additional time per degree [2]."""
+"""Duration of a saccade in seconds: a constant part, and an additional part per degree [2]."""
 
 
 class Glances:
-    """Target that is left for a short random glance every few seconds.
+    """A target with glances: every few seconds, the eyes briefly look in a random direction.
 
     Args:
         target: direction to which the eyes return.
@@ -223,8 +238,9 @@ class Glances:
 
     References:
         [1] Binetti et al., Pupil dilation as an index of preferred mutual gaze duration,
-            R. Soc. Open Sci. 3, 2016: 3.3 seconds, 0.7 between people.
-        [2] Carpenter, Movements of the Eyes, 1988: 2.2 ms a degree and 21 ms.
+            R. Soc. Open Sci. 3, 2016. The mean is 3.3 seconds, with a standard deviation of 0.7
+            seconds between people.
+        [2] Carpenter, Movements of the Eyes, 1988. The duration is 21 ms plus 2.2 ms per degree.
     """
 
     def __init__(self, target: Gaze, *, seed: int = 0) -> None:
@@ -238,8 +254,8 @@ class Glances:
     def at(self, time_s: float) -> Gaze:
         """Return the target at a time in seconds.
 
-        The sequence restarts at the target if the time goes back by more than the shortest glance,
-        or forward by a gap of more than `_PAUSE_S`.
+        The sequence of glances starts again from the target if the time goes back by more than the
+        shortest glance. It also starts again after a gap of more than `_PAUSE_S` seconds.
         """
         if self._jumps_at_s is None or not (
             self._jumped_at_s - _AWAY_S[0] <= time_s <= self._jumps_at_s + _PAUSE_S

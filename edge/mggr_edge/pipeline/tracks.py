@@ -1,12 +1,17 @@
-"""Face tracking from frame to frame.
+"""Track faces from frame to frame.
 
-Faces are matched by the positions of their eyes. A face that returns after more than `MAX_GAP_S` is
-a new face without smoothing. If a video has so few frames per second that all frame steps are
-longer than `MAX_GAP_S`, a face keeps its track as long as every frame contains it.
+Faces are matched by the positions of their eyes. If a face returns after more than `MAX_GAP_S`
+seconds, it is treated as a new face without smoothing. In a video with very few frames per second,
+every frame step may be longer than `MAX_GAP_S`. In such a video, a face keeps its track as long as
+every frame contains the face.
 
-The detector searches a whole frame, while the mesh finds a face again at its position in the
-previous frame. So the detector runs only when no face is tracked, when a face was lost, and every
-`LOOK_AROUND_S` while fewer than `max_faces` faces are tracked.
+The detector searches a whole frame. The face mesh finds a face again at its position in the
+previous frame. Therefore the detector runs only in these cases:
+
+- No face is tracked.
+- A face was lost.
+- Fewer than `max_faces` faces are tracked, and the detector last ran at least `LOOK_AROUND_S`
+  seconds ago.
 """
 
 from __future__ import annotations
@@ -24,14 +29,17 @@ from mggr_edge.vision.face_finder import Face, FaceFinder
 from mggr_edge.vision.one_euro import OneEuro, OneEuroFilter
 
 OUTLINE = OneEuro(min_cutoff_hz=1.0, beta=12.0)
-"""Filter of eye outlines; the speed is in eye widths per second. The filter is fast, because a crop
-that lags by three hundredths of the eye width already shows the network a different gaze."""
+"""Filter of eye outlines. The filter measures speeds in eye widths per second.
+
+The filter is fast, because even a small lag of the crop changes the gaze that the network sees. A
+lag of 0.03 eye widths is already too much.
+"""
 
 ANGLES = OneEuro(min_cutoff_hz=1.0, beta=0.05)
-"""Filter of head pose and gaze; the speed is in degrees per second."""
+"""Filter of head pose and gaze. The filter measures speeds in degrees per second."""
 
 _REACH = 0.75
-"""Maximum movement of a face per frame, as a fraction of the distance between its eyes."""
+"""Maximum movement of a face per frame, divided by the distance between its eyes."""
 
 
 @dataclass
@@ -39,13 +47,13 @@ class Track:
     """One face over time.
 
     Attributes:
-        identity: number of the face; increases and is never reused. Faces in the first frame, and
-            in the first frame after a gap, have their full strength at once; the strength of faces
-            that appear later rises from 0.
+        identity: number of the face. The numbers increase and are never reused. Faces in the first
+            frame, or in the first frame after a gap, get their full strength at once. The strength
+            of faces that appear later rises from 0.
         face: face in its last frame, smoothed over time.
         time_s: time of that frame in seconds.
-        gaze: smoothed gaze in the last frame in which it was estimated; None before the first
-            estimate.
+        gaze: smoothed gaze in the last frame in which the gaze was estimated. `None` means that
+            there was no estimate yet.
     """
 
     identity: int
@@ -61,7 +69,7 @@ class Track:
     _step_s: float = 0.0
 
     def follow(self, face: Face, time_s: float) -> None:
-        """Update the track with the face as detected in a new frame."""
+        """Update the track with the face that was detected in a new frame."""
         right, left = (
             replace(eye, outline=steady(eye.outline, time_s, unit=eye.width_px).astype(np.float32))
             for eye, steady in zip(face.eyes, self._outlines, strict=True)
@@ -72,7 +80,7 @@ class Track:
         self.time_s = time_s
 
     def steady_gaze(self, gaze: Gaze) -> Gaze:
-        """Update with the gaze that was estimated in the last frame; return the smoothed gaze."""
+        """Add the gaze that was estimated in the last frame, and return the smoothed gaze."""
         self.gaze = Gaze.from_array(self._gaze(gaze.array(), self.time_s))
         return self.gaze
 
@@ -84,9 +92,9 @@ class Track:
     def decide(
         self, gates: tuple[EyeGate, EyeGate], *, shift: Gate, shift_deg: float
     ) -> tuple[Gate, Gate]:
-        """Return the strength of each eye for the limits of the last frame; call it once per frame.
+        """Return the strength of each eye in the last frame; call this exactly once per frame.
 
-        See `PairStrength` for the arguments and the result.
+        The arguments and the result are those of `PairStrength`.
         """
         return self._strength(gates, shift=shift, shift_deg=shift_deg, step_s=self._step_s)
 
@@ -105,19 +113,19 @@ class FaceTracks:
         """Match the faces of a new frame to the tracks.
 
         Args:
-            faces: faces as detected in the frame.
-            time_s: time of the frame in seconds; not less than in the previous call.
+            faces: faces that were detected in the frame.
+            time_s: time of the frame in seconds. It must not be earlier than in the previous call.
 
         Returns:
             The tracks of the faces, in the order of `faces`.
 
         Raises:
-            ValueError: `time_s` is less than in the previous call.
+            ValueError: `time_s` is earlier than in the previous call.
         """
         step_s = None if self._time_s is None else time_s - self._time_s
         if step_s is not None and step_s < 0:
             raise ValueError(
-                f"time_s must go forward: {time_s} after {self._time_s}; "
+                f"time_s must not decrease, got {time_s} after {self._time_s}; "
                 "call restart() before another video"
             )
         self._tracks = [track for track in self._tracks if self._is_kept(track, time_s)]
@@ -134,8 +142,9 @@ class FaceTracks:
     def _is_kept(self, track: Track, time_s: float) -> bool:
         """Return whether a track can still match a face at a time.
 
-        A track of the previous frame is also kept if the new frame comes within twice the previous
-        frame step. Such a step is regular for its video and not a gap, however long it is.
+        A track is kept for `MAX_GAP_S` seconds. A track of the previous frame is also kept if the
+        new frame step is at most twice the previous frame step. Such a step is normal for its video
+        and not a gap, even if it is long.
         """
         if time_s - track.time_s <= MAX_GAP_S:
             return True
@@ -147,7 +156,7 @@ class FaceTracks:
         self._tracks.clear()
 
     def restart(self) -> None:
-        """Prepare for the first frame of another video; identities continue to increase."""
+        """Prepare for the first frame of another video; the numbers of faces still increase."""
         self._tracks.clear()
         self._time_s = self._step_s = None
 
@@ -159,7 +168,10 @@ class FaceTracks:
         return track
 
     def _match(self, faces: tuple[Face, ...]) -> list[Track | None]:
-        """Return the track of each face or None; nearest pairs first, each track at most once."""
+        """Return the track of each face, or `None` for a face without a track.
+
+        The nearest pairs of face and track are matched first. Each track is used at most once.
+        """
         pairs = sorted(
             (float(np.linalg.norm(_centre(face) - _centre(track.face))) / _between_eyes(face), i, j)
             for i, face in enumerate(faces)
@@ -188,14 +200,14 @@ def _between_eyes(face: Face) -> float:
 
 
 LOOK_AROUND_S = 0.5
-"""Maximum delay in seconds until a face that enters the video is detected."""
+"""Maximum time in seconds until a face that enters the video is detected."""
 
 
 class FaceTracker:
-    """Detection of the faces of one video, frame by frame.
+    """Find the faces of one video, frame by frame.
 
     Args:
-        finder: finder of the faces in a single frame.
+        finder: object that finds the faces in a single frame.
     """
 
     def __init__(self, finder: FaceFinder) -> None:
@@ -208,9 +220,9 @@ class FaceTracker:
         """Find the faces of the next frame.
 
         Args:
-            frame: [H, W, 3] uint8 RGB.
+            frame: [H, W, 3] uint8 RGB frame.
             time_s: time of the frame in seconds.
-            max_faces: maximum number of faces; tracked faces have priority.
+            max_faces: maximum number of faces. Tracked faces have priority.
 
         Returns:
             The tracked faces in the order in which they appeared, followed by new faces.

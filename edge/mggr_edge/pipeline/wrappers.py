@@ -1,4 +1,7 @@
-"""Wrappers of a frame process: error handling and targets over time."""
+"""Wrap a frame process: handle its errors, or change its target over time.
+
+A frame process is a function that redirects one frame (see `results.FrameProcess`).
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ class PassThroughOnError:
     `MggrError` is still raised, because the user can correct its cause.
 
     Args:
-        process: wrapped frame process.
-        notify: receives a message at the first failure of each exception type.
+        process: frame process whose errors are handled.
+        notify: function that receives a message at the first failure of each exception type.
     """
 
     def __init__(self, process: FrameProcess, *, notify: Callable[[str], None]) -> None:
@@ -34,7 +37,7 @@ class PassThroughOnError:
             return self._process(frame, time_s=time_s)
         except MggrError:
             raise
-        except Exception as error:  # noqa: BLE001 - no error may end a call
+        except Exception as error:  # noqa: BLE001 - an error must not end a video call
             kind, failure = type(error).__name__, f"{type(error).__name__}: {error}"
         self._failures[kind] += 1
         if self._failures[kind] == 1:
@@ -52,7 +55,7 @@ class Targeted:
 
     Args:
         redirector: redirector that processes the frames.
-        aim: targets over time; an image without a time uses the target at 0 s.
+        aim: targets over time. For an image without a time, the target at 0 s is used.
     """
 
     def __init__(self, redirector: Redirector, aim: TargetSource) -> None:

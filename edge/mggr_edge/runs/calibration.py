@@ -1,7 +1,8 @@
-"""Calibration: the person looks into the lens and turns the head slowly for five seconds.
+"""Calibrate with frames of a person who looks into the lens and slowly turns the head.
 
-The true gaze of every frame is then (0, 0), so every frame shows the estimator's error at one head
-pose. `profile.fit_correction` fits a correction to these frames.
+The true gaze in these frames is (0, 0). Therefore the estimated gaze of a frame is the error of the
+estimator at the head pose of this frame. `profile.fit_correction` fits a correction to these
+errors.
 """
 
 from __future__ import annotations
@@ -34,30 +35,31 @@ DURATION_S = 5.0
 INSTRUCTION = "Look into the lens and turn your head slowly for five seconds"
 
 FEWEST_FRAMES = 30
-"""Minimum number of frames with open eyes. In five seconds this is six frames per second; a slower
-device needs more time."""
+"""Minimum number of frames with open eyes. A device that processes six frames per second collects
+them in five seconds. A slower device needs more time."""
 
 PATIENCE_S = 20.0
 _SETTLE_S = 0.4
-"""Seconds at the start that are not used, because the eyes still move when the key is pressed."""
+"""Time in seconds at the start of a calibration. Frames in this time are not used, because the eyes
+still move after the key press."""
 
 _MOST_VIDEO_S = 60.0
-"""Maximum number of seconds of a video that are used."""
+"""Only this number of seconds is used, from the start of a video."""
 
 MOST_SPREAD_DEG = 6.0
-"""Maximum median distance of the frames from the fit, in degrees. With gazes at the lens at five
-head yaws from -30 to 30 degrees, it is at most 5.3 degrees for each of 27 people (Columbia
-0001-0027)."""
+"""Maximum accepted median distance between the estimates and the fitted correction, in degrees. In
+Columbia, 27 people (0001-0027) look into the lens at five head yaws from -30 to 30 degrees. For
+each of these people, the median distance is at most 5.3 degrees."""
 
 WANTED_PITCH_DEG, WANTED_YAW_DEG = 15.0, 30.0
-"""Range of head poses in degrees, from one side to the other, that counts as a full turn. With the
-noise of a packaged estimator (2.5 degrees), two thirds of a slope are determined by the frames of a
-turn of 30 degrees. The pitch range is smaller, because a head nods less than it turns while the
-eyes stay on the lens."""
+"""Range of head poses that counts as a full turn, from one side to the other, in degrees. The
+packaged estimator has a noise of 2.5 degrees. With this noise, a turn of 30 degrees determines two
+thirds of the slope. (The slope is the change of the gaze error per degree of head pose.) The pitch
+range is smaller than the yaw range, because people nod less than they turn the head."""
 
 _DETERMINED = 0.5
-"""Minimum fraction of the slope that head turns determine; below it, the correction is nearly
-constant."""
+"""Minimum fraction of the slope that the head turns must determine. If the fraction is smaller, the
+correction hardly depends on the head pose, and the calibration gives advice."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,12 @@ class LookProgress:
     """Progress of a running calibration.
 
     Attributes:
-        seconds_left: minimum remaining time in seconds; a slow device needs longer.
-        share: completed fraction of the time and of the frames, whichever is less, in [0, 1].
+        seconds_left: minimum remaining time in seconds. A slow device needs longer.
+        share: completed fraction of the calibration, in [0, 1]: the smaller of the fraction of the
+            duration and the fraction of the frames.
         frames: number of frames with open eyes.
-        covered: range of head poses so far as a fraction of a full turn, in [0, 1], for pitch and
-            yaw.
+        covered: (pitch, yaw) range of the head poses so far. Each value is a fraction of a full
+            turn, in [0, 1].
     """
 
     seconds_left: float
@@ -84,9 +87,9 @@ class Calibration:
 
     Attributes:
         profile: profile to write.
-        before_deg: mean error of the frames without correction, in degrees.
-        after_deg: mean error with correction, in degrees, cross-validated: each block of time is
-            corrected by a fit to the other blocks.
+        before_deg: mean gaze error without correction, in degrees.
+        after_deg: mean gaze error with correction, in degrees. The error is cross-validated: each
+            block of frames is corrected by a fit to the other blocks.
         notes: advice for a better calibration.
     """
 
@@ -97,11 +100,11 @@ class Calibration:
 
 
 class LensLook:
-    """Frames of one gaze at the lens, collected for a calibration.
+    """Collector of frames in which a person looks into the lens, for one calibration.
 
     Args:
-        duration_s: duration of the gaze in seconds; None uses all frames.
-        settle_s: duration in seconds after the first frame during which frames are not used.
+        duration_s: duration of the calibration in seconds; `None` uses all frames.
+        settle_s: duration in seconds at the start. Frames in this period are not used.
     """
 
     def __init__(self, *, duration_s: float | None, settle_s: float = 0.0) -> None:
@@ -113,16 +116,17 @@ class LensLook:
         self._seen = 0
 
     def take(self, result: FrameResult, time_s: float) -> bool:
-        """Add a frame whose gaze was estimated without correction; return True when complete.
+        """Add a frame, and return whether the calibration has enough frames.
 
-        Frames with closed or hidden eyes have no gaze estimate and are skipped.
+        Frames with closed or hidden eyes have no gaze estimate, so they are skipped.
 
         Args:
-            result: result of the frame.
-            time_s: time of the frame in seconds; increases from call to call.
+            result: result of the frame, with gazes that were estimated without correction.
+            time_s: time of the frame in seconds. The time must increase from call to call.
 
         Raises:
-            StreamError: after `PATIENCE_S`, fewer than `FEWEST_FRAMES` frames show open eyes.
+            StreamError: fewer than `FEWEST_FRAMES` frames show open eyes after `PATIENCE_S`
+                seconds.
         """
         self._begun_s = time_s if self._begun_s is None else self._begun_s
         self._past_s = time_s - self._begun_s - self._settle_s
@@ -155,20 +159,21 @@ class LensLook:
         )
 
     def calibration(self, bundle: Bundle) -> Calibration:
-        """Fit the correction of a bundle's estimator to the frames.
+        """Fit a correction for the estimator of a bundle to the frames.
 
         Raises:
             StreamError: too few frames show open eyes.
-            UsageError: the spread of the estimates is too large for a steady gaze at the lens.
+            UsageError: the estimated gazes differ so much that the person cannot have looked into
+                the lens all the time.
         """
         if len(self._gazes_deg) < FEWEST_FRAMES:
             self._refuse_few()
         fit = fit_correction(self._heads_deg, self._gazes_deg)
         if fit.spread_deg > MOST_SPREAD_DEG:
             raise UsageError(
-                f"the estimated gazes differ by {fit.spread_deg:.1f} degrees from a steady gaze "
-                f"(median; at most {MOST_SPREAD_DEG:g} are accepted); keep your eyes on the lens, "
-                "in even light, and calibrate again",
+                f"the estimated gazes differ by {fit.spread_deg:.1f} degrees (median) from a "
+                f"steady gaze; at most {MOST_SPREAD_DEG:g} degrees are accepted; keep your eyes on "
+                "the lens, in even light, and calibrate again",
                 code="gaze-not-steady",
                 spread_deg=fit.spread_deg,
                 limit_deg=MOST_SPREAD_DEG,
@@ -216,19 +221,20 @@ def calibrate(
         address: address of the camera.
         bundle: bundle whose estimator is calibrated.
         camera_format: size, rate and orientation of the camera's frames.
-        ask: shows `INSTRUCTION`, and returns when the person is ready.
-        show: receives the progress after each frame.
-        notify: receives a message with the mode of the camera.
+        ask: function that shows `INSTRUCTION` and returns when the person is ready.
+        show: function that receives the progress after each frame.
+        notify: function that receives a message with the mode of the camera.
 
     Raises:
         StreamError: the camera is lost, or too few frames show open eyes.
-        UsageError: the spread of the estimates is too large for a steady gaze at the lens.
+        UsageError: the estimated gazes differ so much that the person cannot have looked into the
+            lens all the time.
     """
     source = OpenedByReader(partial(open_capture, address, camera_format, notify=notify))
     with LatestFrameReader(source, stop=threading.Event()) as newest:
         flip = camera_format.flip
         frames = (LiveFrame(flipped(frame.rgb, flip), frame.time_s) for frame in iter(newest))
-        if next(frames, None) is None:  # Do not prompt the user if the camera delivers no frame.
+        if next(frames, None) is None:  # check this before the prompt
             raise StreamError(
                 f"{address} ended before its first frame",
                 code="source-without-frames",
@@ -255,16 +261,19 @@ def calibrate(
 def calibrate_by_video(
     path: Path, bundle: Bundle, *, progress: Progress = no_progress
 ) -> Calibration:
-    """Calibrate with a video file of a gaze at the lens; at most the first minute is used.
+    """Calibrate with a video file of a person who looks into the lens.
+
+    Only the first minute is used.
 
     Args:
         path: path of the video file.
         bundle: bundle whose estimator is calibrated.
-        progress: shows the number of processed frames.
+        progress: function that shows the number of processed frames.
 
     Raises:
         StreamError: the file cannot be read, or too few frames show open eyes.
-        UsageError: the spread of the estimates is too large for a steady gaze at the lens.
+        UsageError: the estimated gazes differ so much that the person cannot have looked into the
+            lens all the time.
         MissingPackageError: PyAV is not installed.
     """
     redirector = Redirector(bundle, strength=0.0, max_faces=1)
@@ -287,7 +296,10 @@ def calibrate_by_video(
 
 
 def _gaze_deg(face: FaceResult) -> tuple[float, float] | None:
-    """Return the estimated (pitch, yaw) in degrees, in the axes of the head; None without one."""
+    """Return the estimated (pitch, yaw) in degrees, in the axes of the head.
+
+    The result is `None` if there is no estimate.
+    """
     gaze = next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
     if gaze is None:
         return None
@@ -302,7 +314,7 @@ def _notes(fit: CorrectionFit) -> tuple[str, ...]:
         return ()
     low, high = fit.correction.head_yaw_deg
     return (
-        f"the head turned by only {high - low:.0f} degrees, so the correction is nearly constant; "
-        f"to correct a turned head as well, calibrate again and turn the head by about "
-        f"{WANTED_YAW_DEG / 2:g} degrees to each side",
+        f"the head turned by only {high - low:.0f} degrees, so all head poses get nearly the same "
+        f"correction; to improve the correction of turned heads, calibrate again and turn the head "
+        f"by about {WANTED_YAW_DEG / 2:g} degrees to each side",
     )

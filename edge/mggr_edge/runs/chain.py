@@ -1,24 +1,26 @@
-"""The chain of frame processors of a run, built in one fixed order.
+"""Build the chain of frame processors of a run.
 
-Each processor passes frames to the one above it in this table:
+A frame processor is a function that receives a frame and returns its result. The order of the
+processors is fixed. Each processor in this table calls the processor in the line above:
 
-| processor | when | purpose |
+| processor | used | purpose |
 |---|---|---|
 | `Redirector` | always | redirects the eyes of a frame |
-| `Targeted` | always | sets the target for the time of the frame |
-| `PassThroughOnError` | live | leaves a frame unmodified after an error |
-| `AutoCalibration` | `--auto-calibrate` | refines the correction from results |
-| `AdjustableStrength` | window | applies the strength that keys change |
-| `PeriodicStats` | `--stats-every` | reports the time per stage |
-| `BundleReloader`, `CountedProcess` | live | reloads a replaced bundle, counts for Prometheus |
-| metrics | `--metrics` | writes one line of JSON per frame |
-| `Annotated`: mark | `--mark` | draws the label |
-| `Annotated`: overlay, status | `--overlay`, live | draws outlines and the frame rate |
-| `Annotated`: side by side | `--compare` | puts the input beside the result |
+| `Targeted` | always | sets the target of the gaze at the time of the frame |
+| `PassThroughOnError` | in live runs | returns a frame unmodified if an error occurs |
+| `AutoCalibration` | with `--auto-calibrate` | refines the gaze correction |
+| `AdjustableStrength` | with a window | sets the strength that the user chose with keys |
+| `PeriodicStats` | with `--stats-every` | reports the time per stage |
+| `BundleReloader` | in live runs | reloads the bundle if its files are replaced |
+| `CountedProcess` | with `--prometheus` | counts frames and eyes |
+| `Metrics` | with `--metrics` | writes one line of JSON per frame |
+| `Annotated`: mark | with `--mark` | draws the label 'gaze redirected' |
+| `Annotated`: overlay, status | `--overlay`, live runs | draws eye outlines and the frame rate |
+| `Annotated`: side by side | with `--compare` | puts the input beside the result |
 
-Metrics are written before anything is drawn, so drawings do not change them. Reloading is outside
-of the error handling for frames, so that a new bundle that fails is reported as an error of the
-bundle.
+The metrics are written before anything is drawn, so drawings do not change the metrics.
+`BundleReloader` is outside of `PassThroughOnError`, so an error of a new bundle is not reported as
+an error of a frame.
 """
 
 from __future__ import annotations
@@ -49,16 +51,16 @@ from mggr_edge.runs.summary import open_metrics
 
 @dataclass(frozen=True)
 class FrameChain:
-    """Processors of one run.
+    """Frame processors of one run.
 
     Attributes:
-        process: outermost processor; call it with each frame.
+        process: outermost processor, which must be called with each frame.
         redirector: innermost processor.
         clock: clock that records the time of each stage.
-        supervisor: services of a live run; None for files.
-        pass_through: error handling of a live run, which counts failed frames; None for files,
-            whose errors end the run.
-        auto_calibration: automatic calibration; None unless the options request it.
+        supervisor: services of a live run; `None` for files.
+        pass_through: error handling of a live run, which counts the failed frames; `None` for
+            files, because an error in a file ends the run.
+        auto_calibration: automatic calibration; `None` if the options do not request it.
     """
 
     process: FrameProcess
@@ -69,17 +71,17 @@ class FrameChain:
     auto_calibration: AutoCalibration | None
 
     def reset(self) -> None:
-        """Drop the faces and the calibration of a video before the next one."""
+        """Reset the tracked faces and the automatic calibration before the next video."""
         self.redirector.reset()
         if self.auto_calibration is not None:
             self.auto_calibration.reset()
 
     def stats(self) -> str:
-        """Return the time per stage and the state of the auto-calibration, as text."""
+        """Return the time per stage and the state of the automatic calibration, as text."""
         return _stats(self.clock, self.auto_calibration)
 
     def notes(self) -> tuple[str, ...]:
-        """Return the notes that the summary of the run adds to its counts."""
+        """Return the notes to append to the summary of the run."""
         notes: list[str] = []
         if self.pass_through is not None and self.pass_through.failed:
             notes.append(f"frames left unmodified after errors: {self.pass_through.failed}")
@@ -101,22 +103,24 @@ def open_chain(
     clock: StageClock,
     notify: Callable[[str], None],
 ) -> Iterator[FrameChain]:
-    """Build the chain around a redirector; see the table of the module.
+    """Build the chain around a redirector, in the order of the table above.
 
     Args:
         options: options of the run.
         redirector: innermost processor.
-        targets: targets of the redirection over time.
-        address: address of a live source; None for a file.
-        is_live: True if frames arrive in real time and an error must not end the run.
-        in_window: True if the keys of a window change the strength.
+        targets: object that returns the target of the gaze at each time.
+        address: address of a live source; `None` for a file.
+        is_live: True if the frames arrive in real time. An error in a frame does not end a live
+            run.
+        in_window: True if a window shows the frames and the user changes the strength with its
+            keys.
         controls: settings that the keys change.
         clock: clock that records the time of each stage.
-        notify: receives messages.
+        notify: function that receives messages.
 
     Raises:
         MissingPackageError: Prometheus metrics need a package that is not installed.
-        StreamError: the Prometheus port is in use.
+        StreamError: the port of the Prometheus metrics is in use.
         OutputExistsError: the metrics file exists, and the options do not include `force`.
         UsageError: the metrics file cannot be written.
     """
@@ -179,7 +183,7 @@ def _annotated(
         shown = replace(result, frame=overlay(before, result))
         return status(before, shown) if is_live else shown.frame
 
-    if options.overlay or is_live:  # Keys of a window toggle the overlay.
+    if options.overlay or is_live:  # a key turns the overlay on and off
         process = Annotated(process, drawn)
     return Annotated(process, side_by_side) if options.compare else process
 

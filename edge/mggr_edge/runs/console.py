@@ -1,4 +1,4 @@
-"""Frame rate on the frame and in the log, and a strength that changes during a run."""
+"""Show the frame rate on the frames and in the log, and set the strength that the user chooses."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class FrameRate:
-    """Frame rate in frames per second, over the last two seconds."""
+    """Meter of the frame rate, in frames per second over the last two seconds."""
 
     def __init__(self) -> None:
         self._times_s: deque[float] = deque()
 
     def tick(self) -> float:
-        """Count a frame and return the frame rate; 0 until there are two frames."""
+        """Count a frame and return the frame rate. The rate is 0 before the second frame."""
         now = time.monotonic()
         self._times_s.append(now)
         while now - self._times_s[0] > _LOOK_BACK_S:
@@ -36,10 +36,10 @@ class FrameRate:
 
 
 class StatusLine:
-    """View that writes the frame rate into the upper left corner of the frame.
+    """Function that writes the frame rate into a frame, in the upper left corner.
 
     Args:
-        state: returns the text that follows the frame rate.
+        state: function that returns the text to write after the frame rate.
     """
 
     def __init__(self, state: Callable[[], str]) -> None:
@@ -59,13 +59,13 @@ class StatusLine:
 
 
 class PeriodicStats:
-    """Frame process that reports the time per stage at regular intervals.
+    """Frame processor that reports the time per stage at regular intervals.
 
     Args:
-        process: wrapped frame process.
-        stats: returns the table of the frames so far.
+        process: inner frame processor, which is called with each frame.
+        stats: function that returns the times per stage so far, as a table.
         every_s: interval between two reports in seconds.
-        notify: receives the reports.
+        notify: function that receives the reports.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class PeriodicStats:
         self._frames = self._all_frames = 0
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Process a frame, and report if the interval has passed."""
+        """Process a frame. Report the times if the interval since the last report has passed."""
         result = self._process(frame, time_s=time_s)
         self._frames += 1
         self._all_frames += 1
@@ -99,12 +99,12 @@ class PeriodicStats:
 
 
 class AdjustableStrength:
-    """Frame process that sets the redirector's strength from the controls.
+    """Frame processor that sets the strength of the redirector to the value that the user chose.
 
     Args:
-        process: wrapped frame process, which passes frames to the redirector.
+        process: inner frame processor, which passes the frames to the redirector.
         redirector: redirector whose strength is set before each frame.
-        controls: current settings of the user.
+        controls: settings that the user changes with keys.
     """
 
     def __init__(self, process: FrameProcess, redirector: Redirector, controls: Controls) -> None:

@@ -1,7 +1,7 @@
-"""Processing of a file or folder into an output of the same kind, frame by frame.
+"""Process a file or a folder frame by frame, and write an output of the same kind.
 
-This module does not depend on how eyes are redirected: `process` is `Redirector.process` or any
-other `FrameProcess`.
+The argument `process` changes the frames: it is `Redirector.process` or any other `FrameProcess`.
+Therefore this module does not depend on the method of the redirection.
 """
 
 from __future__ import annotations
@@ -74,30 +74,34 @@ def run(
 ) -> RunSummary:
     """Redirect a picture, a folder of pictures and videos, or a video file.
 
-    If no pixel was changed and the file type is the same, the output is a byte-for-byte copy of the
-    input. A video that gets another container is encoded nevertheless; its comment then states that
-    the gaze was not altered.
+    If no pixel was changed and the output has the file type of the input, the output is a
+    byte-for-byte copy of the input. If the output is a video of another file type, it is encoded
+    even if no pixel was changed. The comment in the output then states that the gaze was not
+    altered.
 
     Args:
         source_path: path of the input.
-        output_path: path of an output of the same kind; None puts `<name>-redirected` beside the
-            input, with a number if that name exists; `null://` writes nothing.
-        process: processes each frame.
-        columns: width of the frames that `process` returns, as a multiple of the input width.
+        output_path: path of an output of the same kind. `None` writes `<name>-redirected` to the
+            folder of the input. If that name exists, a number is appended to it. `null://` writes
+            nothing.
+        process: function that processes each frame.
+        columns: width of the frames that `process` returns, divided by the width of the input.
         comment: comment in the metadata of a video.
-        force: True replaces an existing output that was named.
-        loops: number of additional passes through a video, -1 for endless; only without an output.
-        progress: shows the progress.
-        stages: measures reading and writing.
-        reset: called before each video and animation of a folder, because their times begin at 0.
+        force: if True, replace an existing output if `output_path` names it.
+        loops: number of times that a video is repeated; -1 repeats it endlessly. Other values than
+            0 are accepted only if no output is written.
+        progress: function that shows the progress.
+        stages: function that measures the time for reading and writing.
+        reset: function that is called before each video or animation of a folder, because the frame
+            times start at 0 again.
 
     Raises:
-        UsageError: the output does not match the input, or exists without `force`; or `loops` is
-            set for an input that is not a video, or with an output.
-        StreamError: the input is missing or damaged, or the output cannot be written; no partial
-            output remains. A file of a folder that fails for any reason is listed in the summary;
-            this is an error only if all files fail.
-        MissingPackageError: PyAV is missing for a video, or Pillow for a picture.
+        UsageError: the output does not match the input, the output exists and `force` is false, or
+            `loops` is not accepted for this input or output.
+        StreamError: the input is missing or damaged, or the output cannot be written. No partial
+            output remains. If a file of a folder fails, the summary lists the failure;
+            `StreamError` is raised only if all files fail.
+        MissingPackageError: a package is missing: PyAV for videos, or Pillow for pictures.
     """
     source = find_source(source_path)
     output = choose_output(source, output_path, force=force)
@@ -110,8 +114,8 @@ def run(
         )
     if loops and output is not None:
         raise UsageError(
-            f"a repeated video cannot be written to the file {output}; show it (display://0) or "
-            f"write nothing ({NOWHERE}), or omit --input-loop",
+            f"--input-loop cannot write a repeated video to the file {output}; use the output "
+            f"display://0 or {NOWHERE}, or omit --input-loop",
             code="loop-to-file",
             path=source.path,
             output=output,
@@ -158,15 +162,15 @@ class _Task:
     stages: Stages
     reset: Callable[[], None]
     moved: list[Path] = field(default_factory=list)
-    """Path of the result if another program created the chosen name during the run; otherwise
-    empty."""
+    """Path at which the result was saved, if another program created a file with the chosen name
+    during the run. The list is empty otherwise."""
 
     def new_file(self, output: Path) -> AbstractContextManager[Path]:
-        """Open a temporary file for an output; see `atomic_file`."""
+        """Return a context that writes an output to a temporary file; see `atomic_file`."""
         return atomic_file(output, **self._placing())
 
     def new_folder(self, output: Path) -> AbstractContextManager[Path]:
-        """Open a temporary folder for an output; see `atomic_folder`."""
+        """Return a context that writes an output to a temporary folder; see `atomic_folder`."""
         return atomic_folder(output, **self._placing())
 
     def _placing(self) -> _Placing:
@@ -204,7 +208,7 @@ def _run_folder(task: _Task) -> RunSummary:
     if not files:
         raise StreamError(
             f"{task.path} contains no pictures or videos (number of other entries: {ignored}); "
-            "name a folder that contains some",
+            "name a folder that contains pictures or videos",
             code="folder-without-media",
             path=task.path,
             ignored=ignored,
@@ -257,14 +261,14 @@ def _run_video(task: _Task) -> RunSummary:
         notes = _write_video(task, temporary, tally=tally)
         is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
         if not is_copy and not tally.has_changes and task.comment == REDIRECTED:
-            # Write the video again, because its comment precedes the frames and is known to be
-            # wrong only after the last frame.
+            # The comment states a redirection, but no frame was changed. Write the video again with
+            # another comment, because the comment precedes the frames in the file.
             _write_video(_unchanged(task), temporary, tally=Tally())
     return tally.summary("video", task.output, is_copy=is_copy, notes=() if is_copy else notes)
 
 
 def _write_video(task: _Task, temporary: Path, *, tally: Tally) -> tuple[str, ...]:
-    """Write the task's video into a file, and return notes."""
+    """Write the video of the task to a file, and return notes on how it differs from the input."""
     assert task.output is not None
     with open_video(task.path) as video:
         layout = video.layout.widened(task.columns)
@@ -274,7 +278,7 @@ def _write_video(task: _Task, temporary: Path, *, tally: Tally) -> tuple[str, ..
 
 
 def _unchanged(task: _Task) -> _Task:
-    """Return the task with unmodified frames and a comment that states this."""
+    """Return a copy of the task that changes no frame and has a suitable comment."""
 
     def same(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
         return FrameResult(frame, ())
@@ -300,7 +304,8 @@ def _redirect_video(
             if isinstance(item, AudioPacket):
                 writer.pass_audio(item)
                 continue
-            # Container times may start at any value, so count from the time of the first frame.
+            # The times in a video file may start at any value. Subtract the time of the first
+            # frame.
             begins_s = item.time_s if begins_s is None else begins_s
             result = task.process(item.rgb, time_s=item.time_s - begins_s)
             with task.stages("write"):
@@ -314,7 +319,10 @@ def _redirect_video(
 def _written(
     item: TimedFrame, result: FrameResult, layout: VideoLayout, columns: int
 ) -> NDArray[np.uint8] | TenBitPicture:
-    """Return the frame to write: RGB, or the stored values of an HDR or 10-bit video."""
+    """Return the frame to write.
+
+    The frame is RGB. For an HDR or 10-bit video, it has the stored values of the video.
+    """
     is_refitted = item.rgb.shape[:2] != layout.size
     size = layout.widened(columns).size
     if item.original is None:
@@ -331,9 +339,12 @@ _RUN: dict[str, Callable[[_Task], RunSummary]] = {
 
 
 def _copy_if_untouched(source: Path, written: Path | None, *, tally: Tally) -> bool:
-    """Replace the written file by a copy of the input if no pixel changed; return whether it was.
+    """Replace the written file by a copy of the input if no pixel changed.
 
-    Encoding again would lose quality, and the comment would state an altered gaze.
+    The encoded file has a lower quality, and its comment states that the gaze was altered.
+
+    Returns:
+        True if the file was replaced.
     """
     if written is None or tally.has_changes or source.suffix.lower() != written.suffix.lower():
         return False

@@ -1,4 +1,4 @@
-"""Processing of a live source into an output, until the source ends or the run is stopped."""
+"""Process the frames of a live source until the source ends or the run is stopped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from mggr_edge.runs.summary import RunSummary, Tally
 
 _TICKS_PER_S = 90_000
 _NOMINAL_RATE = Fraction(30)
-"""Frames per second for the encoder, which requires a rate; each frame has its own time."""
+"""Frame rate to pass to the encoder, which requires a rate. The frames are written with their own
+times."""
 
 
 def run_live(
@@ -47,27 +48,28 @@ def run_live(
     counts: LiveCounts | None = None,
     notify: Callable[[str], None] = lambda text: None,
 ) -> RunSummary:
-    """Redirect a camera or a stream until it ends, is lost, or SIGINT or SIGTERM arrives.
+    """Redirect the frames of a camera or a stream.
 
-    In all of these cases, the frames that were recorded up to then form a complete file, unless the
-    disk is full.
+    The run ends when the source ends or is lost, or when SIGINT or SIGTERM arrives. In each case,
+    the file contains all frames until then and is complete, unless the disk is full.
 
     Args:
         address: address of the source.
         output: destination of the frames.
-        process: processes each frame.
-        camera_format: size and rate to request from a camera, and its orientation.
-        columns: width of the frames that `process` returns, as a multiple of the input width.
-        stages: measures waiting and writing.
-        stop: event that ends the run when another thread sets it.
-        reconnect: True waits for a source that is lost or not yet available; then only a stop ends
-            the run.
-        workload: skips frames under heat or overload; None processes every frame.
+        process: function that processes each frame.
+        camera_format: frame size and frame rate to request from a camera, and its orientation.
+        columns: width of the frames that `process` returns, divided by the width of the input.
+        stages: function that measures the time for waiting and writing.
+        stop: event that ends the run. Any thread may set it.
+        reconnect: if True, wait for a source that is lost or not yet available. The run then ends
+            only if it is stopped.
+        workload: object that skips frames if the machine is hot or overloaded; `None` processes
+            every frame.
         counts: counts that are updated during the run.
-        notify: receives messages about the source.
+        notify: function that receives messages about the source.
 
     Returns:
-        The summary of the run; `lost` is the reason if the source was lost.
+        The summary of the run. If the source was lost, the field `lost` contains the reason.
 
     Raises:
         StreamError: the source cannot be opened or delivers no frame, or the output cannot be
@@ -90,7 +92,7 @@ def run_live(
             else OpenedByReader(open_, opened=systemd.ready)
         )
         if reconnect:
-            systemd.ready()  # a missing source must not delay the start of the service
+            systemd.ready()  # do not wait for the source, which may be missing
         session = _Session(
             address,
             capture,
@@ -155,7 +157,7 @@ class _Session:
                 self._idle = writer.idle if isinstance(writer, SegmentWriter) else None
                 try:
                     self._pass_all(first, frames, writer, layout.size)
-                except Exception as error:  # noqa: BLE001 - raised after the output is complete
+                except Exception as error:  # noqa: BLE001 - raised when the output is complete
                     failure = error
                 self._systemd.stopping()
             if failure is not None:
@@ -172,7 +174,7 @@ class _Session:
         )
 
     def _wait(self, newest: LatestFrameReader) -> None:
-        """Notify the watchdog and the idle writer; called repeatedly while no frame arrives."""
+        """Notify the watchdog and the writer, repeatedly while no frame arrives."""
         self._alive(newest)
         if self._idle is not None:
             self._idle()
@@ -185,13 +187,13 @@ class _Session:
             self._counts.reconnected = self._capture.reconnected
 
     def _alive(self, newest: LatestFrameReader) -> None:
-        """Update the counts, and notify the watchdog unless the reader thread hangs."""
+        """Update the counts. Notify the watchdog, unless the reader thread hangs."""
         self._count(newest)
         if not self._heartbeat.is_stuck:
             self._systemd.alive()
 
     def _frames(self, newest: LatestFrameReader) -> Iterator[LiveFrame]:
-        """Yield the frames to process; a lost source ends the iteration and sets `_lost`."""
+        """Yield the frames to process. If the source is lost, set `_lost` and end."""
         frames = iter(newest)
         while True:
             try:

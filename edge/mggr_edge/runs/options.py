@@ -1,4 +1,4 @@
-"""Options of the commands that read a source, validated before anything is opened."""
+"""Options of the commands that read a source, and checks of these options."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class SourceOptions:
 
     Attributes:
         model: name or path of a bundle.
-        profile: file of a calibration profile; `none` uses no profile; None uses the user's own
-            profile if the source is a camera of this machine.
+        profile: path of a calibration profile. The text "none" uses no profile. The value `None`
+            uses the user's own profile if the source is a camera of this machine.
         camera_format: frame size, rate and orientation to request from a camera.
     """
 
@@ -49,7 +49,7 @@ class SourceOptions:
 
         Args:
             source: path or address, as the user typed it.
-            address: address of a live source; None for a file.
+            address: address of a live source; `None` for a file.
 
         Raises:
             UsageError: an option does not apply to this source.
@@ -69,7 +69,7 @@ class RunOptions(SourceOptions):
     """Options of `mggr-edge run`; the help of that command describes each option.
 
     Raises:
-        UsageError: options exclude each other, or the target is invalid.
+        UsageError: two options cannot be combined, or the target is invalid.
     """
 
     target: str = "camera"
@@ -108,7 +108,7 @@ class RunOptions(SourceOptions):
         )
         if self.estimate_only and changes:
             raise UsageError(
-                "--estimate-only changes no pixels; omit --target, --follow, --look-away, "
+                "--estimate-only redirects no eyes; omit --target, --follow, --look-away, "
                 "--strength, --mark and --compare",
                 code="estimate-only-with-changes",
             )
@@ -137,10 +137,11 @@ class RunOptions(SourceOptions):
             )
 
     def check_metrics(self, source: str, output: str | None) -> None:
-        """Reject a metrics file that this run reads or writes for another purpose.
+        """Reject a metrics file that is also an input or the output of this run.
 
         Raises:
-            UsageError: `--metrics` names such a file, or a folder.
+            UsageError: the metrics file is also an input or the output, or the metrics file is a
+                folder.
         """
         if self.metrics is None:
             return
@@ -149,7 +150,7 @@ class RunOptions(SourceOptions):
         addresses += [] if output is None else [output_address(output)]
         others = [address.place for address in addresses if address.scheme == "file"]
         others += [text for text in (self.follow, self.model) if text]
-        # Path.resolve raises an error for a link to itself, realpath does not.
+        # Use realpath, because Path.resolve raises an error for a link that points to itself.
         if os.path.realpath(self.metrics) in [os.path.realpath(other) for other in others]:
             raise UsageError(
                 f"--metrics {self.metrics} is also an input or the output of this run; choose "
@@ -160,12 +161,12 @@ class RunOptions(SourceOptions):
 
     @property
     def writes_nothing_unnamed(self) -> bool:
-        """True if no pixel can change, so that the run writes an output only if one is named."""
+        """True if no pixel can change. The run then writes an output only if the user names one."""
         return self.estimate_only and not self.overlay
 
     @property
     def initial_strength(self) -> float:
-        """The strength at the start, in [0, 1]; 0 if gazes are only estimated."""
+        """Strength at the start of the run, in [0, 1]; 0 if gazes are only estimated."""
         return 0.0 if self.estimate_only else self.strength
 
     @property
@@ -175,15 +176,15 @@ class RunOptions(SourceOptions):
 
     @property
     def segment_s(self) -> float | None:
-        """Duration of each file of a segmented recording in seconds; None for a single file."""
+        """Duration in seconds of each file of a segmented recording; `None` for a single file."""
         return None if self.segment_minutes is None else 60 * self.segment_minutes
 
     def target_source(self) -> TargetSource:
-        """Return the targets over time.
+        """Return the target of the gaze as a function of time.
 
         Raises:
-            UsageError: the target cannot be parsed.
-            DataError: the file of `--follow` cannot be read or is invalid.
+            UsageError: the text of the target is invalid.
+            DataError: the file that `--follow` names cannot be read or is invalid.
         """
         if self.follow is not None:
             return read_target_track(self.follow)
@@ -195,11 +196,11 @@ class RunOptions(SourceOptions):
     ) -> GazeCorrection:
         """Return the gaze correction of the selected profile.
 
-        Without a named profile, a camera of this machine uses the user's own profile, and any other
-        source is not corrected.
+        If no profile is named, the user's own profile is used for cameras of this machine. Other
+        sources are then not corrected.
 
         Raises:
-            UsageError: the profile is missing, damaged, or of another model.
+            UsageError: the profile is missing or damaged, or belongs to another model.
         """
         path = chosen_profile(
             self.profile, own_camera=address is not None and address.is_own_camera

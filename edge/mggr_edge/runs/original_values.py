@@ -1,9 +1,13 @@
-"""Repeat the edits of a frame's SDR view on its stored values.
+"""Apply the changes of an SDR frame to the stored values of an HDR or 10-bit frame.
 
-A redirected eye is composed again: the stored values are sampled by the same sampling map, under
-the same mask. The residual is in SDR levels. It is converted to the difference of code values that
-changes the SDR view of the warped eye by the same amount. Pixels with drawings on them are mapped
-as BT.2408 maps graphics. All other pixels keep their stored values.
+The networks process an 8-bit SDR version of the frame (the SDR view). This module then repeats the
+redirection on the stored values of the video (the code values):
+
+- The warp of an eye is repeated with the same sampling map and the same mask.
+- The residual is the difference that the network adds to the warped eye, in SDR levels. The
+  residual is converted to a difference of code values that changes the SDR view by the same amount.
+- The colours of drawings are converted as BT.2408 specifies for graphics.
+- All other pixels keep their stored values.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ from mggr_edge.pipeline.results import FrameResult
 _LEVELS = 255.0
 
 _REACH_PX = 4
-"""Margin in pixels around the sampled positions: the reach of bicubic sampling, and one pixel for
-the linear interpolation of chroma."""
+"""Margin in pixels around the sampled positions. Bicubic sampling reads its neighbours, and the
+linear interpolation of chroma needs one more pixel."""
 
 
 def shown_original(
@@ -32,17 +36,17 @@ def shown_original(
     result: FrameResult,
     code_map: CodeMap,
 ) -> TenBitPicture:
-    """Return the stored values of the frame that a process shows.
+    """Return the stored values that correspond to a processed frame.
 
     Args:
-        original: stored values of the frame; not modified.
+        original: stored values of the frame, which are not modified.
         before: [H, W, 3] uint8, SDR view of the frame.
-        result: result for the SDR view; its frame may contain drawings and may be several times as
-            wide.
-        code_map: map from stored code values to those of the SDR view.
+        result: result for the SDR view. The frame in the result may contain drawings, and may be
+            several times as wide as the input.
+        code_map: conversion between the stored code values and the SDR view.
 
     Returns:
-        Stored values, as wide as the frame of the result.
+        Stored values with the width of the frame in `result`.
     """
     eyes = [eye.composed for face in result.faces for eye in face.eyes if eye.composed is not None]
     redirected = before.copy()
@@ -65,7 +69,7 @@ def _with_eyes(
 ) -> TenBitPicture:
     out = original.copy()
     is_done = np.zeros(original.size, np.bool_)
-    for eye in reversed(eyes):  # where faces overlap, the last one is visible, as in the view
+    for eye in reversed(eyes):  # where faces overlap, the last face is visible, as in the SDR view
         if not eye.mask.size:
             continue
         change = _eye_change(original, eye, code_map)
@@ -77,9 +81,9 @@ def _with_eyes(
 
 
 def _eye_change(original: TenBitPicture, eye: ComposedEye, code_map: CodeMap) -> NDArray:
-    """Return [h, w, 3], the changes of R'G'B' code values in the eye's region.
+    """Return the changes of the R'G'B' code values in the region of an eye, [h, w, 3].
 
-    They are 0 where the mask is 0.
+    The changes are 0 where the mask is 0.
     """
     rows, columns = _read_window(original.size, eye)
     codes = original.codes(rows, columns)
@@ -97,7 +101,10 @@ def _eye_change(original: TenBitPicture, eye: ComposedEye, code_map: CodeMap) ->
 
 
 def _read_window(size: tuple[int, int], eye: ComposedEye) -> tuple[slice, slice]:
-    """Return the rows and columns that contain an eye and its samples, starting at even numbers."""
+    """Return the rows and columns that contain an eye and its sampled positions.
+
+    Both ranges start at even numbers.
+    """
     region = eye.region
     ends = ((region.top, region.bottom), (region.left, region.right))
     parts = []

@@ -1,4 +1,4 @@
-"""Redirection of picture files with all their frames or pages, and the results of a folder."""
+"""Redirect all frames or pages of picture files, and collect the results of a folder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from mggr_edge.media.files.written import copy_whole
 from mggr_edge.runs.summary import Failure, RunSummary, Tally
 
 _UNTIMED_MS = 100.0
-"""Milliseconds for which viewers show a frame that has no duration."""
+"""Duration in milliseconds of a frame of an animation if the file contains no duration. Viewers use
+the same value."""
 
 _MOST_NAMED = 5
-"""Maximum number of damaged files that a note names."""
+"""Maximum number of damaged files that are named in a note."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class PictureDone:
 
     Attributes:
         path: path of the input.
-        tally: counts of its frames.
-        is_copy: True if no pixel was changed, so that the output is a byte-for-byte copy of the
-            input.
-        lost: names of the properties of the input that the output does not contain.
-        damage: description of the damage of the input; empty if it is intact.
+        tally: counts of the frames of the file.
+        is_copy: True if the output is a byte-for-byte copy of the input, because no pixel was
+            changed.
+        lost: names of properties that the input has and the output lacks.
+        damage: description of the damage of the input; empty if the input is intact.
     """
 
     path: Path
@@ -56,10 +57,10 @@ def redirect_picture(
 
     Args:
         path: path of the input.
-        written: path of the output; None writes nothing.
-        process: frame process, see `FrameProcess`.
-        reset: called before an animation, because its times begin at 0.
-        stages: measures reading and writing.
+        written: path of the output; `None` writes nothing.
+        process: function that processes each frame; see `FrameProcess`.
+        reset: function that is called before an animation, because its frame times start at 0.
+        stages: function that measures the time for reading and writing.
 
     Raises:
         StreamError: the input is damaged, or the output cannot be written.
@@ -80,7 +81,7 @@ def redirect_picture(
         return PictureDone(path, tally, damage=damage)
     with stages("write"):
         if not tally.has_changes and path.suffix.lower() == written.suffix.lower():
-            # Encoding again would lose quality and would mark the gaze as altered.
+            # A newly encoded file would have a lower quality, and would be marked as altered.
             copy_whole(path, written)
             return PictureDone(path, tally, is_copy=True, damage=damage)
         lost = write_pictures(written, edited)
@@ -88,7 +89,7 @@ def redirect_picture(
 
 
 def picture_notes(done: Sequence[PictureDone]) -> tuple[str, ...]:
-    """Return one note on all properties that the outputs lack, and one on damaged inputs."""
+    """Return a note on properties that the outputs lack, and a note on damaged inputs."""
     notes = []
     lost = Counter(name for one in done for name in one.lost)
     if lost:
@@ -103,14 +104,17 @@ def picture_notes(done: Sequence[PictureDone]) -> tuple[str, ...]:
 
 
 def counted(names: Counter[str], files: int) -> list[str]:
-    """Return the names, each with its number of files if there are several files."""
+    """Return the names, each with its number of files if `files` is greater than 1."""
     if files == 1:
         return list(names)
     return [f"{name} ({n} {'file' if n == 1 else 'files'})" for name, n in names.items()]
 
 
 def _timed(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, float | None]]:
-    """Yield frames of an animation with their times in seconds, other pictures with None."""
+    """Yield each picture and its time in seconds.
+
+    The time is `None` if the picture is not a frame of an animation.
+    """
     time_ms = 0.0
     for picture in pictures:
         is_frame = picture.duration_ms is not None
@@ -119,7 +123,7 @@ def _timed(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, float | None]
 
 
 class FolderResults:
-    """Results of the files of a folder."""
+    """Collector of the results of the files of a folder."""
 
     def __init__(self) -> None:
         self._tally = Tally()
@@ -130,12 +134,12 @@ class FolderResults:
 
     @contextmanager
     def kept(self, file: Path, written: Path | None) -> Iterator[None]:
-        """Record an error of this file instead of raising it, and remove its partial output."""
+        """If this file fails, record the error and delete the partial output."""
         try:
             yield
         except MggrError as error:
             self._failures.append(Failure(file, str(error)))
-        except Exception as error:  # noqa: BLE001 - one failed file must not discard others
+        except Exception as error:  # noqa: BLE001 - the other files are processed nevertheless
             self._fault = self._fault or error
             message = f"{file} failed with an internal error: {type(error).__name__}: {error}"
             self._failures.append(Failure(file, message, traceback.format_exc()))
@@ -158,8 +162,9 @@ class FolderResults:
         """Raise an error if no file could be processed.
 
         Raises:
-            StreamError: all files failed, none by an internal error.
-            Exception: the first internal error, if all files failed.
+            StreamError: all files failed, and no failure is an internal error.
+            Exception: all files failed, and at least one failure is an internal error. The first
+                internal error is raised.
         """
         if self._pictures or self._videos:
             return

@@ -1,8 +1,10 @@
-"""Calibration profile: fit the estimator's error for one person and store it as JSON.
+"""Calibration profile: fit the gaze error of the estimator for one person, and store it as JSON.
 
-The true gaze of every frame is (0, 0), so the estimate is the estimator's error at that head pose.
-A robust regression ignores blinks and glances. Ridge regularisation shrinks the slope towards 0 to
-the extent that the frames do not determine it; with a slope of 0, the offset is constant.
+During a calibration, the person looks into the lens. The true gaze is then (0, 0), so each
+estimated gaze is the error of the estimator at the head pose of this frame. A linear function of
+the head pose is fitted to the errors: an offset, plus a slope times the head pose. A robust
+regression ignores blinks and glances. Ridge regularisation shrinks the slope to 0 if the frames
+contain too few different head poses to determine it.
 
 References:
     [1] Huber, Ronchetti, Robust Statistics, 2009: M-estimates, iteratively reweighted.
@@ -31,25 +33,26 @@ from mggr_edge.pipeline.gaze_correction import GazeCorrection, Pair, constant_co
 SCHEMA = 2
 _FIRST_SCHEMA = 1
 _FIRST_SCHEMA_FRAMES = 40
-"""Number of frames whose median is stored in a profile of schema 1."""
+"""Number of frames that were used for a profile of schema 1. A profile of schema 1 stores the
+median of the gazes in these frames."""
 
 NO_PROFILE = "none"
-"""Value in place of a profile file that disables all profiles."""
+"""Value of `--profile` that disables the profile."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Error of an estimator for one person and one camera.
+    """Gaze error of an estimator for one person and one camera.
 
     Attributes:
-        estimator_sha256: checksums of the estimator's files in all formats.
-        correction: correction that is applied to estimated gazes.
+        estimator_sha256: checksums of the files of the estimator, in all formats.
+        correction: correction of the estimated gazes.
         frames: number of frames to which the correction was fitted.
-        spread_deg: median distance of those frames from the correction, in degrees; None in a file
-            of schema 1.
-        screen_deg: direction of the middle of the screen from the lens, (pitch, yaw) in degrees, in
-            the axes of the head; only files of schema 1 contain it.
-        schema: schema version of the file; `read_profile` converts files of schema 1.
+        spread_deg: median distance between the estimates in these frames and the correction, in
+            degrees; `None` if the file has schema 1.
+        screen_deg: direction of the middle of the screen, relative to the lens: (pitch, yaw) in
+            degrees, in the axes of the head. Only files of schema 1 contain this direction.
+        schema: version of the file format. `read_profile` converts files of schema 1.
     """
 
     estimator_sha256: tuple[str, ...]
@@ -72,13 +75,17 @@ class Profile:
 
     @property
     def screen(self) -> Gaze | None:
-        """Direction of the middle of the screen from the lens; None if the file lacks it."""
+        """Direction of the middle of the screen, relative to the lens; `None` if it is unknown."""
         return None if self.screen_deg is None else Gaze(*self.screen_deg)
 
 
 @dataclass(frozen=True)
 class _FirstProfile:
-    """File of schema 1: estimates of a gaze at the lens and of one at the middle of the screen."""
+    """Profile of schema 1.
+
+    The profile contains two estimated gazes of a person: one at the lens, and one at the middle of
+    the screen.
+    """
 
     estimator_sha256: tuple[str, ...]
     lens_deg: tuple[float, float]
@@ -89,7 +96,7 @@ class _FirstProfile:
         self.converted()
 
     def converted(self) -> Profile:
-        """Return the profile with a constant offset.
+        """Return this profile in the current schema, with a constant offset.
 
         Raises:
             ValueError: the angles are not valid gaze angles.
@@ -104,21 +111,22 @@ class _FirstProfile:
 
 
 def profile_file() -> Path | None:
-    """Return the path of the user's profile, or None if no home folder is known.
+    """Return the path of the user's profile, or `None` if no home folder is known.
 
-    The path is `$XDG_CONFIG_HOME/mggr-edge/profile.json`, by default under `~/.config`.
+    The path is `$XDG_CONFIG_HOME/mggr-edge/profile.json`. The default of `$XDG_CONFIG_HOME` is
+    `~/.config`.
     """
     home = config_home()
     return None if home is None else home / "mggr-edge" / "profile.json"
 
 
 def estimator_of(contract: Contract) -> tuple[str, ...]:
-    """Return the checksums of a bundle's estimator in all available formats."""
+    """Return the checksums of all files of the estimator of a bundle."""
     return tuple(sorted(artifact.sha256 for artifact in contract.models.get("estimator", ())))
 
 
 def write_profile(path: Path, profile: Profile, *, force: bool) -> None:
-    """Write a profile atomically.
+    """Write a profile to a temporary file, and rename this file to `path`.
 
     Raises:
         OutputExistsError: the file exists and `force` is false.
@@ -138,10 +146,10 @@ def write_profile(path: Path, profile: Profile, *, force: bool) -> None:
 
 
 def read_profile(path: Path, contract: Contract) -> Profile:
-    """Read a profile that was measured with this bundle's estimator.
+    """Read a profile, and check that it was measured with the estimator of this bundle.
 
     Raises:
-        UsageError: the file is missing, damaged, or of another estimator.
+        UsageError: the file is missing or damaged, or it was measured with another estimator.
     """
     try:
         profile = _profile(read_json(path.read_text(encoding="utf-8")))
@@ -169,7 +177,7 @@ def read_profile(path: Path, contract: Contract) -> Profile:
 
 
 def _profile(content: Any) -> Profile:
-    """Return a profile of either schema from the content of a JSON file."""
+    """Return the profile from the content of a JSON file of schema 1 or 2."""
     is_first = (
         isinstance(content, Mapping) and content.get("schema", _FIRST_SCHEMA) == _FIRST_SCHEMA
     )
@@ -177,19 +185,26 @@ def _profile(content: Any) -> Profile:
 
 
 def profile_path(named: str | None) -> Path | None:
-    """Return the named file or the user's own profile; None if no home folder is known."""
+    """Return the path of the named profile, or of the user's own profile if no file is named.
+
+    The result is `None` if no file is named and no home folder is known.
+    """
     return profile_file() if named in (None, NO_PROFILE) else Path(str(named))
 
 
 def chosen_profile(named: str | None, *, own_camera: bool) -> Path | None:
-    """Return the path of the profile to use: the named one, or the user's for a local camera.
+    """Return the path of the profile to use.
+
+    This is the profile that the user named. For a camera of this machine, the default is the user's
+    own profile, if this file exists.
 
     Args:
-        named: path of a profile, existing or not, `NO_PROFILE`, or None if no profile is named.
+        named: path of a profile, which need not exist; `NO_PROFILE` for no profile; or `None` if
+            the user named no profile.
         own_camera: True if the source is a camera of this machine.
 
     Returns:
-        The path; None if no profile is used.
+        The path, or `None` if no profile is used.
     """
     if named == NO_PROFILE:
         return None
@@ -200,17 +215,21 @@ def chosen_profile(named: str | None, *, own_camera: bool) -> Path | None:
 
 
 SLOPE_PRIOR = 0.15
-"""Standard deviation of the slope among people, in degrees per degree. For the packaged estimator,
-it is 0.14 for the yaw error over the head's yaw and 0.04 for the pitch error (Columbia people
-0001-0027, five head yaws each). Slopes over the head's pitch are unknown and use the same value."""
+"""Standard deviation of the slope between people, in degrees of gaze error per degree of head pose.
+The value is based on the packaged estimator and Columbia people 0001-0027, with five head yaws
+each. The slope of the yaw error per degree of head yaw has a standard deviation of 0.14. The slope
+of the pitch error per degree of head yaw has a standard deviation of 0.04. The slopes per degree of
+head pitch are unknown, so the same value is used for them."""
 
 _HUBER, _BISQUARE = 1.345, 4.685
-"""Thresholds in standard deviations, for 95 % efficiency with normal errors [1]."""
+"""Thresholds of the weight functions, in standard deviations. With these thresholds, a regression
+has an efficiency of 95 % if the errors are normally distributed [1]."""
 _ITERATIONS = 20
 _MAD_TO_STD = 1.4826
 _LEAST_NOISE_DEG = 0.1
 _RANGE_PERCENT = (2.5, 97.5)
-"""Percentiles that limit the range of head poses, because single head poses may be wrong."""
+"""Percentiles at which the range of head poses begins and ends. Head poses outside of this range
+are ignored, because single estimated head poses may be wrong."""
 
 _BLOCKS = 5
 
@@ -223,9 +242,9 @@ class CorrectionFit:
 
     Attributes:
         correction: the correction.
-        spread_deg: median distance of the frames from the correction, in degrees.
-        determined: fraction of the slope that the frames determine, in [0, 1], for pitch and yaw of
-            the head; the rest is shrunk to 0.
+        spread_deg: median distance between the estimates and the correction, in degrees.
+        determined: fraction of the slope that the frames determine, for the (pitch, yaw) of the
+            head, each in [0, 1]. The regularisation shrinks the rest of the slope to 0.
     """
 
     correction: GazeCorrection
@@ -236,19 +255,19 @@ class CorrectionFit:
 def fit_correction(head_deg: ArrayLike, gaze_deg: ArrayLike) -> CorrectionFit:
     """Fit a correction by a robust ridge regression.
 
-    The ridge parameter is the variance of the noise divided by the prior variance of the slope
-    (`SLOPE_PRIOR`), times the autocorrelation time of the noise in frames, because the errors of
-    neighbouring frames are correlated. The standard deviation of the noise is estimated from the
-    median absolute residual.
+    The ridge parameter is the variance of the noise, divided by the prior variance of the slope
+    (`SLOPE_PRIOR` squared). This ratio is multiplied by the autocorrelation time of the noise in
+    frames, because the errors of neighbouring frames are correlated. The standard deviation of the
+    noise is estimated from the median absolute residual.
 
     Args:
-        head_deg: [N, 2] head poses of frames in temporal order, (pitch, yaw) in degrees, in the
-            axes of the head.
+        head_deg: [N, 2] head poses, (pitch, yaw) in degrees, in the axes of the head. The frames
+            must be in temporal order.
         gaze_deg: [N, 2] estimated gazes of a person who looks into the lens, (pitch, yaw) in
             degrees, in the axes of the head.
 
     Raises:
-        ValueError: there are no frames, or the shapes are wrong.
+        ValueError: there are no frames, or an array has a wrong shape.
     """
     head, gaze = np.asarray(head_deg, np.float64), np.asarray(gaze_deg, np.float64)
     if head.ndim != 2 or head.shape[1] != 2 or head.shape != gaze.shape or not len(head):
@@ -256,7 +275,7 @@ def fit_correction(head_deg: ArrayLike, gaze_deg: ArrayLike) -> CorrectionFit:
     line = _Line(np.median(head, axis=0), np.median(gaze, axis=0), np.zeros((2, 2)))
     weights = np.ones(len(head))
     ridge = np.ones(2)
-    for weigh in (_huber, _bisquare):  # The bisquare rejects outliers and needs a good start.
+    for weigh in (_huber, _bisquare):  # the bisquare ignores outliers and needs a good start
         for _ in range(_ITERATIONS):
             residuals = gaze - line.at(head)
             noise_deg = np.maximum(
@@ -280,7 +299,9 @@ def fit_correction(head_deg: ArrayLike, gaze_deg: ArrayLike) -> CorrectionFit:
 
 
 def head_ranges_deg(head_deg: ArrayLike) -> tuple[Pair, Pair]:
-    """Return the (lowest, highest) pitch, then yaw, of head poses without the outermost 2.5 %.
+    """Return the ranges of pitch and yaw of head poses, each as (lowest, highest) in degrees.
+
+    The smallest and the largest 2.5 % of the angles are ignored.
 
     Args:
         head_deg: [N, 2] head poses in degrees, (pitch, yaw).
@@ -290,10 +311,11 @@ def head_ranges_deg(head_deg: ArrayLike) -> tuple[Pair, Pair]:
 
 
 def cross_validated_deg(head_deg: ArrayLike, gaze_deg: ArrayLike) -> tuple[float, float]:
-    """Mean angular error in degrees before and after correction, cross-validated.
+    """Return the mean angular error in degrees before and after correction.
 
-    Each of five blocks of time is corrected by a fit to the other four. The mean includes the
-    frames that a fit rejects.
+    The error after correction is cross-validated: the frames are divided into five blocks in
+    temporal order. Each block is corrected by a fit to the other four blocks. Frames that a fit
+    ignores as outliers are included in both means.
 
     Args:
         head_deg, gaze_deg: arrays as for `fit_correction`, with at least two frames.
@@ -318,7 +340,7 @@ class _Line:
 
 
 def _solved(head: Array, gaze: Array, weights: Array, ridge: Array) -> _Line:
-    """Solve the weighted ridge regression; offsets are not shrunk."""
+    """Solve the weighted ridge regression, which shrinks the slope but not the offset."""
     reference, offset = (np.average(one, axis=0, weights=weights) for one in (head, gaze))
     centred = head - reference
     moments = (weights[:, None] * centred).T @ centred
@@ -337,10 +359,10 @@ def _determined(head: Array, weights: Array, ridge: Array) -> Pair:
 
 
 def _autocorrelation_time(noise: Array) -> float:
-    """Return the number of successive frames that contain one independent sample, at least 1 [2].
+    """Return the number of successive frames per independent sample, at least 1 [2].
 
     Args:
-        noise: [N, 2], with a mean near zero.
+        noise: [N, 2] residuals with a mean near zero.
     """
     count = len(noise)
     lags = [np.correlate(axis, axis, "full")[count - 1 :] for axis in noise.T]

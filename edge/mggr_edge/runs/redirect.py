@@ -1,4 +1,4 @@
-"""`mggr-edge run`: select source and sink from the options, and run the chain between them."""
+"""Run `mggr-edge run`: open the input and the output, and process the frames between them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def redirect(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> RunSummary:
-    """Redirect a file, a folder or a live source into an output.
+    """Redirect the gaze in a file, a folder or a live source, and write the result to an output.
 
     Args:
         source: path or address, as the user typed it.
-        output: path or address, as the user typed it; None derives the name from the source.
+        output: path or address, as the user typed it. `None` derives the name from the source.
         options: options of the run.
-        progress: shows the progress of files.
-        notify: receives messages.
+        progress: function that shows the progress with files.
+        notify: function that receives messages.
 
     Raises:
         MggrError: see `file_run.run`, `live_run.run_live`, `Bundle.open` and `open_chain`.
@@ -75,7 +75,7 @@ def redirect(
     clock = StageClock()
     bundle = Bundle.open(options.model)
     if sink is not None:
-        # Load the models here, so that errors and loading times do not occur in the frame loop.
+        # Load the models here. Errors and loading times then do not occur in the frame loop.
         bundle.try_out(coarse=options.service.step_down)
     redirector = Redirector(
         bundle,
@@ -144,5 +144,5 @@ def _run_live(
 
 
 def _columns(options: RunOptions) -> int:
-    """Return the number of frames side by side in the output."""
+    """Return the number of frames that are side by side in the output."""
     return 2 if options.compare else 1

@@ -1,4 +1,4 @@
-"""Results of a run: one line of JSON per frame, and a summary at the end."""
+"""Results of a run: one line of JSON per frame, and a summary at the end of the run."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameProcess, Fram
 
 @dataclass(frozen=True)
 class Failure:
-    """Input that could not be processed, in a run that continued with other inputs.
+    """File that could not be processed, in a run that continued with the other files.
 
     Attributes:
-        path: path of the input.
-        message: description of the error, in one line.
-        traceback: traceback of an internal error of this program; empty for any other error.
+        path: path of the file.
+        message: description of the error in one line.
+        traceback: traceback if the error is an internal error of this program; empty for any other
+            error.
     """
 
     path: Path
@@ -44,24 +45,27 @@ class RunSummary:
     """Summary of a run.
 
     Attributes:
-        kind: kind of the input and of the output.
-        output: path or name of the output; None if nothing was written.
-        frames: number of frames of videos and animations, plus the number of pictures.
+        kind: kind of the input, which is also the kind of the output.
+        output: path or name of the output; `None` if nothing was written.
+        frames: number of processed frames. A picture counts as one frame.
         frames_with_faces: number of frames with at least one detected face.
-        eyes_redirected: number of eyes in all frames with a strength above zero.
-        reasons: number of eyes in all frames that were not redirected, by reason.
-        is_copy: True if no pixel was changed, so that the output is a byte-for-byte copy of the
-            input.
-        ignored: number of entries of a folder that are neither pictures nor videos.
-        files: number of files of a folder that were processed; 1 for any other input.
-        videos: number of these files that are videos.
+        eyes_redirected: number of redirected eyes, summed over all frames. An eye is redirected if
+            its strength is above zero.
+        reasons: number of eyes that were not redirected, for each reason, summed over all frames.
+        is_copy: True if the output is a byte-for-byte copy of the input, because no pixel was
+            changed.
+        ignored: number of files and folders in the input folder that are neither pictures nor
+            videos.
+        files: number of processed files of a folder; 1 for any other input.
+        videos: number of processed files of a folder that are videos.
         failures: files of a folder that could not be processed.
-        dropped: number of frames of a live source that were not processed: replaced by a newer
-            frame, or skipped by load shedding.
-        lost: reason why a live source was lost; None if it ended or was stopped.
+        dropped: number of frames of a live source that were not processed, because a newer frame
+            arrived or load shedding skipped the frame.
+        lost: reason why a live source was lost; `None` if the source was not lost.
         reconnected: number of reconnections to a live source.
-        refitted: number of frames with another size than the first, which were scaled to its size.
-        verb: verb for the output, such as "wrote".
+        refitted: number of frames that were scaled to the size of the first frame, because their
+            size was different.
+        verb: word that the summary uses for this output, for example "wrote".
         notes: other differences from the input.
         segments: files of a segmented recording.
     """
@@ -102,7 +106,7 @@ class RunSummary:
         if self.reconnected:
             parts.append(f"reconnected {_count(self.reconnected, 'time')}")
         if self.refitted:
-            parts.append(f"{_count(self.refitted, 'frame')} scaled to the size of the first")
+            parts.append(f"{_count(self.refitted, 'frame')} scaled to the size of the first frame")
         if self.is_copy:
             parts.append("no pixel was changed, so the output is a copy of the input")
         if self.ignored:
@@ -124,7 +128,11 @@ class RunSummary:
 
 @dataclass
 class Tally:
-    """Counts of the frames of a run in progress."""
+    """Counts of a run in progress.
+
+    `has_changes` is True if a pixel of any frame was changed. `RunSummary` describes the other
+    fields.
+    """
 
     frames: int = 0
     frames_with_faces: int = 0
@@ -147,8 +155,8 @@ class Tally:
                 self.eyes_redirected += 1
             else:
                 self.reasons[eye.reason or "no reason given"] += 1
-        # Compare only until the first change, because a comparison takes a millisecond per 720p
-        # frame.
+        # Compare the frames only until the first change, because the comparison of two 720p frames
+        # takes a millisecond.
         self.has_changes = self.has_changes or not np.array_equal(before, result.frame)
 
     def merge(self, other: Tally | RunSummary) -> None:
@@ -164,7 +172,7 @@ class Tally:
     def summary(
         self, kind: Kind | Literal["stream"], output: Path | str | None, **rest: object
     ) -> RunSummary:
-        """Return the counts as a summary; `rest` contains its other fields."""
+        """Return a summary with these counts. `rest` contains the other fields of the summary."""
         return RunSummary(
             kind=kind,
             output=output,
@@ -187,13 +195,13 @@ def _count(number: int, one: str, many: str | None = None) -> str:
 
 
 class Metrics:
-    """Frame process that writes one line of JSON per frame; created by `open_metrics`.
+    """Frame processor that writes one line of JSON per frame. `open_metrics` creates it.
 
     Args:
-        process: wrapped frame process.
+        process: inner frame processor, which is called with each frame.
         path: path of the metrics file.
-        force: True replaces an existing file.
-        more: returns additional entries for the line of each frame.
+        force: if True, replace an existing file.
+        more: function that returns additional entries for the line of each frame.
     """
 
     def __init__(
@@ -209,14 +217,14 @@ class Metrics:
         self._count = 0
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Process a frame and write its line."""
+        """Process a frame and write the line of this frame."""
         started = time.perf_counter()
         result = self._process(frame, time_s=time_s)
         took_ms = 1000 * (time.perf_counter() - started)
         line = frame_facts(result, number=self._count, time_s=time_s, took_ms=took_ms)
         if self._more is not None:
             line |= self._more()
-        # Open the file at the first frame, so that a run without frames creates no file.
+        # Open the file at the first frame. A run without frames then creates no file.
         self._file = self._file or _opened(self._path, force=self._force)
         try:
             self._file.write(json.dumps(line).encode() + b"\n")
@@ -245,13 +253,15 @@ def open_metrics(
     force: bool = False,
     more: Callable[[], dict[str, Any]] | None = None,
 ) -> Iterator[Metrics]:
-    """Yield a frame process that writes one line per frame; the lines stay if the run fails later.
+    """Yield a frame processor that writes one line of JSON per frame.
+
+    If the run fails, the file with the lines so far remains.
 
     Args:
         path: path of the metrics file.
-        process: wrapped frame process.
-        force: True replaces an existing file.
-        more: returns additional entries for the line of each frame.
+        process: inner frame processor, which is called with each frame.
+        force: if True, replace an existing file.
+        more: function that returns additional entries for the line of each frame.
 
     Raises:
         OutputExistsError: the file exists and `force` is false.
@@ -278,7 +288,7 @@ def open_metrics(
 
 def _opened(path: Path, *, force: bool) -> FileIO:
     try:
-        # Do not buffer, so that a full disk raises an error at the first line that does not fit.
+        # Do not buffer. An error then occurs at the first line that does not fit on a full disk.
         return FileIO(path, "w" if force else "x")
     except FileExistsError as error:
         raise OutputExistsError(path) from error
@@ -296,13 +306,13 @@ def frame_facts(
 ) -> dict[str, Any]:
     """Return the result of one frame as JSON-serializable values.
 
-    Angles are (pitch, yaw) in degrees, in the axes of the image: positive pitch is up, positive yaw
-    is to the right of the image.
+    Angles are (pitch, yaw) in degrees, in the axes of the image: positive pitch is up, and positive
+    yaw is to the right.
 
     Args:
         result: result of the frame.
-        number: number of the frame, from 0.
-        time_s: time of the frame in its video, in seconds; None for a picture.
+        number: number of the frame; the first frame has the number 0.
+        time_s: time of the frame in the video, in seconds; `None` for a picture.
         took_ms: processing time of the frame in milliseconds.
     """
     return {

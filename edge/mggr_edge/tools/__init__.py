@@ -1,1 +1,1 @@
-"""Separate tools of `mggr-edge`: doctor, studio and bench."""
+"""Tools of `mggr-edge` besides the redirection: doctor, studio and bench."""

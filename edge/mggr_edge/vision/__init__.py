@@ -1,1 +1,1 @@
-"""Detection of faces and eyes in a frame, with landmarks, head pose, iris and sharpness."""
+"""Find the faces and eyes of a frame, with landmarks, head pose, iris and sharpness."""

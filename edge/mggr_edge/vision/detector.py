@@ -1,9 +1,9 @@
-"""Face detection with MediaPipe's full-range BlazeFace [1] on a whole frame.
+"""Detect faces in a whole frame with MediaPipe's full-range BlazeFace [1].
 
-The frame is fitted into the square input of the network. The network divides its input into a grid
-of cells, and predicts for each cell a score, a box, and six points relative to the centre of the
-cell. Overlapping detections are averaged with their scores as weights. This is more stable from
-frame to frame than keeping only the best detection (the "blending" of [1]).
+The frame is resized to fit into the square input of the network. The network divides its input into
+a grid of cells. For each cell, it predicts a score, a box, and six points relative to the centre of
+the cell. Overlapping detections are averaged, and their scores are the weights. Reference [1] calls
+this "blending". The result is more stable from frame to frame than the single best detection.
 
 References:
     [1] Bazarevsky et al., BlazeFace: Sub-millisecond Neural Face Detection on
@@ -23,7 +23,7 @@ from mggr_edge.models.runtimes import Runner
 _INPUT, _BOXES, _SCORES = "input", "reshaped_regressor_face_4", "reshaped_classifier_face_4"
 _SIZE_PX = 192
 _STRIDE_PX = 4
-"""Side of a cell in input pixels; there are 48 x 48 cells with one anchor at each centre."""
+"""Side of a cell in input pixels. There are 48 x 48 cells, each with one anchor at its centre."""
 
 _SAME_FACE_IOU = 0.3
 _MAX_LOGIT = 80.0
@@ -36,8 +36,8 @@ class Detection:
     Attributes:
         confidence: confidence of the detection in [0, 1].
         box: bounding box (left, top, right, bottom).
-        points: [6, 2] points of the subject's right eye, left eye, nose tip, mouth, right ear and
-            left ear.
+        points: [6, 2] points of right eye, left eye, nose tip, mouth, right ear and left ear. Right
+            and left are the subject's own sides.
     """
 
     confidence: float
@@ -50,8 +50,8 @@ class FaceDetector:
 
     Args:
         runner: the model `face_detector` of a bundle.
-        min_confidence: the minimum confidence of a detection. In the test pictures, 0.5 kept
-            every face that the face mesh could use, and rejected hands and the backs of heads.
+        min_confidence: the minimum confidence of a detection. In the test pictures, a value of 0.5
+            kept every face that the face mesh could use. It rejected hands and the backs of heads.
     """
 
     def __init__(self, runner: Runner, *, min_confidence: float = 0.5) -> None:
@@ -82,11 +82,11 @@ class FaceDetector:
 def _fit_into_square(
     frame: NDArray[np.uint8],
 ) -> tuple[NDArray[np.uint8], float, NDArray[np.float64]]:
-    """Resize a frame to fit the network's square input, centred on black.
+    """Resize a frame so that it fits into the square input of the network; the rest is black.
 
     Returns:
-        (square [192, 192, 3], frame pixels per input pixel, offset (x, y) of the frame in the
-        square in input pixels).
+        (square [192, 192, 3], frame pixels per input pixel, offset). The offset is the position
+        (x, y) of the frame in the square, in input pixels.
     """
     height, width = frame.shape[:2]
     frame_per_square = max(height, width) / _SIZE_PX
@@ -108,7 +108,7 @@ def _anchors() -> NDArray[np.float64]:
 
 
 def _decode(raw: NDArray[np.float32], anchors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convert predictions [N, 16] of cells to points [N, 8, 2] in input pixels.
+    """Convert the predictions [N, 16] of N cells to points [N, 8, 2] in input pixels.
 
     The 8 points are two opposite corners of the box and the six face points.
     """
@@ -122,14 +122,14 @@ def _decode(raw: NDArray[np.float32], anchors: NDArray[np.float64]) -> NDArray[n
 def _merge(
     scores: NDArray[np.float64], places: NDArray[np.float64]
 ) -> list[tuple[float, NDArray[np.float64]]]:
-    """Average overlapping detections with their scores as weights.
+    """Average overlapping detections; the weights are their scores.
 
     Args:
         scores: [N] confidences in [0, 1].
         places: [N, 8, 2] points of the detections.
 
     Returns:
-        One (confidence, points [8, 2]) per face in order of decreasing confidence. The confidence
+        One (confidence, points [8, 2]) per face, in order of decreasing confidence. The confidence
         is the highest score among the averaged detections.
     """
     faces = []
@@ -146,7 +146,12 @@ def _merge(
 
 
 def _overlap(one: NDArray[np.float64], many: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the intersection over union of the box of [8, 2] with each box of [N, 8, 2]."""
+    """Return the overlap of one box with each of N boxes, as intersection over union.
+
+    Args:
+        one: [8, 2] points of a detection.
+        many: [N, 8, 2] points of N detections. The first two points are the corners of the box.
+    """
     near = np.maximum(one[0], many[:, 0])
     far = np.minimum(one[1], many[:, 1])
     shared = np.prod(np.maximum(far - near, 0.0), axis=-1)

@@ -1,4 +1,7 @@
-"""Sharpness of an eye, and its state from landmarks for estimators without an output `state`."""
+"""Calculate the sharpness of an eye, and the state of an eye from its landmarks.
+
+The state from landmarks is used if the estimator has no output `state`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from mggr_edge.models.network_io import EyeState
 from mggr_edge.vision.iris import Eye
 
 _DARK_LEVELS = 10.0
-"""Grey levels that are added to the mean brightness, which may be almost 0.
+"""Grey levels that are added to the mean brightness, because the mean may be almost 0.
 
-Even with this value, noise in a dark picture results in a sharpness that is too high.
+In a dark picture, noise still results in a sharpness that is too high.
 """
 
 _SOBEL_PER_LEVEL = 8.0
@@ -28,7 +31,7 @@ def sharpness_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float
 
     Args:
         patch: [S, S, 3] uint8 RGB patch, the input of the networks.
-        eye: the eye, whose outline is in frame pixels.
+        eye: the eye. Its outline is in frame pixels.
         crop: the square of the frame that was resampled to the patch.
     """
     size = patch.shape[0]
@@ -40,20 +43,20 @@ def sharpness_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float
 
 
 def sharpness(patch: NDArray[np.uint8], opening: NDArray[np.uint8]) -> float:
-    """Return the strength of the edges between the lids relative to the brightness there.
+    """Return the strength of the edges between the lids, relative to the brightness there.
 
-    An iris in the white of the eye has a sharpness of 0.2 to 0.4 in sharp frames of the test
-    videos, and of at least 0.088 in 1200 labelled patches, which include reflecting glasses. If the
-    eye is covered with plain skin colour, the sharpness is 0.02. It is also 0.02 for a blur that is
-    as wide as an eighth of the patch.
+    In sharp frames of the test videos, an iris in the white of the eye has a sharpness of 0.2 to
+    0.4. In 1200 labelled patches, which include reflecting glasses, the sharpness is at least
+    0.088. If plain skin colour covers the eye, the sharpness is 0.02. It is also 0.02 if the blur
+    is as wide as an eighth of the patch.
 
     Args:
         patch: [S, S, 3] uint8 RGB patch, the input of the networks.
-        opening: [S, S] uint8 mask, 1 between the lids; at least one pixel must be 1.
+        opening: [S, S] uint8 mask. It is 1 between the lids, and at least one pixel must be 1.
 
     Returns:
-        90th percentile of the gradient magnitude in grey levels per pixel, divided by the mean
-        grey level plus 10.
+        90th percentile of the gradient magnitude in grey levels per pixel, divided by (10 + the
+        mean grey level).
     """
     between = opening > 0
     grey = cv2.cvtColor(patch.astype(np.float32), cv2.COLOR_RGB2GRAY)
@@ -69,9 +72,9 @@ _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
 def state_from_landmarks(eye: Eye) -> EyeState:
-    """Return the state of an eye, computed from its outline and iris.
+    """Calculate the state of an eye from its outline and iris.
 
-    The occlusion is always 0, because landmarks contain no information about occlusion.
+    The occlusion is always 0, because landmarks contain no information about it.
 
     Args:
         eye: the eye that the iris model found, in frame pixels.
@@ -86,9 +89,9 @@ def _part_of_iris_inside(eye: Eye) -> float:
 
 
 def _are_inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return for each of the [N, 2] points whether it is inside the [M, 2] polygon.
+    """Return for each of the [N, 2] points whether the point is inside the [M, 2] polygon.
 
-    The even-odd rule is used.
+    The function uses the even-odd rule.
     """
     x, y = points[:, 0, None], points[:, 1, None]
     (x0, y0), (x1, y1) = polygon.T, np.roll(polygon, -1, axis=0).T
@@ -99,7 +102,7 @@ def _are_inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> ND
 
 
 def _disc_points() -> NDArray[np.float64]:
-    """Return [256, 2] points that are distributed evenly over the unit disc."""
+    """Return [256, 2] points that are evenly distributed over the unit disc."""
     number = np.arange(_DISC_POINTS)
     radius, angle = np.sqrt((number + 0.5) / _DISC_POINTS), number * _GOLDEN_ANGLE
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)

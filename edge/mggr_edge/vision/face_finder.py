@@ -1,4 +1,7 @@
-"""Find the faces of a frame with the detector, the face mesh, and the iris model for each eye."""
+"""Find the faces of a frame with the detector and the face mesh, and the eyes with the iris model.
+
+The face mesh is a network that finds the landmarks of a face.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,10 @@ from mggr_edge.vision.iris import Eye, IrisFinder
 
 _MIN_MESH_CONFIDENCE = 0.5
 _SAME_FACE = 0.25
-"""Maximum distance between two detections of the same face.
+"""Maximum distance between two detections that count as the same face.
 
-It is the distance between the midpoints of two pairs of eyes, as a fraction of the distance between
-the eyes of one pair.
+The distance is measured between the midpoints of the two pairs of eyes. It is divided by the
+distance between the eyes of one pair.
 """
 
 
@@ -36,9 +39,9 @@ class Face:
     """A face in a frame.
 
     Attributes:
-        landmarks: [468, 3] float32 points (x, y, z). x and y are in frame pixels; z is the depth
-            at the same scale, and smaller values are nearer to the camera.
-        confidence: confidence of the mesh in [0, 1].
+        landmarks: [468, 3] float32 points (x, y, z). x and y are in frame pixels. z is the depth at
+            the same scale. Points with a smaller z are nearer to the camera.
+        confidence: confidence of the face mesh in [0, 1].
         head_pose: direction in which the face points, relative to the camera.
         eyes: the subject's right eye, then the left eye.
     """
@@ -50,7 +53,7 @@ class Face:
 
 
 class FaceFinder:
-    """Finder of faces and their eyes; it keeps no state between frames.
+    """Object that finds faces and their eyes. It stores nothing from one frame to the next.
 
     Args:
         detector, mesh, iris: the landmark models of a bundle.
@@ -64,17 +67,18 @@ class FaceFinder:
     def find(self, frame: NDArray[np.uint8], *, max_faces: int = 4) -> tuple[Face, ...]:
         """Find the faces of a single picture.
 
-        Each mesh is fitted a second time, in a square around the landmarks of the first fit,
-        because the box of a detection is imprecise. In a video, `find_again` does the same in the
-        next frame.
+        Each mesh is fitted twice, because the box of a detection is imprecise. The second fit uses
+        a square around the landmarks of the first fit. In a video, `find_again` makes the second
+        fit in the next frame.
 
         Args:
             frame: [H, W, 3] uint8 RGB frame.
-            max_faces: the maximum number of faces; those with the highest confidence of the
+            max_faces: the maximum number of faces. The faces with the highest confidence of the
                 detector are kept.
 
         Returns:
-            The faces in order of decreasing confidence of the detector; empty if there are none.
+            The faces. The face with the highest confidence of the detector is first. The result is
+            empty if there are no faces.
         """
         rough = self._detected(frame, beside=(), max_faces=max_faces)
         return self._faces(frame, [fit.landmarks for fit in rough])
@@ -82,21 +86,21 @@ class FaceFinder:
     def find_more(
         self, frame: NDArray[np.uint8], *, beside: Sequence[Face], max_faces: int
     ) -> tuple[Face, ...]:
-        """Find faces other than the known ones, with one mesh fit per face.
+        """Find faces other than the known faces; each mesh is fitted only once.
 
         Args:
             frame: [H, W, 3] uint8 RGB frame.
-            beside: the faces of this frame that are known already.
+            beside: the known faces in this frame.
             max_faces: the maximum number of additional faces.
         """
         found = self._detected(frame, beside=beside, max_faces=max_faces)
         return tuple(self._face(frame, fit) for fit in found)
 
     def find_again(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[Face, ...]:
-        """Find the faces of the previous frame near their previous positions.
+        """Find the faces of the previous frame again, near their previous positions.
 
-        Faces that are no longer visible are omitted. If two of the faces match the same face in
-        this frame, only the first is kept.
+        Faces that are no longer visible are omitted. Two faces of the previous frame may match the
+        same face in this frame. Then only the first face is kept.
 
         Args:
             frame: [H, W, 3] uint8 RGB frame.
@@ -107,11 +111,11 @@ class FaceFinder:
     def _detected(
         self, frame: NDArray[np.uint8], *, beside: Sequence[Face], max_faces: int
     ) -> list[MeshFit]:
-        """Fit meshes to detections that are not on a known face.
+        """Fit meshes to detections that do not belong to a known face.
 
         Args:
             frame: [H, W, 3] uint8 RGB frame.
-            beside: the known faces; no mesh is fitted to detections on them.
+            beside: the known faces. No mesh is fitted to detections of these faces.
             max_faces: the maximum number of meshes.
         """
         fits: list[MeshFit] = []
@@ -136,7 +140,7 @@ class FaceFinder:
     def _faces(
         self, frame: NDArray[np.uint8], landmarks: Sequence[NDArray[np.float32]]
     ) -> tuple[Face, ...]:
-        """Fit a mesh around each array of approximate landmarks; return each face only once."""
+        """Fit a mesh around each array of approximate landmarks, and return each face only once."""
         fits: list[MeshFit] = []
         for points in landmarks:
             fit = self._mesh.fit(frame, region_of_landmarks(points))
@@ -155,7 +159,7 @@ class FaceFinder:
 
 
 def _outer_corners(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the outer corners of the right and the left eye, [2, 2]."""
+    """Return the outer corners of the right eye and the left eye, [2, 2]."""
     return landmarks[[RIGHT_EYE_CORNERS[0], LEFT_EYE_CORNERS[0]], :2]
 
 
@@ -163,7 +167,8 @@ def _same_face(eyes: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
     """Return whether two pairs of eyes belong to the same face.
 
     Args:
-        eyes, others: [2, 2] points of a right and a left eye: eye centres or outer corners.
+        eyes, others: [2, 2] points of a right eye and a left eye. They are the centres or the outer
+            corners of the eyes.
     """
     apart_px = np.linalg.norm(eyes.mean(axis=0) - others.mean(axis=0))
     return bool(apart_px < _SAME_FACE * np.linalg.norm(others[1] - others[0]))

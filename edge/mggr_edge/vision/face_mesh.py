@@ -1,9 +1,12 @@
-"""The 468 landmarks of MediaPipe's face mesh in a levelled square, and the head pose from them.
+"""Find the 468 landmarks of MediaPipe's face mesh in a square, and calculate the head pose.
 
-The mesh model processes a crop around the face, which shows the face as seen along the ray from
-the camera to it. The head pose is the rotation of a rigid fit between a neutral face and those
-landmarks that do not move with the mouth, the lids or the brows. Because of the crop, this rotation
-is relative to the camera. A perspective fit would need a focal length, which is unknown.
+The square is rotated so that the eyes are level. The model receives this crop of the frame. The
+crop shows the face as it appears along the ray from the camera to the face.
+
+The head pose is a rotation. It is found by a rigid fit between the points of a neutral face and the
+landmarks. The fit uses only landmarks that do not move with the mouth, the lids or the brows.
+Because of the crop, the rotation is relative to the camera. A perspective fit would need the focal
+length, which is unknown.
 
 References:
     [1] Kartynnik et al., Real-time Facial Surface Geometry from Monocular Video
@@ -24,11 +27,11 @@ from mggr_edge.models.runtimes import Runner
 _INPUT, _POINTS, _CONFIDENCE = "input_1", "conv2d_20", "conv2d_30"
 _SIZE_PX = 192
 _REGION_FACTOR = 1.5
-"""Side of the square as a multiple of the face box's side, as in the training of the mesh."""
+"""Side of the square divided by the side of the face box, as in the training of the mesh."""
 
 RIGHT_EYE_CORNERS = (33, 133)
 LEFT_EYE_CORNERS = (263, 362)
-"""Landmark indices of (outer corner, inner corner); sides are the subject's own."""
+"""Landmark indices of (outer corner, inner corner). Right and left are the subject's own sides."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class MeshFit:
     """A fitted mesh.
 
     Attributes:
-        landmarks: [468, 3] float32 points (x, y, z). x and y are in frame pixels; z is the depth
-            at the same scale, and smaller values are nearer to the camera.
+        landmarks: [468, 3] float32 points (x, y, z). x and y are in frame pixels. z is the depth at
+            the same scale. Points with a smaller z are nearer to the camera.
         confidence: confidence in [0, 1] that the square contains a face.
     """
 
@@ -48,7 +51,7 @@ class MeshFit:
 def region_of_detection(
     box: tuple[float, float, float, float], *, right_eye: ArrayLike, left_eye: ArrayLike
 ) -> EyeCrop:
-    """Return the input square of the mesh, from the box and the eyes of a detection."""
+    """Return the input square of the mesh, calculated from the box and the eyes of a detection."""
     left, top, right, bottom = box
     return EyeCrop(
         centre=((left + right) / 2, (top + bottom) / 2),
@@ -59,7 +62,7 @@ def region_of_detection(
 
 
 def region_of_landmarks(landmarks: NDArray[np.float32]) -> EyeCrop:
-    """Return the input square of the mesh, from approximate landmarks [468, 3]."""
+    """Return the input square of the mesh, calculated from approximate landmarks [468, 3]."""
     points = landmarks[:, :2].astype(np.float64)
     roll_deg = roll_of_eyes_deg(points[RIGHT_EYE_CORNERS[0]], points[LEFT_EYE_CORNERS[0]])
     roll = np.radians(roll_deg)
@@ -76,7 +79,7 @@ def region_of_landmarks(landmarks: NDArray[np.float32]) -> EyeCrop:
 
 
 class FaceMesh:
-    """Face mesh model that finds the landmarks of a face inside a square.
+    """Network that finds the landmarks of a face inside a square.
 
     Args:
         runner: the model `face_mesh` of a bundle.
@@ -86,7 +89,7 @@ class FaceMesh:
         self._runner = runner
 
     def fit(self, frame: NDArray[np.uint8], region: EyeCrop) -> MeshFit:
-        """Fit the mesh to the face in `region` of a [H, W, 3] uint8 RGB frame."""
+        """Fit the mesh to the face inside `region` of a [H, W, 3] uint8 RGB frame."""
         patch = crop_patch(frame, region)
         outputs = self._runner({_INPUT: patch[None].astype(np.float32) / 255.0})
         inside = outputs[_POINTS].reshape(-1, 3).astype(np.float64)
@@ -105,15 +108,16 @@ def roll_of_eyes_deg(right_eye: ArrayLike, left_eye: ArrayLike) -> float:
         right_eye, left_eye: [2] frame points of the subject's own right and left eye.
 
     Returns:
-        Degrees in [-180, 180], positive clockwise as seen in the frame; 0 for an upright head.
+        Degrees in [-180, 180]. The value is positive if the head is turned clockwise in the frame,
+        and 0 if the head is upright.
     """
     dx, dy = np.asarray(left_eye, np.float64) - np.asarray(right_eye, np.float64)
     return float(np.degrees(np.arctan2(dy, dx)))
 
 
-# Landmark index -> position in MediaPipe's canonical face model (Apache-2.0) in centimetres,
-# rounded to a millimetre: x to the subject's left, y up, z out of the face. Points on the middle
-# line have x = 0 and list only (y, z).
+# Landmark index -> position in MediaPipe's canonical face model (Apache-2.0). The positions are in
+# centimetres, rounded to a millimetre. x points to the subject's left, y points up, and z points
+# out of the face. Points on the middle line have x = 0, so only (y, z) is listed.
 _MIDDLE = {10: (8.3, 4.5), 151: (6.5, 5.0), 9: (4.9, 5.4), 168: (3.3, 5.2), 6: (2.5, 5.8),
            197: (0.4, 7.2), 2: (-2.1, 6.1)}  # fmt: skip
 _PAIRS = {  # (subject's right, subject's left)
@@ -133,7 +137,7 @@ def head_pose(landmarks: NDArray[np.float32]) -> Gaze:
         landmarks: [468, 3] landmarks as in `MeshFit`.
 
     Returns:
-        The direction: positive pitch points up, positive yaw points to the image's right.
+        The direction. Positive pitch points up, and positive yaw points to the image's right.
     """
     seen = landmarks[list(_STEADY)].astype(np.float64) * (1.0, -1.0, -1.0)
     x, y, z = _rotation(_NEUTRAL, seen) @ (0.0, 0.0, 1.0)
@@ -150,9 +154,9 @@ def _neutral_points() -> tuple[tuple[int, ...], NDArray[np.float64]]:
 
 
 def _rotation(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rotation from `start` to `end`, [N, 3] points each, by the Kabsch algorithm.
+    """Return the rotation from the points `start` to the points `end` by the Kabsch algorithm.
 
-    Differences in scale and position are ignored.
+    Both arrays are [N, 3]. Differences in scale and position are ignored.
     """
     u, _, vt = np.linalg.svd((end - end.mean(axis=0)).T @ (start - start.mean(axis=0)))
     handedness = np.sign(np.linalg.det(u @ vt))

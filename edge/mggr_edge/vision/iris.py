@@ -1,13 +1,14 @@
-"""Outline and iris of an eye, found with MediaPipe's iris model [1] in a levelled square.
+"""Find the outline and the iris of an eye with MediaPipe's iris model [1].
 
-The model expects the subject's right eye, which appears on the image's left. For the left eye, the
-input is mirrored, and the resulting points are mirrored back.
+The input of the model is a square that is rotated so that the eye is level. The model expects the
+subject's right eye, which appears on the image's left. For the left eye, the input is mirrored, and
+the resulting points are mirrored back.
 
-The outline follows the lids more closely than the face mesh does. However, its inner corner is the
-far end of the tear duct, which is further inwards and lower than the landmark that was used to cut
-the training patches. In a crop around the unmodified outline, a straight gaze appears further
-outwards than in a training patch, so an estimator would find that the two eyes diverge.
-`Eye.crop_corners` corrects this difference.
+The outline of the iris model follows the lids more closely than the face mesh does. However, its
+inner corner is the far end of the tear duct. The training patches were cut with a landmark that is
+further outwards and higher than this corner. In a crop around the unmodified outline, a straight
+gaze appears further outwards than in a training patch. An estimator would therefore find that the
+two eyes diverge. `Eye.crop_corners` corrects this difference.
 
 References:
     [1] Ablavatski et al., Real-time Pupil Tracking from Monocular Video for
@@ -30,23 +31,25 @@ _INPUT, _CONTOURS, _IRIS = "input_1", "output_eyes_contours_and_brows", "output_
 _SIZE_PX = 64
 _NATIVE_SIDE: Side = "right"
 _REGION_FACTOR = 2.3
-"""Side of the square as a multiple of the distance between the eye's corners."""
+"""Side of the square divided by the distance between the eye's corners."""
 
-# The first 16 of the 71 contour points are the lower lid from the outer corner to the inner corner
-# (9 points), followed by the upper lid between the corners, starting at the outer end (7 points).
+# The first 16 of the 71 contour points are the outline. The first 9 points are on the lower lid,
+# from the outer to the inner corner. The other 7 points are on the upper lid between the corners.
+# They start at the outer end.
 _OUTLINE = (0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 14, 13, 12, 11, 10, 9)
 _OUTER_CORNER, _INNER_CORNER = 0, 8
 _LOWER_LID = slice(1, 8)
 _UPPER_LID = slice(15, 8, -1)
 
-# Two points per lid, at a third and two thirds of its length, as in the common set of six eye
-# landmarks.
+# Two points per lid, at one third and two thirds of its length. The common set of six eye landmarks
+# has the same points.
 _CROP_LIDS = (3, 5, 11, 13)
 
-# Shift (inwards, up in the face), in widths of the eye, that moves the inner corner to the landmark
-# of the training patches. The shift was fitted by hand on the eyes of a few people, until the iris
-# model returned the same result for our crops as for frontal training patches. No command repeats
-# this fit. A shift that is smaller by a quarter works about as well.
+# Shift (inwards, upwards in the face) of the inner corner, divided by the width of the eye. The
+# shift moves the corner to the landmark of the training patches. The shift was fitted by hand on
+# the eyes of a few people. It was changed until the iris model returned the same result for our
+# crops as for frontal training patches. No command repeats this fit. A shift that is smaller by a
+# quarter works about as well.
 _INNER_CORNER_SHIFT = (-0.11, 0.07)
 
 
@@ -55,11 +58,11 @@ class Eye:
     """One eye of a face, in frame pixels.
 
     Attributes:
-        side: the subject's own side.
-        outline: [16, 2] float32, a closed polygon in the order outer corner, lower lid, inner
+        side: the side of the eye from the subject's point of view.
+        outline: [16, 2] float32, a closed polygon in this order: outer corner, lower lid, inner
             corner, upper lid.
         iris_centre: centre (x, y) of the iris.
-        iris_radius_px: mean distance of the iris' edge from its centre.
+        iris_radius_px: mean distance between the centre of the iris and its edge.
     """
 
     side: Side
@@ -74,7 +77,7 @@ class Eye:
 
     @cached_property
     def crop_corners(self) -> NDArray[np.float32]:
-        """Outer and inner corner, [2, 2], at the positions of the landmarks of training patches."""
+        """Outer and inner corner, [2, 2], moved to the landmarks of the training patches."""
         outer, inner = self.corners
         x, y = inner - outer
         up = np.array([y, -x] if self.side == "right" else [-y, x], np.float32)
@@ -83,7 +86,7 @@ class Eye:
 
     @cached_property
     def crop_outline(self) -> NDArray[np.float32]:
-        """Outline for the eye crop, [6, 2]: `crop_corners` and two points per lid."""
+        """Outline for the eye crop, [6, 2]. It has `crop_corners` and two points per lid."""
         return np.concatenate([self.crop_corners, self.outline[list(_CROP_LIDS)]])
 
     @cached_property
@@ -95,14 +98,14 @@ class Eye:
     def openness(self) -> float:
         """Greatest distance between the lids divided by the eye's width.
 
-        The value is about 0.25 to 0.4 for an open eye, and below 0.1 for a closed one.
+        The value is about 0.25 to 0.4 for an open eye, and below 0.1 for a closed eye.
         """
         gaps = np.linalg.norm(self.outline[_UPPER_LID] - self.outline[_LOWER_LID], axis=-1)
         return float(gaps.max() / max(self.width_px, 1e-6))
 
 
 class IrisFinder:
-    """Finder of the outline and iris of an eye.
+    """Object that finds the outline and the iris of an eye.
 
     Args:
         runner: the model `iris` of a bundle.
@@ -116,8 +119,8 @@ class IrisFinder:
 
         Args:
             frame: [H, W, 3] uint8 RGB frame.
-            side: the subject's own side.
-            corners: [2, 2] approximate frame points of the outer and inner corner.
+            side: the side of the eye from the subject's point of view.
+            corners: [2, 2] approximate frame points of the outer corner and the inner corner.
         """
         region = _region(np.asarray(corners, np.float64), side)
         patch = crop_patch(frame, region)
@@ -138,11 +141,12 @@ class IrisFinder:
 def _region(corners: NDArray[np.float64], side: Side) -> EyeCrop:
     """Return the square around an eye, rotated so that the eye is upright in the patch.
 
-    For a head that is upside down in the frame, the square is upside down, too.
+    If the head is upside down in the frame, the square is also upside down.
     """
     outer, inner = corners
-    # In an upright face (dx, dy) points to the image's right: from the outer to the inner corner of
-    # the right eye, and from the inner to the outer corner of the left eye.
+    # In an upright face, (dx, dy) points to the image's right. For the right eye, it is the vector
+    # from the outer corner to the inner corner. For the left eye, it is the vector from the inner
+    # corner to the outer corner.
     dx, dy = (inner - outer) if side == "right" else (outer - inner)
     x, y = (outer + inner) / 2
     return EyeCrop(
@@ -154,7 +158,7 @@ def _region(corners: NDArray[np.float64], side: Side) -> EyeCrop:
 
 
 def _to_frame(points: NDArray[np.float32], region: EyeCrop, *, mirror: bool) -> NDArray[np.float32]:
-    """Convert N points (x, y, z) of the patch, [1, 3 N], to frame pixels, [N, 2]."""
+    """Convert N points (x, y, z) in the patch, [1, 3 N], to points in the frame, [N, 2]."""
     inside = points.reshape(-1, 3)[:, :2].astype(np.float64)
     if mirror:
         inside[:, 0] = region.size_px - 1 - inside[:, 0]

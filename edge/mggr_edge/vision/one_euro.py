@@ -1,8 +1,8 @@
-"""One-Euro filter that smooths landmarks and gaze estimates from frame to frame.
+"""Smooth landmarks and gaze estimates from frame to frame with a One-Euro filter.
 
-The One-Euro filter [1] is a low-pass filter whose cutoff frequency increases with speed. It
-reduces jitter of a still eye and does not lag behind a moving eye. The caller passes the time; the
-filter does not read a clock.
+The One-Euro filter [1] is a low-pass filter whose cutoff frequency increases with speed. It reduces
+the jitter of a still eye and does not lag behind a moving eye. The caller passes the time of each
+value. The filter does not read a clock.
 
 References:
     [1] Casiez, Roussel, Vogel, 1 Euro Filter, CHI 2012.
@@ -21,9 +21,11 @@ class OneEuro:
     """Settings of a One-Euro filter.
 
     Attributes:
-        min_cutoff_hz: cutoff frequency in Hz at speed 0; a lower value smooths more and lags more.
-        beta: increase of the cutoff frequency in Hz per unit of speed; a higher value lags less.
-        speed_cutoff_hz: cutoff frequency in Hz of the low-pass filter for the speed.
+        min_cutoff_hz: cutoff frequency in Hz at speed 0. With a lower value, the filter smooths
+            more and lags more.
+        beta: increase of the cutoff frequency in Hz per unit of speed. With a higher value, the
+            filter lags less.
+        speed_cutoff_hz: cutoff frequency in Hz of the low-pass filter that smooths the speed.
     """
 
     min_cutoff_hz: float
@@ -34,8 +36,8 @@ class OneEuro:
 class OneEuroFilter:
     """Filter for one array over time.
 
-    All elements share one cutoff frequency, computed from their root mean square speed. Therefore
-    all points of an outline lag equally, and its shape is not distorted.
+    All elements share one cutoff frequency, which depends on their root mean square speed.
+    Therefore all points of an outline lag equally, and the shape of the outline is not distorted.
 
     Args:
         settings: the settings of the filter.
@@ -50,16 +52,17 @@ class OneEuroFilter:
     def __call__(
         self, value: ArrayLike, time_s: float, *, unit: float = 1.0
     ) -> NDArray[np.float64]:
-        """Add the value at `time_s`, and return the filtered value.
+        """Add the value at `time_s` to the filter, and return the filtered value.
 
         Args:
-            value: the new value, an array of the same shape in every call; the first one is
-                returned unchanged.
-            time_s: the time of the value in seconds, not earlier than in the previous call. If it
-                equals the previous time, the new value has weight 0, which is the limit of the
-                formula, and the previous result is returned.
-            unit: the length that counts as 1 for the speed, for example the eye's width, so that
-                the settings do not depend on the camera.
+            value: the new value. It must be an array of the same shape in every call. The first
+                value is returned unchanged.
+            time_s: the time of the value in seconds. It must not be earlier than in the previous
+                call. If both times are equal, the new value is ignored and the previous result is
+                returned. (In the formula, the weight of the new value approaches 0 if the time step
+                approaches 0.)
+            unit: the length that counts as 1 for the speed, for example the width of the eye. With
+                a suitable unit, the settings do not depend on the camera.
 
         Raises:
             ValueError: `time_s` is earlier than in the previous call.
@@ -85,5 +88,5 @@ class OneEuroFilter:
 
 
 def _weight(cutoff_hz: float, step_s: float) -> float:
-    """Return the weight of the new sample in an exponential filter with this cutoff [1, eq. 3]."""
+    """Return the weight of the new value in an exponential filter with this cutoff [1, eq. 3]."""
     return 1.0 / (1.0 + 1.0 / (2.0 * np.pi * cutoff_hz * step_s))

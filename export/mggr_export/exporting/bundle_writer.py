@@ -1,7 +1,8 @@
-"""Writer of bundles: model files, the contract, and checksums.
+"""Write bundles: model files, the contract, and checksums.
 
-The files contain no time stamps and no local folder names, and they do not depend on the
-order of unordered sets. The same run, data and versions produce the same bytes.
+The contract (`contract.json`) describes the models for the device. The same run, data and versions
+produce the same bytes. For this reason, the files contain no time stamps and no local folder names.
+The files also do not depend on the order of unordered sets.
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ ArtifactPrecision = Literal["float32", "float16", "int8"]
 
 @dataclass(frozen=True)
 class BundledModel:
-    """One model in one format: the converted file, its proof, and its build record."""
+    """One model in one format.
+
+    Attributes:
+        converted: Converted file.
+        proof: Results of the checks of the file.
+        build: Build record, which describes the calibration data and QAT of an int8 file.
+    """
 
     converted: Converted
     proof: Proof
@@ -63,12 +70,12 @@ def bundle_files(
 
     Args:
         run: Run that the models come from.
-        models: Keras models by name; their weights become the reference weights.
-        converted: Converted files of each model by model name, the preferred format first.
-        lean: Whether to omit the face models and the reference weights.
-        engine_recipe: Whether to add the recipe for building TensorRT engines from the ONNX
-            files.
-        fitted_on: Data that QAT used after the run.
+        models: Keras models by name. The weights of these models are stored as the reference
+            weights.
+        converted: Converted files by model name. The preferred format of a model is first.
+        lean: Whether to omit the reference weights and the models that find faces and eyes.
+        engine_recipe: Whether to add the file with TensorRT build options for the ONNX files.
+        fitted_on: Data that QAT (quantization-aware training) used after the run.
 
     Returns:
         File contents by POSIX path inside the bundle.
@@ -115,7 +122,7 @@ def bundle_files(
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a bundle's files into an empty folder."""
+    """Write the files of a bundle to an empty folder."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +167,7 @@ def _artifact(
 def _precision(content: bytes) -> ArtifactPrecision:
     """Return the precision of a TFLite file that this package did not convert.
 
-    The precision is derived from the dtypes of the file's weights.
+    The dtypes of the file's weights determine the precision.
     """
     weights = {tensor.dtype for tensor in read_graph(content).tensors if tensor.constant}
     return "float16" if "float16" in weights else "float32"

@@ -1,4 +1,4 @@
-"""Export of a run to a bundle: convert each model, check it, and write the bundle."""
+"""Export a run as a bundle: convert each model, check the files, and write the bundle."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ from mggr_tf.runs.record import Origin
 
 _PAIRS_TO_EXPLAIN = 32
 _FITTED = "qat"
-"""Key of the QAT entry in a file's build record."""
+"""Key under which the build record of a file describes QAT (quantization-aware training)."""
 
 _MAY_STAY_FLOAT = frozenset({"estimator"})
-"""Models that fall back to float32 if their int8 file exceeds a limit. The user is notified."""
+"""Models that are stored in float32 if their int8 file exceeds a limit. The user gets a message."""
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """Conversion and proof of one model.
+    """Converter of one model, which also checks the converted files.
 
     Attributes:
         name: Name of the model in the bundle.
         model: Keras model.
-        label: Label text for the metadata of the model's files.
-        batch: Number of eyes per call of a file.
-        eyes: Eyes for calibration and comparison.
+        label: Text for the metadata of the model's files. `label_of` writes this text.
+        batch: Number of eyes that a file processes per call.
+        eyes: Eyes for the calibration and for the comparison.
         limits: Allowed differences between the model's files and Keras.
-        fitted: Copy of the model with weights from QAT; None without QAT.
+        fitted: Copy of the model with weights from QAT. `None` without QAT.
         progress: Factory of progress bars.
         notify: Callback for messages to the user.
     """
@@ -79,29 +79,33 @@ class Exporter:
     notify: Callable[[str], None]
 
     def export(self, precision: Precision, file_format: FileFormat) -> BundledModel:
-        """Return the model in one format, with the results of its proof.
+        """Convert the model to one format, check the file, and return both.
 
-        The file is float32 if the format does not support the precision, or if the int8 file of
-        an estimator exceeds a limit. The user is notified in both cases.
+        The file is float32 if the format does not support the precision. The file is also float32
+        if the int8 file of an estimator exceeds a limit. In both cases, the user receives a
+        message.
 
         Raises:
-            BundleError: If the converted file has other inputs or outputs than the model.
+            BundleError: If the inputs or outputs of the converted file differ from those of the
+                model.
         """
         if precision not in model_format(file_format).precisions:
-            self.notify(f"{self.name} as {file_format}: float32, the only precision of this format")
+            self.notify(
+                f"{self.name} as {file_format}: float32, because the format has only this precision"
+            )
             precision = "float32"
         exported = self._exported(precision, file_format)
         if precision == "int8" and exported.proof.faults and self.name in _MAY_STAY_FLOAT:
             file = file_name(self.name, exported.converted)
             self.notify(
-                f"{file} stays float32, because int8 exceeds a limit: "
+                f"{file} stays float32, because the int8 file exceeds a limit: "
                 f"{faults_of({file: exported.proof})}"
             )
             return self._exported("float32", file_format)
         return exported
 
     def explain(self, exported: BundledModel) -> str:
-        """Return a table of the accuracy loss of an int8 file, layer by layer."""
+        """Measure the accuracy loss of each layer of an int8 file, and return a table."""
         assert self.eyes.calibration is not None
         file_format = exported.converted.format
         inputs = {
@@ -122,11 +126,12 @@ class Exporter:
             return plain
         fitted = self._proven(self.fitted, precision, file_format)
         before, after = _psnr_db(plain), _psnr_db(fitted)
-        # Passing the limits comes first, so a bundle that passes without QAT also passes with it.
+        # A file within the limits is better than a file that exceeds a limit, even with a lower
+        # PSNR. A bundle that passes without QAT therefore also passes with QAT.
         is_better = (not fitted.proof.faults, after) > (not plain.proof.faults, before)
         better = fitted if is_better else plain
         self.notify(
-            f"{file_name(self.name, plain.converted)}: {after:.1f} dB with QAT, "
+            f"{file_name(self.name, plain.converted)}: PSNR {after:.1f} dB with QAT, "
             f"{before:.1f} dB with calibration alone"
             + ("" if better is fitted else "; the original weights are kept")
         )
@@ -138,7 +143,7 @@ class Exporter:
     def _proven(
         self, model: keras.Model, precision: Precision, file_format: FileFormat
     ) -> BundledModel:
-        """Convert a model to a file, and compare the file with the trained model."""
+        """Convert a model to a file, and compare the file with the trained Keras model."""
         content, build = self._converted(model, precision, file_format)
         converted = Converted(labelled(content, file_format, self.label), precision, file_format)
         with self.progress(f"comparing the {self.name} with Keras", PARITY_PAIRS) as advance:
@@ -159,7 +164,8 @@ class Exporter:
     ) -> tuple[bytes, dict[str, Any]]:
         """Return the content of the converted file, and its build record.
 
-        The build record of an int8 file describes the calibration. Other build records are empty.
+        The build record of an int8 file describes the calibration data. All other build records are
+        empty.
         """
         convert = model_format(file_format)
         if precision != "int8":
@@ -184,7 +190,7 @@ def _is_fitted(exported: BundledModel) -> bool:
 
 
 def _psnr_db(exported: BundledModel) -> float:
-    """Return the PSNR in dB of the output that the user sees, against Keras.
+    """Return the PSNR in dB of the output that the user sees, compared with Keras.
 
     The result is infinite if both outputs are equal.
     """
@@ -207,16 +213,17 @@ def export_run(
     progress: Progress,
     notify: Say,
 ) -> Path:
-    """Export a run's averaged redirector and its estimator as a bundle.
+    """Export a run's redirector and its estimator as a bundle.
 
-    Every model is compared with Keras before the bundle is written. If a model exceeds a limit
-    of the run's config, no bundle is written.
+    The redirector has the moving averages of the trained weights. Every model file is compared with
+    Keras before the bundle is written. If a file exceeds a limit in the run's config, no bundle is
+    written.
 
     Args:
         run: Run whose stages are complete.
-        out: Folder of the bundle. None selects `bundle-int8`, `bundle-fp16` or `bundle-float`
-            in the run's folder (for the packaged run: in the working folder). If the name is
-            taken, a number is appended.
+        out: Folder of the bundle. If `out` is `None`, the bundle is written to `bundle-int8`,
+            `bundle-fp16` or `bundle-float` in the run's folder. For the packaged run, this folder
+            is in the current working folder. If the name is taken, a number is appended.
         request: Options of the export.
         force: Whether `out` may replace another bundle.
         progress: Factory of progress bars.
@@ -228,24 +235,24 @@ def export_run(
     Raises:
         RunError: If the training of the run is not complete.
         OutputExistsError: If `out` exists and `force` is false.
-        UsageError: If `out` exists and is not a bundle, or if another program created `out`
-            during the export. In the second case, the bundle has the next free name.
-        DataError: If the eyes for comparison or calibration are not available.
-        ArtifactError: If a converted model exceeds a limit or breaks a structure rule.
-        MissingPackageError: If the packages of a format, or those of QAT, are not installed.
+        UsageError: If `out` exists and is not a bundle. Also raised if another program created
+            `out` during the export. In this case, the bundle has the next free name.
+        DataError: If the eyes for the comparison or for the calibration are not available.
+        ArtifactError: If a converted file exceeds a limit, or if its structure is invalid.
+        MissingPackageError: If a package that a format or QAT requires is not installed.
     """
     _check_complete(run)
     for file_format in request.formats:
         model_format(file_format)
     if request.qat_steps and find_spec("tensorflow_model_optimization") is None:
         raise MissingPackageError("TensorFlow Model Optimization", "export")
-    # The export does not write into the installed package. Bundles of the packaged run are
-    # written to the working folder.
+    # The export does not write to the installed package. Bundles of the packaged run are written to
+    # the current working folder.
     home = Path() if run.path.resolve() == packaged_run().resolve() else run.path
     target = out or free_name(home, _NAMES[request.precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(
-            f"{target} is not a bundle; --force replaces only bundles",
+            f"{target} is not a bundle; --force can replace only bundles",
             code="force-not-a-bundle",
             path=target,
         )
@@ -276,7 +283,7 @@ def export_run(
         write_files(folder, files)
     if moved and out is not None:
         raise UsageError(
-            f"another program created {out} during the export; the bundle is {moved[-1]}",
+            f"another program created {out} during the export; the bundle is in {moved[-1]}",
             code="output-created-meanwhile",
             path=out,
             moved=moved[-1],
@@ -314,7 +321,10 @@ def _exporters(
 def _fitted(
     models: Mapping[str, keras.Model], eyes: ExportEyes, *, steps: int, progress: Progress
 ) -> dict[str, keras.Model]:
-    """Return the models with weights from QAT, by name; empty without QAT."""
+    """Return the models with weights from QAT, by name.
+
+    The result is empty without QAT.
+    """
     if eyes.fitting is None or eyes.calibration is None:
         return {}
     from mggr_export.qat import fitted_to_integers
@@ -374,7 +384,10 @@ def _proven_files(
 def _fitted_on(
     run: RunFolder, request: ExportRequest, calibration: EyeSamples | None
 ) -> tuple[Origin, ...]:
-    """Return the origin of the QAT data, because the exported weights depend on that data."""
+    """Return the origin of the QAT data.
+
+    The bundle records this origin, because the exported weights depend on the QAT data.
+    """
     if not request.qat_steps or calibration is None:
         return ()
     source = request.calibration or request.data or run.record.data.source
@@ -383,9 +396,9 @@ def _fitted_on(
 
 
 def _note_missing_limit(run: RunFolder, request: ExportRequest, *, notify: Say) -> None:
-    """Notify the user if the run's config is older than the limit of the eye opening.
+    """Print a message if the run's config has no limit for the eye opening.
 
-    Such a config has no limit of the eye opening, so that limit is not checked.
+    Earlier versions wrote configs without this limit. The export then cannot check the limit.
     """
     precision = request.precision
     default = ConversionLimits().of(precision).opening
@@ -393,7 +406,7 @@ def _note_missing_limit(run: RunFolder, request: ExportRequest, *, notify: Say) 
         return
     notify(
         "the run's config has no PSNR limit for the eye opening, because an earlier version wrote "
-        "it; for the current limit, add "
+        "this config; to check the current limit, add "
         f'--set "limits.{precision}.opening={{min_psnr_db: {default.min_psnr_db:g}}}"'
     )
 

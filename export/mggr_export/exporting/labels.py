@@ -1,4 +1,4 @@
-"""Texts in a bundle: labels of model files, licences, and the TensorRT recipe."""
+"""Texts in a bundle: labels of model files, licences, and TensorRT build options."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from mggr_tf.runs.provenance import training_of
 from mggr_tf.runs.record import UNKNOWN_DONORS, Origin
 
 LABEL = "mggr"
-"""Key of the label in a file's metadata."""
+"""Key under which a file's metadata contains the label."""
 
 
 def label_of(run: RunFolder, model: str, *, fitted_on: Sequence[Origin] = ()) -> str:
-    """Return a JSON label: name of the model, conventions for pixels and angles, and licence.
+    """Return the label of a model as JSON text.
+
+    The label contains the name of the model, the conventions for pixels and angles, and the
+    licence.
 
     Args:
         run: Run that the model comes from.
         model: Name of the model.
-        fitted_on: Data that QAT used after the run.
+        fitted_on: Data that QAT (quantization-aware training) used after the run.
     """
     facts = {
         "model": model,
@@ -40,12 +43,15 @@ def label_of(run: RunFolder, model: str, *, fitted_on: Sequence[Origin] = ()) ->
 
 
 def labelled(content: bytes, file_format: FileFormat, label: str) -> bytes:
-    """Return the file with a label in its metadata."""
+    """Return the file content with the label added to its metadata."""
     return model_format(file_format).with_metadata(content, LABEL, label)
 
 
 def read_label(content: bytes, file_format: FileFormat) -> dict[str, Any]:
-    """Return the label in a file's metadata; empty if there is none."""
+    """Return the label in a file's metadata.
+
+    The result is empty if the file has no label.
+    """
     found = model_format(file_format).metadata_of(content)
     return dict(json.loads(found[LABEL])) if LABEL in found else {}
 
@@ -69,9 +75,9 @@ def licences_text(
     """Return the text of `LICENCES.txt`.
 
     Args:
-        sources: All data that the weights were trained on, each with its licence.
-        complete: Whether `sources` is known to be complete.
-        face_models: Whether the bundle contains the face models.
+        sources: All data sets that the weights were trained on, with their licences.
+        complete: Whether `sources` certainly contains all data sets.
+        face_models: Whether the bundle contains the models that find faces and eyes.
     """
     return f"""\
 Licences of this bundle
@@ -112,8 +118,8 @@ _VERSIONS = {
 def engine_recipe_text(contract: Contract) -> str:
     """Return a JSON text with the tensors and the TensorRT build options of every ONNX file.
 
-    The build options are those of `mggr-edge build-engine`, written as `trtexec` commands, for
-    each range of TensorRT versions.
+    The build options are the same as those of `mggr-edge build-engine`. These options are written
+    as `trtexec` commands, one for each range of TensorRT versions.
     """
     recipes = {
         name: _recipe(name, artifact)

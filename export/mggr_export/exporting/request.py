@@ -1,4 +1,4 @@
-"""Options of an export, and the eyes for its calibration and comparison."""
+"""Options of an export, and selection of eyes for its calibration and comparison."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class ExportRequest:
 
     Attributes:
         precision: Precision of the convolutions.
-        formats: Formats to write for every model, the one that devices prefer first.
-        engine_recipe: Whether to add the recipe for building TensorRT engines from the ONNX
-            files.
-        batch: Number of eyes per call of a file: 1, or 2 for both eyes of a face.
-        data: Eyes for the comparison with Keras, and for the calibration unless `calibration`
-            is set: `synthetic`, a folder, or None for the training data of the run.
-        calibration: Eyes for the calibration: `synthetic` or a folder; None uses the eyes of
-            the comparison.
-        lean: Whether to omit the face models and the reference weights.
-        explain: Whether to list the accuracy loss by layer.
-        qat_steps: Number of QAT steps; 0 keeps the trained weights.
+        formats: Formats to write for every model. The format that devices prefer is first.
+        engine_recipe: Whether to add the file with TensorRT build options for the ONNX files.
+        batch: Number of eyes that a file processes per call. 2 processes both eyes of a face.
+        data: Eye patches for the comparison with Keras: `synthetic` or a folder. `None` uses the
+            training data of the run. The calibration uses the same source unless `calibration` is
+            set.
+        calibration: Eye patches for the calibration: `synthetic` or a folder. `None` uses the
+            source of the comparison.
+        lean: Whether to omit the reference weights and the models that find faces and eyes.
+        explain: Whether to list the accuracy loss of each layer.
+        qat_steps: Number of QAT (quantization-aware training) steps. 0 keeps the trained weights.
 
     Raises:
-        UsageError: If `calibration`, `explain` or `qat_steps` is set and the precision is not
+        UsageError: If `calibration`, `explain` or `qat_steps` is set, but the precision is not
             int8.
     """
 
@@ -59,13 +59,13 @@ class ExportRequest:
     def __post_init__(self) -> None:
         if self.calibration is not None and self.precision != "int8":
             raise UsageError(
-                "--calibration requires --int8; other precisions are not calibrated",
+                "--calibration requires --int8; other precisions need no calibration",
                 code="calibration-without-int8",
                 precision=self.precision,
             )
         if self.explain and self.precision != "int8":
             raise UsageError(
-                "--explain requires --int8; other precisions have no loss by layer",
+                "--explain requires --int8; it measures the loss of int8 layers",
                 code="explain-without-int8",
                 precision=self.precision,
             )
@@ -78,32 +78,36 @@ class ExportRequest:
 
     @property
     def is_quantised(self) -> bool:
-        """True for an int8 export, which needs calibration."""
+        """Whether the export is int8 and therefore needs calibration."""
         return self.precision == "int8"
 
 
 _PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
 _CLOSING_TO_CALIBRATE, _CLOSING_TO_COMPARE = 8, 6
-"""Numbers of synthetic people with closing eyes, 24 pictures of each person."""
+"""Number of synthetic people whose closing eyes are rendered.
+
+Closing eyes are partly or fully closed. The renderer makes 24 pictures of each person.
+"""
 _OF_A_PACK = 4096
-"""Number of patches to read from a pack that is too large for memory."""
+"""Number of patches that are read from a packed data set that is too large for memory."""
 
 
 def samples_for_export(
     run: RunFolder, request: ExportRequest, *, progress: Progress, notify: Callable[[str], None]
 ) -> tuple[EyeSamples, EyeSamples | None]:
-    """Return the eyes for comparison and for calibration, as requested or from the run's data.
+    """Return the eyes for the comparison and for the calibration.
 
-    If a folder contains subjects of the run, only these subjects are used, so that all others
-    stay unseen. No person is used for both comparison and calibration.
+    The request names the source of the eyes. The default source is the run's training data. If a
+    folder contains subjects of the run, only these subjects are used. All other subjects of the
+    folder stay unseen. No person is used for both the comparison and the calibration.
 
     Returns:
-        Eyes for the comparison, and eyes for the calibration. The latter are None if the export
-        is not int8.
+        Eyes for the comparison, and eyes for the calibration. The second value is `None` if the
+        export is not int8.
 
     Raises:
-        DataError: If the folder of the run is missing and no other is named, if a folder holds
-            no usable data, or if only one person is available for comparison and calibration.
+        DataError: If the run's data folder does not exist and the request names no other source.
+            Also raised if a folder contains no usable data, or if only one person is available.
     """
 
     def samples(source: str, *, people: int) -> EyeSamples:
@@ -121,16 +125,16 @@ def samples_for_export(
             samples(calibration, people=_PEOPLE_TO_CALIBRATE),
         )
     notify(
-        f"comparison on {len(parts[0].subjects)} people, calibration on "
+        f"the comparison uses {len(parts[0].subjects)} people, the calibration uses "
         f"{len(parts[1].subjects)} other people"
     )
     return parts
 
 
 def closing_for_export(config: Config, *, progress: Progress) -> ClosingToExport | None:
-    """Draw closing eyes for an estimator that predicts the eye state; None for other estimators.
+    """Render closing eyes if the estimator predicts the eye state; otherwise return `None`.
 
-    The calibration uses people from the training data, the comparison uses other people.
+    The calibration uses people from the training data. The comparison uses other people.
     """
     if not config.models.estimator_state:
         return None
@@ -145,14 +149,14 @@ def closing_for_export(config: Config, *, progress: Progress) -> ClosingToExport
 
 
 def _sources(run: RunFolder, request: ExportRequest) -> tuple[str, str]:
-    """Return the data sources for comparison and for calibration."""
+    """Return the data source for the comparison and the data source for the calibration."""
     own, named = run.record.data.source, request.data
     if named is None and own != SYNTHETIC and not Path(own).is_dir():
         named = request.calibration
         if named is None:
             raise DataError(
-                f"the run's training data ({own}) does not exist; pass other eyes for comparison "
-                "and calibration with --data FOLDER or --data synthetic",
+                f"the run's training data ({own}) does not exist; pass another source of eyes with "
+                "--data FOLDER or --data synthetic",
                 code="training-data-missing",
                 source=own,
             )
@@ -183,7 +187,7 @@ def _samples(
 def draw_people(
     config: Config, people: int, *, progress: Progress, notify: Callable[[str], None]
 ) -> EyeSamples:
-    """Draw at most `people` of the config's synthetic people."""
+    """Render the eyes of at most `people` of the config's synthetic people."""
     few = replace(
         config.synthetic,
         subjects=min(people, config.synthetic.subjects),

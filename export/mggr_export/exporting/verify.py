@@ -1,4 +1,4 @@
-"""Repetition of a bundle's proof, with Keras models rebuilt from the bundle."""
+"""Verify a bundle: compare its files with Keras models that are rebuilt from the bundle."""
 
 from __future__ import annotations
 
@@ -42,26 +42,28 @@ def verify_bundle(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> dict[str, Proof]:
-    """Rebuild the Keras models from the reference weights and compare every file with them again.
+    """Rebuild the Keras models of a bundle, and compare every model file with Keras again.
 
-    For a packaged bundle, the weights of the packaged run are the reference weights.
+    The Keras models are rebuilt from the reference weights in the bundle. A packaged bundle
+    contains no reference weights, so the weights of the packaged run are used.
 
     Args:
         path: Folder or zip file of the bundle, or the name of a packaged bundle.
-        data: Eyes for the comparison: `synthetic` or a folder.
-        subjects: Subjects of the folder to use; None uses all of them.
-        pairs: Number of pairs to compare.
+        data: Eye patches for the comparison, either `synthetic` or a folder.
+        subjects: Subjects of the folder that are used. `None` uses all subjects.
+        pairs: Number of pairs of patches for the comparison.
         progress: Factory of progress bars.
         notify: Callback for messages about the selected data.
 
     Returns:
-        Proofs by file name. The `faults` of a proof list the failed checks.
+        Results of the checks (proofs) by file name. The attribute `faults` of a proof lists the
+        failed checks.
 
     Raises:
         BundleError: If the bundle is damaged, has another schema, or has no reference weights.
         DataError: If the eyes are not available.
-        UsageError: If `subjects` is set for synthetic data, if the bundle was calibrated on some
-            of these subjects, or if it was calibrated on all subjects of the folder.
+        UsageError: If `subjects` is set for synthetic data. Also raised if the bundle was
+            calibrated on some of these subjects, or on all subjects of the folder.
     """
     bundle = Bundle.open(path)
     files, contract = read_bundle_files(bundle_path(path)), bundle.contract
@@ -134,9 +136,10 @@ def _sight(
 
 
 def _closing(contract: Contract, *, progress: Progress) -> EyeSamples | None:
-    """Draw closing eyes for an estimator that predicts the eye state; None for other estimators.
+    """Render closing eyes if the estimator predicts the eye state; otherwise return `None`.
 
-    Neither the training nor the export uses these people.
+    Closing eyes are synthetic eyes that are partly or fully closed. Neither the training nor the
+    export uses these synthetic people.
     """
     config = config_of(contract)
     if not config.models.estimator_state:
@@ -156,10 +159,10 @@ def _samples(
     if data == SYNTHETIC:
         if subjects is not None:
             raise UsageError(
-                "--subjects and --split select from a folder; pass a folder with --data",
+                "--subjects and --split select subjects of a folder; pass a folder with --data",
                 code="subjects-without-folder",
             )
-        # Another seed draws people who are not in the run's training and calibration data.
+        # Another seed renders people who are not in the run's training and calibration data.
         others = replace(config.synthetic, seed=config.synthetic.seed + 1, subjects=_PEOPLE)
         strangers = replace(config, synthetic=others)
         return draw_people(strangers, _PEOPLE, progress=progress, notify=notify)
@@ -191,7 +194,8 @@ def _samples(
 def calibrated_people(contract: Contract) -> set[str]:
     """Return the names of all people in the calibration data of the bundle's int8 models.
 
-    The set is empty for a float bundle, and for a bundle written before names were recorded.
+    The set is empty for a float bundle. The set is also empty for a bundle of an earlier version
+    that did not record names.
     """
     artifacts = (one for formats in contract.models.values() for one in formats)
     records = (artifact.build.get("calibration") for artifact in artifacts)

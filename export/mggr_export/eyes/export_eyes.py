@@ -1,8 +1,13 @@
-"""Eyes and people for the calibration and comparison of models.
+"""Select eyes and people for the calibration and comparison of models.
 
-Quantization ranges fit the people in the calibration data. A proof on the same people, even on
-other pairs, therefore overestimates the accuracy of the file. Names identify people across all
-sources, because two folders may hold patches of the same recording.
+A model is calibrated on some people and compared with Keras on other people. The reason is that
+quantization ranges fit the people in the calibration data. A comparison on the same people would
+overestimate the accuracy of the file, even with other pairs. People with the same name count as the
+same person, also in different folders. The reason is that two folders may contain patches of the
+same recording.
+
+A pair consists of a source patch and a target patch of the same person. Closing eyes are synthetic
+eyes that are partly or fully closed.
 """
 
 from __future__ import annotations
@@ -27,18 +32,18 @@ from mggr_tf.evaluation.protocol import pair_inputs
 
 _HEAD_BIN_DEG = 15.0
 _STEP = 31
-"""Step between selected closing eyes.
+"""Step between the indices of selected closing eyes.
 
-It is a prime larger than the number of pictures of one synthetic person.
+The step is a prime number that is larger than the number of pictures of one synthetic person.
 """
 
 
 def balanced_pairs(samples: EyeSamples, count: int, *, seed: int) -> NDArray[np.int64]:
-    """Choose pairs so that subjects, and then head poses, occur equally often.
+    """Choose pairs so that all subjects occur equally often, and then all head poses.
 
     A pair is repeated only after all other pairs of the same subject, side and head pose were
-    chosen. Any two separate sections of the result are balanced. They have no pair in common
-    as long as there are enough pairs.
+    chosen. Each part of the result is balanced. Two separate parts have no pair in common if there
+    are enough pairs.
 
     Args:
         samples: Eye patches to pair.
@@ -75,7 +80,7 @@ def balanced_pairs(samples: EyeSamples, count: int, *, seed: int) -> NDArray[np.
 def inputs_of_pairs(
     samples: EyeSamples, pairs: NDArray[np.int64], conventions: Conventions
 ) -> ModelInputs:
-    """Return the inputs of each model for these pairs, from the device's own preprocessing.
+    """Return the inputs of each model for these pairs, computed by the device's own preprocessing.
 
     Args:
         samples: Eye patches.
@@ -94,23 +99,25 @@ def inputs_of_pairs(
 def with_closing_eyes(
     inputs: ModelInputs, eyes: EyeSamples | None, conventions: Conventions, *, first: int = 0
 ) -> ModelInputs:
-    """Return the inputs with every second estimator input replaced by a closing or covered eye.
+    """Replace every second input of the estimator by a closing or covered eye.
 
-    An estimator that predicts the eye state also processes eyes that are not open. Its
-    quantization ranges must include such eyes, and its parity must hold for them.
+    An estimator that predicts the eye state also processes eyes that are not open. The calibration
+    and the comparison of this estimator must therefore contain such eyes.
 
     Args:
         inputs: Inputs as returned by `inputs_of_pairs`.
-        eyes: Closing or covered eyes; None returns the inputs unchanged.
+        eyes: Closing or covered eyes. With `None`, the inputs are returned unchanged.
         conventions: Scales of the network inputs.
-        first: Index of the first input in the whole sequence, if `inputs` is a part of it.
+        first: Index of the first input in the whole sequence. The index is 0 unless `inputs` is a
+            later part of a sequence.
     """
     if eyes is None:
         return inputs
     ours = {name: value.copy() for name, value in inputs["estimator"].items()}
     places = np.arange(first, first + len(ours["eye"]))
     changed = places % 2 == 1
-    # A step beyond the pictures of one person reaches all people within few inputs.
+    # The step is larger than the number of pictures of one person. A small number of inputs
+    # therefore already contains all people.
     chosen = (places[changed] // 2 * _STEP) % len(eyes)
     theirs = estimator_inputs(
         eyes.images[chosen], head_deg=eyes.head_deg[chosen], conventions=conventions
@@ -121,7 +128,7 @@ def with_closing_eyes(
 
 
 def _endless_pairs(group: NDArray[np.int32], rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """Yield all ordered pairs of two different members, shuffled, in an endless cycle."""
+    """Yield all ordered pairs of two different members in random order, then repeat them."""
     every = [(int(a), int(b)) for a in group for b in group if a != b]
     return cycle([every[i] for i in rng.permutation(len(every))])
 
@@ -133,14 +140,19 @@ _SEED = 64
 def separate_people(compared: EyeSamples, calibration: EyeSamples) -> tuple[EyeSamples, EyeSamples]:
     """Assign every person to either the comparison or the calibration.
 
-    Some people may be in both sets. If the comparison set has other people, the shared people
-    stay in the calibration set only. Otherwise, if the calibration set has other people, they
-    stay in the comparison set only. If both sets contain the same people, a quarter of them (at
-    least one, a seeded random choice) is compared, and the others are used for calibration.
+    Some people may be in both sets. There are three cases:
+
+    If the comparison set also has people of its own, the shared people are removed from this set.
+
+    Otherwise, if the calibration set also has people of its own, the shared people are removed from
+    the calibration set.
+
+    Otherwise, both sets contain the same people. A quarter of these people, at least one person, is
+    used for the comparison. The people are chosen at random with a fixed seed. The calibration uses
+    the remaining people.
 
     Returns:
-        Eyes for the comparison, and eyes for the calibration. No person has a pair of patches in
-        both.
+        Eyes for the comparison, and eyes for the calibration. No person has pairs in both results.
 
     Raises:
         DataError: If both sets contain the same single person, or if no person has a pair of
@@ -156,9 +168,9 @@ def separate_people(compared: EyeSamples, calibration: EyeSamples) -> tuple[EyeS
         return compared, calibration.of_subjects(calibrating - both)
     if len(both) < 2:
         raise DataError(
-            f"{compared.source}: an int8 export calibrates and compares on different people, but "
-            f"only {next(iter(both))} has a pair of patches; pass eyes of other people with "
-            "--calibration (or --calibration synthetic)",
+            f"{compared.source}: an int8 export needs different people for calibration and "
+            f"comparison, but only {next(iter(both))} has a pair of patches; pass eyes of other "
+            "people with --calibration (or --calibration synthetic)",
             code="only-one-person",
             source=compared.source,
             person=next(iter(both)),
@@ -170,16 +182,16 @@ def separate_people(compared: EyeSamples, calibration: EyeSamples) -> tuple[EyeS
 
 
 def refuse_shared_people(compared: Iterable[str], calibrated: Iterable[str]) -> None:
-    """Reject people who are in both the comparison and the calibration data.
+    """Raise an error if a person is in both the comparison and the calibration data.
 
     Raises:
-        DataError: If a person is in both.
+        DataError: If a person is in both data sets.
     """
     if both := sorted({*compared} & {*calibrated}):
         shown = ", ".join(both[:5]) + (" ..." if len(both) > 5 else "")
         raise DataError(
             f"{len(both)} people ({shown}) are in both the comparison and the calibration data; "
-            "pass other people for one of them",
+            "pass data of different people",
             code="people-in-both",
             count=len(both),
             people=shown,
@@ -199,20 +211,22 @@ SEED = 64
 
 @dataclass(frozen=True)
 class ExportEyes:
-    """Eyes for comparison, and for calibration and QAT in an int8 export.
+    """Eyes for the comparison, the calibration and QAT (quantization-aware training).
+
+    Only an int8 export has eyes for the calibration and for QAT.
 
     Attributes:
-        source: Source of the compared eyes.
-        compared: Inputs of every model for the comparison.
-        sight: Gaze comparison for the compared pairs.
-        openings: Eye openings of the compared source patches.
-        calibrated_on: Source of the calibration eyes.
-        calibrated_people: Sorted names of the people in the calibration data; none of them is
-            compared.
-        closing: Closing eyes among the estimator's inputs; None if the estimator does not
-            predict the eye state.
-        calibration: Inputs of every model for the calibration; None for a float export.
-        fitting: Eyes for QAT; None without QAT.
+        source: Data source of the eyes in the comparison.
+        compared: Inputs of every model in the comparison.
+        sight: Gaze comparison for the pairs of the comparison.
+        openings: Eye openings of the source patches in the comparison.
+        calibrated_on: Data source of the eyes in the calibration.
+        calibrated_people: Sorted names of the people in the calibration data. The comparison
+            contains none of these people.
+        closing: Closing eyes that are part of the estimator's inputs. `None` if the estimator does
+            not predict the eye state.
+        calibration: Inputs of every model in the calibration. `None` for a float export.
+        fitting: Eyes for QAT. `None` without QAT.
     """
 
     source: str
@@ -226,17 +240,17 @@ class ExportEyes:
     fitting: EyesToFit | None = None
 
     def source_of(self, model: str) -> str:
-        """Return the source of the eyes that a model is compared on."""
+        """Return the data source of the eyes that are used for the comparison of a model."""
         return _with_closing(self.source, self.closing, model)
 
     def calibrated_on_of(self, model: str) -> str:
-        """Return the source of the eyes that a model is calibrated on."""
+        """Return the data source of the eyes that are used for the calibration of a model."""
         return _with_closing(self.calibrated_on, self.closing, model)
 
     def calibrated_people_of(self, model: str) -> tuple[str, ...]:
-        """Return the names of the people that a model is calibrated on.
+        """Return the names of the people whose eyes are used for the calibration of a model.
 
-        The model is not compared on any of these people.
+        The comparison of the model uses none of these people.
         """
         others = self.closing if model == "estimator" else None
         return (*self.calibrated_people, *(others.calibration.subjects if others else ()))
@@ -247,7 +261,7 @@ class ClosingToExport:
     """Synthetic closing eyes behind occluders, for an estimator that predicts the eye state.
 
     Attributes:
-        compared: Eyes of people that no training draws.
+        compared: Eyes of people that no training uses.
         calibration: Eyes of other people.
     """
 
@@ -262,16 +276,16 @@ def _with_closing(source: str, closing: ClosingToExport | None, model: str) -> s
 
 @dataclass(frozen=True)
 class EyesToFit:
-    """Pairs of eyes for QAT, in a fixed order.
+    """Pairs of eye patches for QAT, in a fixed order.
 
-    The inputs are prepared batch by batch, because all of them together would need too much
-    memory.
+    The inputs are prepared batch by batch, because all inputs together would need too much memory.
 
     Attributes:
         samples: Eye patches.
         pairs: [N, 2] indices (source, target).
         conventions: Scales of the network inputs.
-        closing: Closing eyes among the estimator's inputs; None if there are none.
+        closing: Closing eyes that are part of the estimator's inputs. `None` if there are no
+            closing eyes.
     """
 
     samples: EyeSamples
@@ -280,7 +294,7 @@ class EyesToFit:
     closing: EyeSamples | None = None
 
     def batches(self, model: str) -> Iterator[Arrays]:
-        """Yield the inputs of a model, `FITTING_BATCH` examples at a time."""
+        """Yield the inputs of a model in batches of `FITTING_BATCH` examples."""
         for first in range(0, len(self.pairs), FITTING_BATCH):
             some = self.pairs[first : first + FITTING_BATCH]
             inputs = inputs_of_pairs(self.samples, some, self.conventions)
@@ -296,20 +310,21 @@ def choose_eyes(
     fitting_steps: int = 0,
     closing: ClosingToExport | None = None,
 ) -> ExportEyes:
-    """Choose pairs that are balanced over subjects and head poses.
+    """Choose the pairs for an export, balanced over subjects and head poses.
 
     Args:
         compared: Eyes for the comparison.
-        calibration: Eyes of other people for the calibration; None for a float export.
+        calibration: Eyes of other people for the calibration. `None` for a float export.
         estimator: Keras estimator of the run.
         conventions: Scales of the network inputs.
-        fitting_steps: Number of QAT steps; 0 for none. QAT uses the people of the calibration.
-            If they have too few pairs, some pairs are used more than once.
-        closing: Closing eyes for the estimator's inputs; None if the estimator does not predict
+        fitting_steps: Number of QAT steps. 0 disables QAT. QAT uses the people in the calibration
+            data. If these people have too few pairs, some pairs are used more than once.
+        closing: Closing eyes for the estimator's inputs. `None` if the estimator does not predict
             the eye state.
 
     Raises:
-        DataError: If a person is both calibrated on and compared, or if there is no pair.
+        DataError: If a person is in both the comparison and the calibration data, or if there is no
+            pair.
     """
     if calibration is not None:
         refuse_shared_people(compared.subjects, calibration.subjects)

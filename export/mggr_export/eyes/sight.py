@@ -1,13 +1,15 @@
-"""Comparison of redirected pictures: gaze direction and eye openings.
+"""Compare the pictures of a converted redirector with those of Keras.
 
-Three quarters of a patch are skin. A redirector hardly changes the skin, and a device does not
-display it. Damage to an iris by the conversion is therefore more visible in the PSNR inside the
-eye opening than in the PSNR of the whole picture.
+The module compares the gaze directions, and the pixels inside the eye opening. Three quarters of a
+patch are skin. A redirector hardly changes the skin, and a device does not display the skin of a
+patch. If the conversion damages an iris, the PSNR inside the eye opening decreases more than the
+PSNR of the whole picture.
 
-The opening is the region between the lids of the source patch. If the samples have landmarks, as
-synthetic eyes do, two parabolas through the eye corners and the middles of the lid margins bound
-the region. Otherwise the region is the eyeball disc of the gazemap, which the lids partly cover.
-The record names the region that was used, because the two regions are not fully equivalent.
+The eye opening is the region between the lids of the source patch. Synthetic eyes have landmarks
+for the lids. For patches with landmarks, two parabolas bound the region. These parabolas go through
+the eye corners and the middle of each lid margin. For patches without landmarks, the region is the
+eyeball disc of the gazemap. The lids partly cover this disc. The result names the region that was
+used, because the two regions are not fully equivalent.
 """
 
 from __future__ import annotations
@@ -26,20 +28,21 @@ from mggr_tf.data.schema import EyeSamples
 from mggr_tf.drawn_eyes.rendered import LANDMARKS
 
 WIDE_DEG = 20.0
-"""Gaze shifts above this angle in degrees are wide, that is, difficult."""
+"""Gaze shifts above this angle in degrees are called wide. Wide shifts are difficult."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """Gaze comparison of redirected pictures, measured by the run's own estimator.
+    """Gaze comparison of redirected pictures. The run's own estimator measures the gaze.
 
-    The estimator was part of a loss of the redirector. It is therefore not a valid measure of the
-    redirector's accuracy, but it is a valid measure of the changes that a conversion causes.
+    The estimator was part of a loss when the redirector was trained. The measurements of the
+    estimator are therefore not a valid score of the redirector. But these measurements are valid
+    for the changes that a conversion causes.
 
     Attributes:
         estimator: Keras estimator.
-        head_deg, source_deg, target_deg: [N, 2] head pose, source gaze and target gaze of the
-            pairs, in degrees (pitch, yaw).
+        head_deg, source_deg, target_deg: Head pose, source gaze and target gaze of the pairs. Each
+            array has the shape [N, 2] and contains (pitch, yaw) in degrees.
         conventions: Scales of the network inputs and outputs.
     """
 
@@ -57,7 +60,7 @@ class Sight:
         pairs: NDArray[np.int64],
         conventions: Conventions,
     ) -> Sight:
-        """Return the comparison for pairs [N, 2] of indices (source, target)."""
+        """Return the comparison for pairs. `pairs` contains [N, 2] indices (source, target)."""
         source, target = pairs[:, 0], pairs[:, 1]
         return cls(
             estimator,
@@ -69,15 +72,15 @@ class Sight:
 
     @property
     def wide_share(self) -> float:
-        """Fraction of the pairs whose target is more than `WIDE_DEG` from the source gaze."""
+        """Fraction of the pairs with a wide gaze shift, that is, a shift above `WIDE_DEG`."""
         return float(np.mean(angular_error_deg(self.source_deg, self.target_deg) > WIDE_DEG))
 
     def compare(self, made: NDArray[np.float32], right: NDArray[np.float32]) -> GazeShown:
-        """Return the mean gaze errors of an artifact and of Keras.
+        """Return the mean gaze error of a model file and that of Keras.
 
         Args:
-            made: [N, H, W, 3] redirected pictures of the artifact, in [-1, 1].
-            right: [N, H, W, 3] redirected pictures of Keras, in [-1, 1].
+            made: [N, H, W, 3] pictures that the model file redirected, with values in [-1, 1].
+            right: [N, H, W, 3] pictures that Keras redirected, with values in [-1, 1].
         """
         return GazeShown(error_deg=self._error_deg(made), keras_error_deg=self._error_deg(right))
 
@@ -90,7 +93,7 @@ class Sight:
 
 
 _SPAN = 2.0
-"""Size of the value range of pictures, which is [-1, 1]."""
+"""Size of the value range [-1, 1] of pictures."""
 
 _OUTER, _INNER, _UPPER, _LOWER = (
     LANDMARKS.index(name) for name in ("outer corner", "inner corner", "upper lid", "lower lid")
@@ -102,8 +105,8 @@ class Openings:
     """Eye openings of N compared patches.
 
     Attributes:
-        inside: [N, H, W] bool, True inside the opening.
-        region: Kind of the region: between the lids, or the eyeball disc.
+        inside: [N, H, W] bool array. The values are True inside the opening.
+        region: Kind of the region: either between the lids, or the eyeball disc.
     """
 
     inside: NDArray[np.bool_]
@@ -113,7 +116,7 @@ class Openings:
     def of_pairs(
         cls, samples: EyeSamples, pairs: NDArray[np.int64], conventions: Conventions
     ) -> Openings:
-        """Return the openings of the source patches of pairs.
+        """Return the eye openings of the source patches of all pairs.
 
         Args:
             samples: Eye patches.
@@ -128,11 +131,11 @@ class Openings:
         return cls(np.broadcast_to(disc, (len(pairs), *disc.shape)), "eyeball disc")
 
     def compare(self, made: NDArray[np.float32], right: NDArray[np.float32]) -> OpeningParity:
-        """Return the PSNR against Keras, over the pixels of all openings together.
+        """Compare the pixels inside all eye openings with Keras, and return the PSNR.
 
         Args:
-            made: [N, H, W, 3] redirected pictures of the artifact, in [-1, 1].
-            right: [N, H, W, 3] redirected pictures of Keras, in [-1, 1].
+            made: [N, H, W, 3] pictures that the model file redirected, with values in [-1, 1].
+            right: [N, H, W, 3] pictures that Keras redirected, with values in [-1, 1].
         """
         difference = (made.astype(np.float64) - right)[self.inside]  # [pixels, 3]
         rms = float(np.sqrt(np.mean(difference**2))) if len(difference) else 0.0
@@ -141,7 +144,7 @@ class Openings:
 
 
 def _between_lids(points: NDArray[np.float32], size_px: int) -> NDArray[np.bool_]:
-    """Return a mask [H, W], True between the lids of an eye with landmarks [K, 2]."""
+    """Return a mask [H, W] that is True between the lids. `points` contains [K, 2] landmarks."""
     corners = np.stack([points[_OUTER], points[_INNER]]).astype(float)
     along = corners[1] - corners[0]
     width_px = float(np.hypot(*along))
@@ -165,15 +168,16 @@ def _place(
     """Return the position of a lid's middle relative to the line between the eye corners.
 
     Returns:
-        Position along the line as a fraction of the eye width, clipped to [0.1, 0.9], and pixels
-        below the line.
+        Two numbers. The first number is the position along the line, as a fraction of the eye
+        width, clipped to [0.1, 0.9]. The second number is the distance below the line in pixels.
     """
     return float(np.clip(point @ along, 0.1, 0.9)), float(point @ down)
 
 
 def _parabola(t: NDArray[np.float64], through: float, depth: float) -> NDArray[np.float64]:
-    """Return the depth at `t` of a parabola through both eye corners and one point between them.
+    """Return the depth of a parabola at the positions `t`.
 
-    The corners are at t = 0 and t = 1 with depth 0. The point is at t = `through`.
+    The parabola goes through three points. Both eye corners have depth 0, at t = 0 and t = 1. The
+    third point has the depth `depth`, at t = `through`.
     """
     return depth * t * (1 - t) / (through * (1 - through))

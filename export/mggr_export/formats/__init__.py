@@ -13,7 +13,7 @@ _ONNX_PACKAGES = {"onnx": "ONNX", "tf2onnx": "tf2onnx", "onnxruntime": "ONNX Run
 def model_format(name: FileFormat) -> ModelFormat:
     """Return the format with this name.
 
-    The packages of a format are imported when the format is requested, not with this module.
+    The packages of a format are imported only when the format is requested.
 
     Raises:
         MissingPackageError: If a package of the format is not installed.

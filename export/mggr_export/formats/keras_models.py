@@ -1,7 +1,8 @@
-"""Keras models of a run or a bundle, and their frozen functions for converters.
+"""Rebuild the Keras models of a run or a bundle, and freeze them for the converters.
 
-The batch size is fixed, because a device processes one eye or both eyes of a face, and converters
-would turn unknown sizes into arithmetic on shapes. Every input and output has a name.
+A frozen model has a fixed batch size, because a device always processes one eye or both eyes of a
+face. With an unknown batch size, converters would add ops that compute the shapes. Every input and
+output has a name.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from mggr_tf.runs.folder import RunFolder
 
 
 def models_of_run(run: RunFolder) -> dict[str, keras.Model]:
-    """Return the models that a bundle of this run contains, by their names in the bundle.
+    """Return the models that a bundle of this run contains. The keys are the names in the bundle.
 
     Raises:
-        RunError: If the run has no trained redirector or no estimator.
+        RunError: If the run has no trained redirector or no trained estimator.
     """
     return _exported_networks(load_exported(run))
 
 
 def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str, keras.Model]:
-    """Rebuild the same models from a bundle alone.
+    """Rebuild the models of a bundle from its reference weights, without the run.
 
     Args:
-        contract: Contract of the bundle; its training config defines the networks.
+        contract: Contract of the bundle. The training config in the contract defines the networks.
         files: Contents of the bundle's files by name.
 
     Raises:
-        BundleError: If there are no reference weights, or if they do not fit the config.
+        BundleError: If there are no reference weights, or if the weights do not fit the config.
     """
     if not contract.references:
         raise BundleError(
@@ -76,7 +77,7 @@ def config_of(contract: Contract) -> Config:
     """Return the config that a bundle's models were trained with.
 
     Raises:
-        BundleError: If the bundle has no config, or one of an incompatible version.
+        BundleError: If the bundle has no config, or if the config has an incompatible version.
     """
     try:
         return config_from_plain(contract.training.config)
@@ -94,8 +95,8 @@ def outputs_of(
     """Return the outputs of a Keras model by name.
 
     Args:
-        model: Keras model, called in inference mode.
-        inputs: Inputs by name, [N, ...] each.
+        model: Keras model that is called in inference mode.
+        inputs: Inputs by name. Each array has the shape [N, ...].
     """
     made = outputs_by_name(model, model(dict(inputs), training=False))
     return {name: np.asarray(value) for name, value in made.items()}
@@ -120,12 +121,12 @@ SIGNATURE = "serving_default"
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """A concrete function, and the object that keeps its variables alive.
+    """TensorFlow function with fixed shapes, and the object that owns its variables.
 
     Attributes:
-        function: Function with keyword arguments named as the model's inputs. It returns a dict
-            of outputs.
-        owner: Object that holds the variables; converters require it.
+        function: Concrete function. The keyword arguments have the names of the model's inputs. The
+            result is a dict of outputs.
+        owner: Object that holds the variables. Converters require this object.
     """
 
     function: Any
@@ -133,10 +134,10 @@ class FrozenModel:
 
 
 def freeze(model: keras.Model, *, batch: int = 1) -> FrozenModel:
-    """Trace a model in inference mode.
+    """Trace a model in inference mode, and return the traced function.
 
     Args:
-        model: Model with a dict of named inputs; its output is one tensor or a dict.
+        model: Model with a dict of named inputs. The output of the model is one tensor or a dict.
         batch: Fixed batch size of the function.
     """
     inputs = {tensor.name: tensor for tensor in model.inputs}
@@ -151,7 +152,8 @@ def freeze(model: keras.Model, *, batch: int = 1) -> FrozenModel:
         return {name: tf.identity(value, name=name) for name, value in named.items()}
 
     owner = tf.Module()
-    # The owner holds the variables only. With the model, the converter would also save all of
-    # Keras' own functions, which takes several times as long and has no effect.
+    # The owner holds only the variables. If the owner held the model, the converter would also save
+    # all functions of Keras. The conversion would then take several times as long, but the file
+    # would be the same.
     owner.weights = list(model.weights)
     return FrozenModel(serve.get_concrete_function(**specs), owner)

@@ -24,13 +24,14 @@ class Dissection:
 
     Attributes:
         quantised: Content of the int8 file.
-        reference: Content of the same graph in float, with the same names.
-        layers: Names of the layers that multiply by weights, in order of execution.
-        spared: Function that receives the name of a layer and returns the content of the int8
+        reference: Content of a float file with the same graph and the same names.
+        layers: Names of the layers with weights, in order of execution.
+        spared: Function that receives the name of a layer. The result is the content of the int8
             file with this layer in float.
-        runner: Function that receives the content of a file and returns its runner.
-        outputs: Function that receives the content of a file and inputs. It returns the
-            dequantized outputs of every layer, [N, ...] each, by layer name.
+        runner: Function that receives the content of a file. The result is the runner of the file.
+        outputs: Function that receives the content of a file and the inputs of the model. The
+            result is the dequantized output of every layer, by layer name. Each array has the shape
+            [N, ...].
     """
 
     quantised: bytes
@@ -49,10 +50,10 @@ class ModelFormat(ABC):
     """Interface of one file format.
 
     Attributes:
-        title: Name of the format in messages.
-        suffix: Suffix of the file names.
-        precisions: Precisions that the format supports. The conversion to any other precision
-            raises an error.
+        title: Name of the format that messages use.
+        suffix: Suffix of the file names, without the leading dot.
+        precisions: Precisions that the format supports. A conversion to another precision raises an
+            error.
     """
 
     title: ClassVar[str]
@@ -61,10 +62,12 @@ class ModelFormat(ABC):
 
     @abstractmethod
     def float32(self, model: keras.Model, *, batch: int) -> bytes:
-        """Convert a model without loss, for a fixed batch size."""
+        """Convert a model to float32, with a fixed batch size."""
 
     def float16(self, model: keras.Model, *, batch: int) -> bytes:
-        """Convert a model with its weights in half precision; warp and clip stay float32.
+        """Convert a model to float16, that is, with weights in half precision.
+
+        The warp (the part that moves pixels) and the clip of the pixel values stay float32.
 
         Raises:
             ArtifactError: If the format does not support float16.
@@ -79,13 +82,14 @@ class ModelFormat(ABC):
         batch: int,
         advance: Callable[[int], None],
     ) -> bytes:
-        """Convert a model with its convolutions in 8-bit integers.
+        """Convert a model to int8, that is, with convolutions in 8-bit integers.
 
         Args:
             model: Keras model.
-            calibration: Calibration inputs by name, [N, ...] each.
+            calibration: Calibration inputs by name. Each array has the shape [N, ...].
             batch: Fixed batch size of the file.
-            advance: Callback, called with the number of processed calibration examples.
+            advance: Callback for the progress bar. It receives the number of calibration examples
+                that were processed since the previous call.
 
         Raises:
             ArtifactError: If the format does not support int8.
@@ -93,11 +97,11 @@ class ModelFormat(ABC):
         raise self._unsupported("int8")
 
     def dissect(self, model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
-        """Convert a model to int8 in a form that shows the accuracy loss of each layer.
+        """Convert a model to int8, and to variants that show the accuracy loss of each layer.
 
         Args:
             model: Keras model.
-            calibration: Calibration inputs by name, [N, ...] each.
+            calibration: Calibration inputs by name. Each array has the shape [N, ...].
             batch: Fixed batch size of the file.
 
         Raises:
@@ -110,7 +114,7 @@ class ModelFormat(ABC):
         """Check that the structure of a file matches its precision.
 
         Raises:
-            ArtifactError: If it does not match; the message names the tensor or op.
+            ArtifactError: If the structure does not match. The message names the tensor or op.
         """
 
     @abstractmethod
@@ -123,7 +127,10 @@ class ModelFormat(ABC):
 
     @abstractmethod
     def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
-        """Return the file with one more metadata entry; an entry of the same name is replaced."""
+        """Return the file content with one more metadata entry.
+
+        If the file has an entry of the same name, this entry is replaced.
+        """
 
     @abstractmethod
     def metadata_of(self, content: bytes) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Suppression of the converters' terminal output."""
+"""Hide the terminal output of the converters."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _STDERR = 2
 
 @contextmanager
 def quiet_converter() -> Iterator[None]:
-    """Hide the stderr output of C++ code and package warnings; show this project's own output.
+    """Hide the stderr output of C++ code, and the warnings of packages.
 
-    TensorFlow's converter prints tables of ops to file descriptor 2, whatever the log level is.
-    If an exception other than a `MggrError` occurs, the hidden stderr output is printed.
+    The output of this project's own code stays visible. TensorFlow's converter prints tables of ops
+    to file descriptor 2, independent of the log level. If an exception other than a `MggrError`
+    occurs, the hidden stderr output is printed.
     """
     level = logging.root.manager.disable
     sys.stderr.flush()

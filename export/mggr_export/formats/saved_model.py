@@ -1,4 +1,4 @@
-"""SavedModel format: the model folder as one zip file, and its runner."""
+"""SavedModel format: writer and runner of zipped SavedModel folders."""
 
 from __future__ import annotations
 
@@ -28,30 +28,34 @@ _FINGERPRINT = "fingerprint.pb"
 _NOTES = "assets.extra/"
 """Folder of a SavedModel that is reserved for the user's own files."""
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
-"""Earliest time that a zip file can store. Every entry has this time."""
+"""Earliest time that a zip file can store.
+
+Every entry has this time, so the bytes of the file do not depend on the current time.
+"""
 
 
 class SavedModelFormat(ModelFormat):
-    """Zipped SavedModels in float32 only; see `ModelFormat`."""
+    """Format of zipped SavedModels, in float32 only. `ModelFormat` describes the methods."""
 
     title = "SavedModel"
     suffix = "saved_model.zip"
     precisions = ("float32",)
 
     def float32(self, model: keras.Model, *, batch: int) -> bytes:
-        """Return the SavedModel's folder as a zip, with one signature of fixed sizes."""
+        """Convert a model to a zipped SavedModel folder with one signature of fixed sizes."""
         frozen = freeze(model, batch=batch)
         with TemporaryDirectory() as name:
             tf.saved_model.save(frozen.owner, name, signatures={SIGNATURE: frozen.function})
             files = _read_from(Path(name))
-        # The fingerprint contains a random number, and loading does not require it.
+        # The fingerprint contains a random number. A SavedModel can be loaded without the
+        # fingerprint.
         files.pop(_FINGERPRINT, None)
         graph = SavedModel.FromString(files[_GRAPH])
         files[_GRAPH] = graph.SerializeToString(deterministic=True)
         return pack(files)
 
     def check_structure(self, content: bytes, precision: Precision) -> None:
-        """Reject a zip without a graph, and other precisions than float32.
+        """Check that the zip contains a graph, and that the precision is float32.
 
         Raises:
             ArtifactError: If there is no graph, or if the precision is not float32.
@@ -70,11 +74,11 @@ class SavedModelFormat(ModelFormat):
         return SavedModelRunner(content)
 
     def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
-        """Return the zip with one more file in the user's folder."""
+        """Return the zip with one more file in the folder for the user's own files."""
         return pack({**unpack(content), f"{_NOTES}{name}": text.encode()})
 
     def metadata_of(self, content: bytes) -> dict[str, str]:
-        """Return the contents of the files in the user's folder, by name."""
+        """Return the contents of the files in the folder for the user's own files, by name."""
         return {
             path.removeprefix(_NOTES): noted.decode()
             for path, noted in unpack(content).items()
@@ -83,13 +87,13 @@ class SavedModelFormat(ModelFormat):
 
 
 class SavedModelRunner:
-    """Runner of a zipped SavedModel in TensorFlow.
+    """Runner that executes a zipped SavedModel in TensorFlow.
 
     Args:
         content: Content of the zip file.
 
     Raises:
-        BundleError: If the content is not a SavedModel that this package wrote.
+        BundleError: If this package did not write the content as a SavedModel.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -104,7 +108,7 @@ class SavedModelRunner:
                 ) from error
         if SIGNATURE not in self._model.signatures:
             raise BundleError(
-                f"the SavedModel has no signature {SIGNATURE}; only those of `mggr-tf export` are "
+                f"the SavedModel has no signature {SIGNATURE}; only files of `mggr-tf export` are "
                 "supported",
                 code="saved-model-without-signature",
                 signature=SIGNATURE,
@@ -126,12 +130,12 @@ class SavedModelRunner:
         self._model = self._function = None
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
-        """Return the specs of the signature's inputs or outputs, in alphabetical order."""
+        """Return the specs of the signature's inputs or outputs, sorted by name."""
         return self._inputs if kind == "inputs" else self._outputs
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """Pack files, given by POSIX path, into a zip.
+    """Pack files into a zip. The keys of `files` are POSIX paths.
 
     The result does not depend on the current time or on the order of the files.
     """
@@ -145,11 +149,11 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[str, bytes]:
-    """Return the files in a zip by POSIX path.
+    """Return the contents of the files in a zip, by POSIX path.
 
     Raises:
-        BundleError: If the content is not a zip, or if its files are larger when unpacked than
-            declared or allowed.
+        BundleError: If the content is not a zip, or if an unpacked file is larger than declared.
+            Also raised if the sum of all declared sizes is larger than allowed.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -157,7 +161,7 @@ def unpack(content: bytes) -> dict[str, bytes]:
             total, most = sum(one.file_size for one in entries), MOST_UNPACKED * len(content)
             if total > most:
                 raise BundleError(
-                    f"the zipped SavedModel declares {total:,} bytes, expected at most {most:,}",
+                    f"the files in the SavedModel have {total:,} bytes, expected at most {most:,}",
                     code="saved-model-too-large",
                     declared=total,
                     most=most,
@@ -180,7 +184,7 @@ def _write_into(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write the files below a folder.
 
     Raises:
-        BundleError: If a path leads out of the folder.
+        BundleError: If a path points outside the folder.
     """
     for name, content in files.items():
         path = (folder / name).resolve()
@@ -195,7 +199,7 @@ def _write_into(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _read_from(folder: Path) -> dict[str, bytes]:
-    """Return the contents of all files below a folder, by relative POSIX path."""
+    """Return the contents of all files below a folder. The keys are relative POSIX paths."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Accuracy loss of an int8 file, layer by layer."""
+"""Measure how much accuracy each layer of an int8 file loses."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mggr_export.proofs.proof import compare, run_each, shown
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Accuracy cost of quantizing one layer.
+    """Accuracy that the output loses because one layer is quantized.
 
     Attributes:
         layer: Name of the layer in the file.
         sqnr_db: Signal-to-quantization-noise ratio of the layer's output, in dB. The noise
             includes the errors of all earlier layers.
-        gain_db: PSNR in dB that the model's output gains if only this layer stays float. None
-            if the gain is not finite, because an output equals that of Keras.
+        gain_db: Increase in dB of the PSNR of the model's output if this layer stays float. `None`
+            if the gain is infinite. The gain is infinite if an output is equal to that of Keras.
     """
 
     layer: str
@@ -38,13 +38,13 @@ def explain(
     *,
     advance: Callable[[int], None] = lambda n: None,
 ) -> tuple[LayerCost, ...]:
-    """Return the cost of every layer, the largest gain first.
+    """Return the cost of every layer. The layer with the largest gain is first.
 
     Args:
-        dissection: Int8 file with its float graph and its variants.
-        right: Outputs of Keras for the inputs, by name, [N, ...] each.
-        inputs: Inputs by name, [N, ...] each.
-        advance: Callback, called with 1 after every layer.
+        dissection: Int8 file, its float graph, and variants with one float layer.
+        right: Outputs of the Keras model for `inputs`, by name. Each array has the shape [N, ...].
+        inputs: Inputs by name. Each array has the shape [N, ...].
+        advance: Callback for the progress bar. It receives 1 after every layer.
     """
     picture = shown(right)
 
@@ -70,8 +70,8 @@ def explained_text(file: str, costs: Iterable[LayerCost]) -> str:
     """Return the table of layer costs as text for a terminal."""
     form = "  {:>8}  {:>8}  {}"
     lines = [
-        f"{file}: PSNR gain of the output if one layer stays float, and the signal-to-noise "
-        "ratio of that layer's own output (SQNR, with the errors of all earlier layers)",
+        f"{file}: PSNR gain of the output if the layer stays float, and signal-to-quantization-"
+        "noise ratio (SQNR) of the layer's own output, with the errors of all earlier layers",
         form.format("gain", "SQNR", "layer"),
         *(
             form.format(_db(c.gain_db, sign=True), _db(c.sqnr_db), c.layer.split(";")[0])

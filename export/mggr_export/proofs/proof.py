@@ -1,7 +1,9 @@
-"""Proof of a converted model: structure check and parity with its Keras model.
+"""Check a converted model file. This check is called a proof.
 
-The artifact runs in the device's own runner, on inputs from the device's own
-preprocessing. The config defines the allowed differences.
+A proof has two parts. The first part checks the structure of the file. The second part measures the
+parity, that is, the differences between the outputs of the file and those of the Keras model. The
+file runs in the device's own runner. The inputs of the file come from the device's own
+preprocessing. The config defines the limits for the differences.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ RANGES = {
 }
 """Fixed value ranges by tensor name.
 
-For any other tensor, PSNR uses the range of the Keras outputs for the compared inputs.
+For any other tensor, the PSNR uses the range of the Keras outputs for the same inputs.
 """
 
 
@@ -44,16 +46,17 @@ def run_each(
     batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Arrays:
-    """Run an artifact on inputs [N, ...] in batches of its fixed size, as a device does.
+    """Run a model file on N examples, in batches of its fixed size, as a device does.
 
     Args:
         runner: Runner that accepts `batch` examples at once.
-        inputs: Inputs of all examples by name, [N, ...] each.
+        inputs: Inputs of all examples by name. Each array has the shape [N, ...].
         batch: Batch size of the runner.
-        advance: Callback, called with the number of examples of each finished batch.
+        advance: Callback for the progress bar. It receives the number of examples in each finished
+            batch.
 
     Returns:
-        Outputs by name, [N, ...] each.
+        Outputs by name. Each array has the shape [N, ...].
     """
     count = len(next(iter(inputs.values())))
     parts = []
@@ -65,25 +68,29 @@ def run_each(
 
 
 def compare_each(made: Arrays, right: Arrays, *, data: str) -> tuple[Parity, ...]:
-    """Compare every output of an artifact with that of Keras.
+    """Compare every output of a model file with the same output of Keras.
 
     Args:
-        made: Outputs of the artifact by name, [N, ...] each.
-        right: Outputs of Keras by name, [N, ...] each.
-        data: Description of the inputs, for the record.
+        made: Outputs of the model file by name. Each array has the shape [N, ...].
+        right: Outputs of Keras by name. Each array has the shape [N, ...].
+        data: Description of the inputs. The result contains this description.
 
     Raises:
         ValueError: If the output names differ.
     """
     if set(made) != set(right):
-        raise ValueError(f"outputs {sorted(made)}, Keras has {sorted(right)}")
+        raise ValueError(f"the file has the outputs {sorted(made)}; Keras has {sorted(right)}")
     return tuple(compare(name, made[name], right[name], data=data) for name in sorted(right))
 
 
 def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
-    """Compare one output of an artifact with that of Keras, [N, ...] each.
+    """Compare one output of a model file with the same output of Keras.
 
-    The arguments are those of `compare_each`; `name` is the name of the output.
+    Args:
+        name: Name of the output.
+        made: [N, ...] output of the model file.
+        right: [N, ...] output of Keras.
+        data: Description of the inputs. The result contains this description.
     """
     difference = made.astype(np.float64) - right
     rms = float(np.sqrt(np.mean(difference**2)))
@@ -99,9 +106,10 @@ def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
 
 
 def span_of(name: str, right: NDArray) -> float:
-    """Return the value range (maximum minus minimum) of an output, at least 1e-6.
+    """Return the size of an output's value range (maximum minus minimum), at least 1e-6.
 
-    The range is that in `RANGES`. For other outputs, it is the range of the Keras values `right`.
+    If `RANGES` contains the output, its range is used. Otherwise, the range of the Keras values
+    `right` is used.
     """
     return max(float(np.ptp(RANGES.get(name, right))), 1e-6)
 
@@ -113,9 +121,10 @@ def shown(outputs: Iterable[str]) -> str:
 
 
 def misses(limits: PrecisionLimits, parities: Iterable[Parity]) -> list[str]:
-    """Return one sentence for each output that exceeds its limit; empty if there is none."""
+    """Return one sentence for each output that exceeds its limit."""
     return [
-        f"{p.output} differs by max {p.max_abs:.2g}, mean {p.mean_abs:.2g}, {_db(p.psnr_db)} "
+        f"{p.output} differs from Keras: largest {p.max_abs:.2g}, mean {p.mean_abs:.2g}, "
+        f"PSNR {_db(p.psnr_db)} "
         f"(limit: {_limit_text(limits.of(p.output))})"
         for p in parities
         if breaks(limits.of(p.output), p)
@@ -123,19 +132,25 @@ def misses(limits: PrecisionLimits, parities: Iterable[Parity]) -> list[str]:
 
 
 def breaks(limit: Limit | None, parity: Parity) -> bool:
-    """Return whether the measured difference exceeds the limit; False without a limit."""
+    """Return whether the measured difference exceeds the limit.
+
+    The result is False if there is no limit.
+    """
     return limit is not None and (
         _above(parity.max_abs, limit.max_abs)
         or _above(parity.mean_abs, limit.mean_abs)
-        # PSNR is None if both outputs are equal.
+        # The PSNR is None if both outputs are equal.
         or (parity.psnr_db is not None and _above(limit.min_psnr_db, parity.psnr_db))
     )
 
 
 def gaze_misses(limits: PrecisionLimits, gaze: GazeShown | None) -> list[str]:
-    """Return a sentence if the redirected gaze exceeds its limit; empty otherwise."""
+    """Return one sentence if the additional gaze error exceeds its limit.
+
+    The list is empty if the error is within the limit.
+    """
     limit = limits.extra_gaze_deg
-    # The comparison uses "<=" so that NaN counts as a miss.
+    # The condition uses "<=", so NaN exceeds the limit.
     if gaze is None or gaze.extra_deg <= limit:
         return []
     return [
@@ -145,14 +160,14 @@ def gaze_misses(limits: PrecisionLimits, gaze: GazeShown | None) -> list[str]:
 
 
 def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> list[str]:
-    """Return a sentence if redirected pictures exceed their limit inside the eye opening.
+    """Return one sentence if the PSNR inside the eye opening is below its limit.
 
-    The list is empty otherwise.
+    The list is empty if the PSNR is within the limit.
     """
     if opening is None or not breaks_opening(limits, opening):
         return []
     return [
-        f"inside the eye opening, redirected has a PSNR of {_db(opening.psnr_db)} "
+        f"inside the eye opening, the output 'redirected' has a PSNR of {_db(opening.psnr_db)} "
         f"(limit: {limits.opening})"
     ]
 
@@ -160,7 +175,7 @@ def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> li
 def breaks_opening(limits: PrecisionLimits, opening: OpeningParity) -> bool:
     """Return whether the PSNR inside the eye opening is below its limit.
 
-    The result is False if the pictures are equal or there is no limit.
+    The result is False if the pictures are equal, or if there is no limit.
     """
     least = None if limits.opening is None else limits.opening.min_psnr_db
     return opening.psnr_db is not None and _above(least, opening.psnr_db)
@@ -176,11 +191,11 @@ def opening_text(limits: PrecisionLimits, opening: OpeningParity) -> str:
 
 
 def parity_text(files: Mapping[str, tuple[Precision, PrecisionLimits, Iterable[Parity]]]) -> str:
-    """Return the table of parities as text for a terminal.
+    """Return the table of differences from Keras as text for a terminal.
 
     Args:
-        files: By file name, a tuple of precision, limits of that precision, and measured
-            parities.
+        files: One tuple for each file name. The tuple contains the precision, its limits, and the
+            measured differences.
     """
     form = "{:<17} {:<9} {:<11} {:>9} {:>9} {:>9}  {}"
     lines = [form.format("file", "precision", "output", "max", "mean", "PSNR", "limit")]
@@ -198,7 +213,7 @@ def _limit_text(limit: Limit | None) -> str:
 
 
 def _above(value: float | None, limit: float | None) -> bool:
-    # The condition is "not <=" instead of ">" so that NaN counts as a miss.
+    # The condition is "not <=" instead of ">", so NaN exceeds the limit.
     return value is not None and limit is not None and not value <= limit
 
 
@@ -216,7 +231,7 @@ _FEWEST_WIDE = 0.25
 
 @dataclass(frozen=True)
 class Converted:
-    """Content of a model file with its declared precision and format."""
+    """Content, precision and format of a model file."""
 
     content: bytes
     precision: Precision
@@ -235,14 +250,16 @@ class Proof:
     Attributes:
         precision: Precision of the file.
         limits: Limits that the file was checked against.
-        parity: Parity of every output.
-        faults: One sentence for each broken limit or rule; empty if there is none.
-        median_flow_px: Median length of the flow in Keras, in pixels; None without a flow.
-            Below one pixel, the proof hardly tests the warp.
-        gaze: Gaze error in the pictures of a redirector; None for other models.
-        wide_share: Fraction of a redirector's pairs whose target is more than `WIDE_DEG` away
-            from the source gaze; None for other models.
-        opening: Parity of a redirector's pictures inside the eye opening; None for other models.
+        parity: Differences from Keras, for every output.
+        faults: One sentence for each limit that is exceeded and each rule that is broken.
+        median_flow_px: Median length of the flow vectors that Keras computes, in pixels. If the
+            length is below one pixel, the proof hardly tests the warp. `None` if the model has no
+            output `flow`.
+        gaze: Gaze errors of the redirected pictures. `None` if the model is not a redirector.
+        wide_share: Fraction of the pairs whose target gaze differs from the source gaze by more
+            than `WIDE_DEG`. `None` if the model is not a redirector.
+        opening: Difference from Keras inside the eye opening. `None` if the model is not a
+            redirector.
     """
 
     precision: Precision
@@ -266,21 +283,22 @@ def prove(
     openings: Openings | None = None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Proof:
-    """Compare a file with its Keras model and check it against the rules of its precision.
+    """Compare a file with its Keras model, and check the file against the rules of its precision.
 
     Args:
         converted: File to check.
         model: Keras model whose outputs are the reference.
-        inputs: Inputs by name, [N, ...] each.
+        inputs: Inputs by name. Each array has the shape [N, ...].
         limits: Allowed differences.
-        data: Description of the inputs, for the record.
-        sight: Gaze comparison for the pictures of a redirector; None for other models.
-        openings: Eye openings in the inputs of a redirector; None for other models.
-        advance: Callback, called with the number of examples of each finished batch.
+        data: Description of the inputs. The result contains this description.
+        sight: Gaze comparison for redirected pictures. `None` if the model is not a redirector.
+        openings: Eye openings in the inputs. `None` if the model is not a redirector.
+        advance: Callback for the progress bar. It receives the number of examples in each finished
+            batch.
 
     Raises:
-        BundleError: If the content is not a file of its format, or if its inputs or outputs
-            differ from those of the model.
+        BundleError: If the content does not have the declared format. Also raised if the names of
+            its inputs or outputs differ from those of the model.
     """
     faults = []
     handled = model_format(converted.format)
@@ -317,8 +335,8 @@ def prove(
 def proofs_text(proofs: Mapping[str, Proof]) -> str:
     """Return the results of all files as text for a terminal.
 
-    The text contains the table of parities, the PSNR inside the eye opening, the gaze errors,
-    and the length of the flow.
+    The text contains the table of differences from Keras. Below the table, the text contains the
+    PSNR inside the eye opening, the gaze errors, and the length of the flow.
 
     Args:
         proofs: Proofs by file name.
@@ -330,8 +348,8 @@ def proofs_text(proofs: Mapping[str, Proof]) -> str:
         if proof.opening is not None
     ]
     lines += [
-        f"{name}: mean gaze error after redirection {proof.gaze.error_deg:.2f} degrees "
-        f"({proof.gaze.extra_deg:+.3f} compared with Keras), measured by the run's estimator"
+        f"{name}: mean gaze error after redirection {proof.gaze.error_deg:.2f} degrees, measured "
+        f"by the run's estimator ({proof.gaze.extra_deg:+.3f} degrees compared with Keras)"
         for name, proof in proofs.items()
         if proof.gaze is not None
     ]
@@ -340,19 +358,25 @@ def proofs_text(proofs: Mapping[str, Proof]) -> str:
 
 
 def _hardness(proof: Proof) -> str:
-    """Return a sentence about the difficulty of the pairs: flow length and wide targets."""
+    """Return a sentence about the difficulty of the compared pairs.
+
+    The sentence contains the median flow length and the fraction of wide targets.
+    """
     flow, wide = proof.median_flow_px or 0.0, proof.wide_share
     said = f"median flow {flow:.2f} px"
     if flow < 1:
-        said += "; below 1 px, the comparison hardly tests the warp"
+        said += "; a flow below 1 px hardly tests the warp"
     if wide is not None:
         said += f"; {wide:.0%} of the targets are more than {WIDE_DEG:g} degrees from the source"
-        said += "" if wide >= _FEWEST_WIDE else f", expected at least {_FEWEST_WIDE:.0%}"
+        said += "" if wide >= _FEWEST_WIDE else f" (expected at least {_FEWEST_WIDE:.0%})"
     return said
 
 
 def faults_of(proofs: Mapping[str, Proof]) -> str:
-    """Return all faults in one line; empty if there is none."""
+    """Return all faults in one line.
+
+    The text is empty if there is no fault.
+    """
     return "; ".join(f"{name}: {fault}" for name, proof in proofs.items() for fault in proof.faults)
 
 
@@ -362,7 +386,7 @@ def _check_names(runner: FileRunner, inputs: Arrays, outputs: Arrays) -> None:
         found = [spec.name for spec in runner.tensor_specs(kind)]
         if set(found) != set(wanted):
             raise BundleError(
-                f"the file has {kind} {', '.join(sorted(found))}; "
+                f"the file has the {kind} {', '.join(sorted(found))}; "
                 f"its Keras model has {', '.join(sorted(wanted))}",
                 code="tensor-names-differ",
                 kind=kind,

@@ -1,8 +1,8 @@
-"""`mggr-tf quickstart`: the whole workflow in a few minutes, with a report.
+"""`mggr-tf quickstart`: run the whole workflow in a few minutes, and write a report.
 
-::
+The modules are called in this order::
 
-    cli -> journey   draw, train, export
-             demo    portrait -> observe (device pipeline, target sweep, fits) -> videos, sheets
-             report  texts and tables (prose), embedded pictures -> report.html
+    cli -> journey   render synthetic eyes, train, export
+             demo    redirect the portrait video, measure (observe), write videos and sheets
+             report  combine texts and tables (prose) with pictures, write report.html
 """

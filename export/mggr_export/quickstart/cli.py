@@ -32,14 +32,14 @@ _NEEDED = {"tensorflow": "TensorFlow", "skimage": "scikit-image", "av": "PyAV"}
     default=3.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Training time in minutes; all other parts take about two more minutes.",
+    help="Training time in minutes. The other parts take about two more minutes.",
 )
 @click.option(
     "--seed",
     default=1,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Seed of the synthetic people, the weights and the batches.",
+    help="Random seed of the synthetic people, the weights and the batches.",
 )
 @click.option(
     "--from-nothing",
@@ -50,7 +50,7 @@ _NEEDED = {"tensorflow": "TensorFlow", "skimage": "scikit-image", "av": "PyAV"}
 def quickstart(
     out: Path | None, minutes: float, seed: int, from_nothing: bool, force: bool
 ) -> None:
-    """Run the whole workflow in a few minutes: draw, train, export, redirect, report.
+    """Run the whole workflow in a few minutes: render, train, export, redirect, report.
 
     \b
     Examples:
@@ -58,16 +58,17 @@ def quickstart(
       mggr-tf quickstart --minutes 10 --out ten-minutes
       mggr-tf quickstart --seed 2 --out second --force
 
-    The command draws synthetic eyes, fine-tunes the package's weights on them, exports a
-    float and an int8 bundle, and runs the device pipeline on a moving photograph. For
-    comparison, the report also lists the results of the package's weights before
-    fine-tuning. With --from-nothing, all stages are trained from scratch; a few minutes
+    The command renders synthetic eyes and fine-tunes the package's weights on these eyes. Then the
+    command exports a float bundle and an int8 bundle. Finally, the command runs the device pipeline
+    on a moving photograph. For comparison, the report also lists the results before fine-tuning.
+    With --from-nothing, the command trains all stages from scratch. A few minutes of such training
     are not enough for good results.
 
-    Open report.html in the output folder. It shows the eyes before and after redirection,
+    Open report.html in the output folder. This report shows the eyes before and after redirection,
     the metrics, and commands for the next steps.
 
-    The command needs no data and no network. After Ctrl-C, the training so far is kept.
+    The command needs no data and no network connection. After Ctrl-C, the output folder contains
+    the training up to that time.
     """
     chosen = _folder(out, force=force)
     _need_packages()
@@ -83,7 +84,7 @@ def quickstart(
             raise SystemExit(_INTERRUPTED) from None
     seen = outcome.demo.iris
     notify(
-        f"slope of the measured gaze over the target: yaw {seen.yaw.slope:.2f}, "
+        f"slope of the measured gaze over the target gaze (1 is ideal): yaw {seen.yaw.slope:.2f}, "
         f"pitch {seen.pitch.slope:.2f}; {sum(outcome.seconds.values()):.0f} seconds in total. "
         "Open the report in a browser:"
     )
@@ -91,11 +92,11 @@ def quickstart(
 
 
 def _folder(out: Path | None, *, force: bool) -> AbstractContextManager[Path]:
-    """Return the named folder, or a new folder that is reserved for this process.
+    """Return the folder `out`, or a new folder that is reserved for this process.
 
     Raises:
-        OutputExistsError: If the named folder exists and `force` is false.
-        UsageError: If the named folder exists and is not the output of a quickstart.
+        OutputExistsError: If `out` exists and `force` is false.
+        UsageError: If `out` exists and is not the output of a quickstart.
     """
     if out is None:
         return reserved_folder(DEFAULT_OUT)
@@ -104,7 +105,7 @@ def _folder(out: Path | None, *, force: bool) -> AbstractContextManager[Path]:
     ours = (out / REPORT).is_file() or (out / RUN / "run.json").is_file()
     if out.exists() and not ours:
         raise UsageError(
-            f"{out} is not the output of a quickstart; --force replaces only such folders",
+            f"{out} is not the output of a quickstart; --force can replace only such folders",
             code="force-not-a-quickstart",
             path=out,
         )
@@ -122,7 +123,7 @@ def _how_to_go_on(folder: Path) -> str:
     from mggr_tf.runs.folder import RunFolder
 
     if not (folder / RUN / "run.json").is_file():
-        return "there is no training to keep yet. Start again with: mggr-tf quickstart"
+        return "the training had not started yet. Start again with: mggr-tf quickstart"
     run = RunFolder.open(folder / RUN)
     steps = [
         ["mggr-tf", "train", "--stage", "joint", "--out", str(run.path), "--resume"],
@@ -130,5 +131,5 @@ def _how_to_go_on(folder: Path) -> str:
     ]
     if run.is_complete("joint"):
         del steps[0]
-    lines = [f"the training so far is kept in {run.path}. Continue with:"]
+    lines = [f"the training so far is saved in {run.path}. Continue with:"]
     return "\n  ".join([*lines, *(shlex.join(step) for step in steps)])

@@ -1,4 +1,4 @@
-"""Device pipeline on the portrait video: videos, sheets and metrics."""
+"""Run the device pipeline on the portrait video, and write videos, picture sheets and metrics."""
 
 from __future__ import annotations
 
@@ -54,16 +54,17 @@ from mggr_tf.training.stage_watch import write_png
 STRIP_TIMES_S = (0.2, 0.8, 1.28, 1.76, 2.24, 2.72, 3.2, 4.0, 4.52, 5.48, 6.0, 7.4)
 """Times in seconds of the rows in the sheet of close-ups.
 
-The targets are yaw -15 to 15 and pitch 10 to -10 degrees in steps of five, and the camera.
+At these times, the targets are yaw -15 to 15 degrees and pitch 10 to -10 degrees, in steps of five
+degrees. At the last time, the target is the camera.
 """
 
 STILL_TIMES_S = (0.2, 3.2, 4.0, 7.4)
 
 _COMMENT = "gaze redirected by mggr-tf"
 _HALF_PX = 448
-"""Side in pixels of each half of the video with both faces.
+"""Width and height in pixels of each half of the video that shows both faces.
 
-This size is sharp on a phone and small enough for a report.
+Pictures of this size are sharp on a phone, and the video is small enough for a report.
 """
 
 _FACES_PX = (_HALF_PX, 2 * _HALF_PX + GAP_PX)
@@ -71,10 +72,11 @@ _EYES_PX = (2 * CLOSE_UP_PX[0] + GAP_PX, CLOSE_UP_PX[1])
 
 
 class Films:
-    """Collector of frames for the videos and sheets; created by `open_films`.
+    """Writer of the videos and sheets. `open_films` creates an instance.
 
     Args:
-        faces, eyes: Functions that write one frame of the face video and of the eye video.
+        faces, eyes: Functions that write one frame. `faces` writes to the face video, and `eyes`
+            writes to the eye video.
     """
 
     def __init__(self, *, faces: WriteFrame, eyes: WriteFrame) -> None:
@@ -92,7 +94,7 @@ class Films:
             self._kept[_number(time_s)] = before, after
 
     def write_sheets(self, folder: Path, sights: Sequence[Sight]) -> None:
-        """Write the sheets; all frames must have been added."""
+        """Write the sheets. Call `show` for all frames first."""
         rows = [(time_s, *self._kept[_number(time_s)]) for time_s in STRIP_TIMES_S]
         stills = [
             side_by_side(*self._kept[_number(time_s)], target_at(time_s))
@@ -105,7 +107,9 @@ class Films:
 
 @contextmanager
 def open_films(folder: Path) -> Iterator[Films]:
-    """Open both videos. The files exist after the context has exited without an error.
+    """Open both videos for writing.
+
+    The files appear when the context exits without an error.
 
     Raises:
         StreamError: If a video cannot be written.
@@ -131,8 +135,8 @@ class Timing:
     """Time per frame with one bundle on this machine, in milliseconds.
 
     Attributes:
-        median_ms: Median time of the pipeline, without reading and writing the video.
-        most_ms: 95th percentile of the same time.
+        median_ms: Median time that the pipeline takes, without reading and writing the video.
+        most_ms: 95th percentile of this time.
     """
 
     median_ms: float
@@ -145,11 +149,12 @@ class Demo:
 
     Attributes:
         frames: Number of frames in the video.
-        stray_pixels: Number of changed pixels outside the eye masks, over all frames; must be 0.
-        sights: Measurements, one for each frame whose eyes the pipeline estimated.
-        own: How the gaze follows the target, measured by the run's own estimator.
-        iris: How the gaze follows the target, measured by the iris model.
-        timings: Time per frame, by precision.
+        stray_pixels: Number of changed pixels outside the eye masks, in all frames together. The
+            number must be 0.
+        sights: Measurements, one for each frame in which the pipeline estimated the gaze.
+        own: Comparison of the redirected gaze with the target, measured by the run's own estimator.
+        iris: Comparison of the redirected gaze with the target, measured by the iris model.
+        timings: Time per frame, by precision of the bundle.
     """
 
     frames: int
@@ -166,22 +171,22 @@ class Demo:
 
     @property
     def before(self) -> Gaze:
-        """Mean gaze that the pipeline estimated for the original eyes; (0, 0) is correct."""
+        """Mean gaze that the pipeline estimated for the original eyes; (0, 0) would be correct."""
         return Gaze.from_array(np.mean([sight.before.array() for sight in self.sights], axis=0))
 
     @property
     def at_rest(self) -> tuple[Sight, ...]:
-        """Measurements of the frames at the end, whose target is the camera."""
+        """Measurements of the frames at the end of the video, whose target is the camera."""
         return tuple(sight for sight in self.sights if sight.time_s >= REST_FROM_S)
 
 
 def run_demo(folder: Path, *, redirecting: Bundle, precise: Bundle, progress: Progress) -> Demo:
-    """Redirect the portrait video, and write videos and sheets into `folder`.
+    """Redirect the portrait video, and write videos and sheets to `folder`.
 
     Args:
-        folder: Existing output folder; files of the same names are replaced.
+        folder: Existing output folder. Files with the same names are replaced.
         redirecting: Bundle that redirects the video.
-        precise: Float bundle, whose estimator measures the gaze of the redirected eyes.
+        precise: Float bundle whose estimator measures the gaze of the redirected eyes.
         progress: Factory of progress bars.
     """
     write_portrait(folder / PORTRAIT, progress=progress)
@@ -211,9 +216,9 @@ def run_demo(folder: Path, *, redirecting: Bundle, precise: Bundle, progress: Pr
 
 
 def watch_portrait(bundle: Bundle, *, witness: Bundle) -> Following:
-    """Return how a bundle's gaze follows the target on the portrait, measured by the iris model.
+    """Redirect the portrait with a bundle, and compare the redirected gaze with the target.
 
-    No file is written.
+    The iris model measures the redirected gaze. No file is written.
     """
     observer = Observer(bundle, witness=witness, show=lambda before, after, time_s: None)
     for number, frame in enumerate(portrait_frames()):

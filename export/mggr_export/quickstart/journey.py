@@ -1,4 +1,4 @@
-"""Workflow of a quickstart: draw, train, export, redirect, report."""
+"""Run the parts of a quickstart: render, train, export, redirect, report."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ CONFIG = "quickstart"
 
 
 _FINE_TUNING = ("stages.joint.learning_rate=2.0e-4",)
-"""Config change for fine-tuning: trained weights need a low learning rate."""
+"""Change of the config for fine-tuning, because trained weights need a low learning rate."""
 
 _PEOPLE = 10_000
 """First seed of the synthetic people.
 
-Seeds from this one on draw no person in the training data of the package's weights.
+With this seed and all larger seeds, no person is in the training data of the package's weights.
 """
 
 
 def run_quickstart(
     folder: Path, *, minutes: float, seed: int, from_nothing: bool = False, notify: Say
 ) -> Outcome:
-    """Run all parts in `folder`, and write the report last.
+    """Run all parts of the quickstart. The report is written last.
 
     Args:
-        folder: Output folder. An existing folder is replaced as soon as there is training data.
+        folder: Output folder. An existing folder is replaced when the training data are complete.
         minutes: Training time in minutes.
         seed: Seed of the synthetic people, the weights and the batches.
         from_nothing: Whether to train every stage from scratch. If false, the package's weights
@@ -60,7 +60,7 @@ def run_quickstart(
 
     Raises:
         RunError: If the package has no weights and `from_nothing` is false.
-        KeyboardInterrupt: On Ctrl-C; the folder contains the training so far.
+        KeyboardInterrupt: On Ctrl-C. The folder then contains the training up to that time.
     """
     donor, own = None, None
     if not from_nothing:
@@ -81,7 +81,7 @@ def run_quickstart(
         split = open_split(
             SYNTHETIC, config=config, stage="joint", subjects=None, progress=progress, notify=notify
         )
-        notify(f"drew {len(split.train)} eyes of {len(split.train.subjects)} synthetic people")
+        notify(f"rendered {len(split.train)} eyes of {len(split.train.subjects)} synthetic people")
     with _timed("training", seconds):
         run = _create_run(folder, config, split, donor)
         _train(run, split, minutes=minutes, notify=notify)
@@ -127,7 +127,8 @@ def _train(run: RunFolder, split: Split, *, minutes: float, notify: Say) -> None
 
 def _export(run: RunFolder, out: Path, *, precision: Precision, notify: Say) -> Bundle:
     notify(f"exporting {out}")
-    # The report contains the tables of the export. On the terminal they would hide other messages.
+    # The report contains the tables of the export. These tables are not printed, because they would
+    # hide other messages.
     export_run(
         run,
         out,

@@ -1,10 +1,11 @@
-"""Measurements on the device pipeline: changed pixels, and how the gaze follows the target.
+"""Measure the output of the device pipeline: changed pixels, and the gaze of redirected eyes.
 
-Two models measure the gaze of the redirected eyes. The first is the run's own estimator. It was
-part of a loss in training, so it may accept an eye that is not redirected well; alone it proves
-little. The second is MediaPipe's iris model, which training did not use. It measures how far the
-iris moved between the frame before and after redirection. The geometry of the gazemap converts the
-shift to degrees: the iris centre is at `d (sin yaw cos pitch, -sin pitch)` from the eyeball centre.
+Two models measure the gaze of the redirected eyes. The first model is the run's own estimator. This
+estimator was part of a loss in the training. The estimator may therefore accept an eye that is not
+redirected well. The measurements of the estimator alone prove little. The second model is
+MediaPipe's iris model, which the training did not use. The iris model measures how far the
+redirection moved the iris. The geometry of the gazemap converts this shift to degrees. In this
+geometry, the iris centre is at `d (sin yaw cos pitch, -sin pitch)` from the eyeball centre.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _PROBE_DEG = 20.0
 
 @dataclass(frozen=True)
 class Line:
-    """Straight line that is fitted to measured angles over target angles.
+    """Straight line that is fitted to measured angles as a function of the target angles.
 
     Attributes:
-        slope: Measured degrees per target degree; 1 is perfect, 0 means that the gaze does not
-            follow.
-        offset_deg: Measured angle in degrees at target 0.
-        correlation: Correlation of measured and target angles in [-1, 1]; 0 if the measured
-            angle is constant.
+        slope: Change of the measured angle per degree of the target angle. The ideal value is 1.
+            With a slope of 0, the gaze does not follow the target.
+        offset_deg: Value of the line at target angle 0, in degrees.
+        correlation: Correlation of the measured angles with the target angles, in [-1, 1]. The
+            correlation is 0 if the measured angle is constant.
     """
 
     slope: float
@@ -47,10 +48,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Following:
-    """How the redirected gaze follows the target, measured by one model.
+    """Comparison of the redirected gaze with the target. One model measures the gaze.
 
     Attributes:
-        yaw, pitch: Line of each axis.
+        yaw, pitch: Fitted line of each axis.
         mean_error_deg: Mean angle between the measured gaze and the target, in degrees.
     """
 
@@ -60,15 +61,15 @@ class Following:
 
 
 def fit_line(asked_deg: ArrayLike, seen_deg: ArrayLike) -> Line:
-    """Return the least-squares line of the measured angles over the target angles.
+    """Fit a least-squares line to the measured angles as a function of the target angles.
 
     Args:
         asked_deg: [N] target angles in degrees.
         seen_deg: [N] measured angles in degrees.
 
     Raises:
-        ValueError: If the lengths differ, if there are fewer than two points, or if all target
-            angles are equal.
+        ValueError: If the lengths differ, or if there are fewer than two points. Also raised if all
+            target angles are equal.
 
     Example:
         >>> fit_line([-10.0, 0.0, 10.0], [-4.0, 1.0, 6.0])
@@ -76,11 +77,11 @@ def fit_line(asked_deg: ArrayLike, seen_deg: ArrayLike) -> Line:
     """
     asked, seen = np.asarray(asked_deg, np.float64), np.asarray(seen_deg, np.float64)
     if asked.shape != seen.shape or asked.ndim != 1 or len(asked) < 2:
-        raise ValueError(f"expected two lists of one length, got {asked.shape} and {seen.shape}")
+        raise ValueError(f"expected two lists of equal length, got {asked.shape} and {seen.shape}")
     from_mean, seen_from_mean = asked - asked.mean(), seen - seen.mean()
     spread, seen_spread = float(from_mean @ from_mean), float(seen_from_mean @ seen_from_mean)
     if spread == 0:
-        raise ValueError("a line needs two different angles that were asked for")
+        raise ValueError("a line needs two different angles, but all target angles are equal")
     together = float(from_mean @ seen_from_mean)
     slope = together / spread
     correlation = together / float(np.sqrt(spread * seen_spread)) if seen_spread else 0.0
@@ -88,7 +89,7 @@ def fit_line(asked_deg: ArrayLike, seen_deg: ArrayLike) -> Line:
 
 
 def following(asked: Sequence[Gaze], seen: Sequence[Gaze]) -> Following:
-    """Summarize the gazes that one model measured, compared with the targets."""
+    """Compare the gazes that one model measured with the targets."""
     asked_deg = np.stack([gaze.array() for gaze in asked]).astype(np.float64)
     seen_deg = np.stack([gaze.array() for gaze in seen]).astype(np.float64)
     return Following(
@@ -99,10 +100,11 @@ def following(asked: Sequence[Gaze], seen: Sequence[Gaze]) -> Following:
 
 
 def gaze_of_iris_shift(shift_px: ArrayLike, conventions: Conventions) -> Gaze:
-    """Return the gaze of an iris from its shift relative to its position at gaze (0, 0).
+    """Convert the shift of an iris to a gaze. The shift starts at the position for gaze (0, 0).
 
     Args:
-        shift_px: [2] shift (x, y) in pixels of the eye patch, +x right, +y down.
+        shift_px: [2] shift (x, y) in pixels of the eye patch. Positive x is right, and positive y
+            is down.
         conventions: Conventions of the gazemap.
     """
     x, y = np.asarray(shift_px, np.float64) / _iris_distance_px(conventions)
@@ -112,9 +114,9 @@ def gaze_of_iris_shift(shift_px: ArrayLike, conventions: Conventions) -> Gaze:
 
 
 def _iris_distance_px(conventions: Conventions) -> float:
-    """Return the distance `d` between the centres of iris and eyeball in pixels.
+    """Return the distance `d` in pixels between the centres of the iris and the eyeball.
 
-    The distance is measured on a drawn gazemap.
+    The distance is measured in a rendered gazemap.
     """
     iris: NDArray[np.float32] = draw_gazemap(
         [0.0, _PROBE_DEG],
@@ -139,18 +141,19 @@ _WAY = (
 )
 """Path of the target.
 
-At pitch 0, yaw changes from -15 to 15 degrees. At yaw 0, pitch changes from 10 to -10 degrees. Then
-the target is the camera.
+First, yaw changes from -15 to 15 degrees at pitch 0. Then pitch changes from 10 to -10 degrees at
+yaw 0. At the end, the target is the camera.
 """
 
 REST_FROM_S = 6.6
-"""Time in seconds from which the target is the camera."""
+"""Time in seconds after which the target is the camera."""
 
 
 def target_at(time_s: float) -> Gaze:
-    """Return the target at a time, by linear interpolation between the points of the path.
+    """Return the target at the given time in seconds.
 
-    After the last point, the target is constant.
+    The function interpolates linearly between the points of the path. After the last point, the
+    target is constant.
 
     Example:
         >>> target_at(0.0)
@@ -171,12 +174,12 @@ class Sight:
         time_s: Time of the frame in seconds.
         target: Target gaze of the right eye.
         before: Gaze that the pipeline estimated for the original right eye.
-        estimated: Mean gaze of both redirected eyes, by the estimator of the observer's
+        estimated: Mean gaze of both redirected eyes, measured by the estimator of the observer's
             `witness`.
-        by_iris: Mean gaze of both redirected eyes, from the shift of the iris. The original eyes
-            are assumed to look into the lens.
-        strengths: Redirection strength of the right and the left eye, in [0, 1].
-        seconds: Time that the pipeline took for the frame, in seconds.
+        by_iris: Mean gaze of both redirected eyes, measured by the shift of the iris. The
+            measurement assumes that the original eyes look into the lens.
+        strengths: Redirection strength of the right eye and of the left eye, in [0, 1].
+        seconds: Processing time of the pipeline for the frame, in seconds.
     """
 
     time_s: float
@@ -191,18 +194,18 @@ class Sight:
 class Observer:
     """Frame processor that changes the target over time and records measurements.
 
-    It has the same interface as `Redirector.process`.
+    The interface is the same as that of `Redirector.process`.
 
     Args:
         bundle: Bundle that redirects the gaze.
         witness: Bundle whose estimator measures the gaze of the redirected eyes.
-        show: Callback, called for every frame with the frame before and after redirection and
-            its time in seconds.
+        show: Callback for every frame. It receives the frame before redirection, the frame after
+            redirection, and the time in seconds.
 
     Attributes:
-        sights: Measurements, one for each frame whose eyes the pipeline estimated.
-        frames: Number of frames.
-        stray_pixels: Number of changed pixels outside the eye masks, over all frames.
+        sights: Measurements, one for each frame in which the pipeline estimated the gaze.
+        frames: Number of processed frames.
+        stray_pixels: Number of changed pixels outside the eye masks, in all frames together.
     """
 
     def __init__(
@@ -280,7 +283,10 @@ class Observer:
 
 
 def _known(eye: EyeResult) -> Eye:
-    """Return the eye as the pipeline found it. The iris is not used and is NaN."""
+    """Return the eye that the pipeline found.
+
+    The values of the iris are NaN, because they are not used.
+    """
     return Eye(eye.side, eye.outline, iris_centre=(np.nan, np.nan), iris_radius_px=np.nan)
 
 

@@ -1,8 +1,8 @@
-"""Portrait video: scikit-image's public-domain photograph of an astronaut [1], in motion.
+"""Render the portrait video: a public-domain photograph of an astronaut [1] that moves.
 
-The astronaut looks into the lens. Every frame is one similarity warp of the photograph (pan, zoom,
-tilt). The whole video is therefore a pure function of time, and the position of each point of the
-photograph in a frame is known exactly.
+The photograph is part of scikit-image. The astronaut looks into the lens. Each frame shows the
+photograph after a similarity transform (pan, zoom and tilt). The transform depends only on the
+time. The position of each point of the photograph in a frame is therefore known exactly.
 
 References:
     [1] NASA, portrait of Eileen Collins, 1993; public domain.
@@ -34,7 +34,10 @@ FRAMES = round(SECONDS * RATE)
 
 _FACE_MIDDLE = (224.0, 112.0)
 _ZOOM = (3.6, 4.3)
-"""Minimum and maximum of frame pixels per photograph pixel. An eye is 65 to 77 pixels wide."""
+"""Minimum and maximum zoom, in frame pixels per photograph pixel.
+
+An eye is 65 to 77 pixels wide in the frames.
+"""
 
 _PAN_PX = (7.0, 5.0)
 _TILT_DEG = 4.0
@@ -45,9 +48,10 @@ class Pose:
     """Position of the photograph in a frame.
 
     Attributes:
-        middle: Point (x, y) of the photograph at the middle of the frame.
-        zoom: Frame pixels per pixel of the photograph.
-        tilt_deg: Rotation of the picture in degrees, positive clockwise as seen.
+        middle: Point (x, y) of the photograph that is in the middle of the frame.
+        zoom: Number of frame pixels per pixel of the photograph.
+        tilt_deg: Rotation of the picture in degrees. Positive values rotate the visible picture
+            clockwise.
     """
 
     middle: tuple[float, float]
@@ -55,7 +59,7 @@ class Pose:
     tilt_deg: float
 
     def frame_from_photo(self) -> NDArray[np.float64]:
-        """Return the 2x3 similarity that maps points of the photograph to frame points."""
+        """Return the 2x3 similarity matrix that maps photograph points to frame points."""
         tilt = np.radians(self.tilt_deg)
         turn = self.zoom * np.array(
             [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]], np.float64
@@ -65,7 +69,10 @@ class Pose:
 
 
 def pose_at(time_s: float) -> Pose:
-    """Return the pose at a time: slow waves with three different periods, so no pose repeats."""
+    """Return the pose at the given time in seconds.
+
+    The pose follows slow waves with three different periods, so no pose is repeated.
+    """
     t = 2 * np.pi * time_s / SECONDS
     nearest, farthest = max(_ZOOM), min(_ZOOM)
     return Pose(
@@ -86,7 +93,10 @@ def photograph() -> NDArray[np.uint8]:
 
 
 def portrait_frame(photo: NDArray[np.uint8], time_s: float) -> NDArray[np.uint8]:
-    """Return one frame, [SIZE_PX, SIZE_PX, 3] uint8 RGB, enlarged by cubic interpolation."""
+    """Return one frame, [SIZE_PX, SIZE_PX, 3] uint8 RGB.
+
+    The photograph is enlarged by cubic interpolation.
+    """
     return cv2.warpAffine(
         photo, pose_at(time_s).frame_from_photo(), (SIZE_PX, SIZE_PX), flags=cv2.INTER_CUBIC
     )
@@ -115,10 +125,10 @@ def write_portrait(path: Path, *, progress: Progress, frames: int = FRAMES) -> N
 
 
 SHARP_CRF = 15
-"""x264 constant rate factor of videos that are processed further."""
+"""Constant rate factor of x264 for videos that are processed further."""
 
 SMALL_CRF = 23
-"""x264 constant rate factor of videos that are embedded in a report."""
+"""Constant rate factor of x264 for videos that are embedded in a report."""
 
 _BT709, _SWSCALE_BT709 = 1, 1
 _COLOUR = VideoColour(
@@ -141,16 +151,17 @@ def clip_writer(
     crf: int = SHARP_CRF,
     comment: str | None = None,
 ) -> Iterator[WriteFrame]:
-    """Yield a function that writes one frame per call; the complete file appears at the end.
+    """Yield a function that writes one frame per call.
 
-    The index is at the start of the file, so a browser can start playback during the download.
+    The complete file appears when the context exits. The index is at the start of the file, so a
+    browser can start the playback during the download.
 
     Args:
-        path: Output path, an `.mp4`; an existing file is replaced.
-        size: (height, width) in pixels, both even.
-        rate: Frames per second.
-        crf: x264 constant rate factor; a smaller value means better quality.
-        comment: Comment in the file's metadata; None writes no comment.
+        path: Path of the `.mp4` file to write. An existing file is replaced.
+        size: (height, width) in pixels. Both values are even.
+        rate: Number of frames per second.
+        crf: Constant rate factor of x264. Smaller values mean better quality.
+        comment: Comment in the file's metadata. With `None`, no comment is written.
 
     Raises:
         StreamError: If the file cannot be written.

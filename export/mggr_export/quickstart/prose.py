@@ -1,4 +1,7 @@
-"""Results of a quickstart, and the texts and tables of its report as HTML."""
+"""Results of a quickstart, and functions that return the texts and tables of its report.
+
+The texts and tables are HTML.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ class Outcome:
     """Results of a finished quickstart.
 
     Attributes:
-        folder: Output folder; its files have the names in `names`.
+        folder: Output folder. The files in this folder have the names in `names`.
         minutes: Requested training time in minutes.
         run: Trained run.
-        bundles: Exported bundles by precision; the "int8" bundle redirects the video.
+        bundles: Exported bundles by precision. The "int8" bundle redirects the video.
         demo: Results of the redirection of the portrait.
-        seconds: Duration of each part in seconds, by its description.
-        first: Measurement by the iris model with the package's own weights, before fine-tuning;
-            None if the training started from scratch.
+        seconds: Duration of each part in seconds. The keys are the descriptions of the parts.
+        first: Measurement by the iris model with the package's weights before fine-tuning. `None`
+            if the training started from scratch.
     """
 
     folder: Path
@@ -42,46 +45,49 @@ class Outcome:
     first: Following | None = None
 
     def bundle_path(self, precision: str) -> Path:
-        """Return the folder of a bundle."""
+        """Return the folder of the bundle with this precision."""
         return self.folder / BUNDLES[precision]
 
     def bundle_megabytes(self, precision: str) -> float:
-        """Return the size of all files of a bundle, in 10^6 bytes."""
+        """Return the total size of all files of a bundle in megabytes (10^6 bytes)."""
         files = self.bundle_path(precision).rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
     def sample_sheet(self) -> Path | None:
-        """Return the last sample sheet of stage `joint`; None if there is none."""
+        """Return the last sheet of sample pictures of the stage `joint`.
+
+        The result is `None` if there is no sheet.
+        """
         sheets = sorted((self.run.path / "sheets").glob("joint-*.png"))
         return sheets[-1] if sheets else None
 
 
 @dataclass(frozen=True)
 class Losses:
-    """First and last loss in a stage's log."""
+    """First loss and last loss in the log of a stage."""
 
     first: float
     last: float
 
 
 def losses_of(run: RunFolder, stage: Stage) -> Losses:
-    """Read the first and last loss from a stage's log."""
+    """Read the first loss and the last loss from the log of a stage."""
     with open(run.path / "logs" / f"{stage}.csv", newline="", encoding="utf-8") as handle:
         values = [float(row["loss"]) for row in csv.DictReader(handle)]
     return Losses(values[0], values[-1])
 
 
 def tiles(demo: Demo) -> str:
-    """Return the four main metrics as `<div>`s of a `<dl>`."""
+    """Return the four main metrics as `<div>` elements of a `<dl>` element."""
     stray = demo.stray_pixels
     verdict = (
         '<span class="good">none</span>' if stray == 0 else f'<span class="bad">{stray}</span>'
     )
     facts = (
-        ("yaw, measured by the iris model", number(demo.iris.yaw.slope), "slope"),
-        ("pitch, measured by the iris model", number(demo.iris.pitch.slope), "slope"),
+        ("yaw, measured by the iris model", number(demo.iris.yaw.slope), "slope (1 is ideal)"),
+        ("pitch, measured by the iris model", number(demo.iris.pitch.slope), "slope (1 is ideal)"),
         ("frames with both eyes fully redirected", str(demo.fully_redirected), f"of {demo.frames}"),
-        (f"changed pixels outside the eye masks, all {demo.frames} frames", verdict, ""),
+        (f"changed pixels outside the eye masks, in all {demo.frames} frames", verdict, ""),
     )
     return "".join(
         f"<div><dt>{name}</dt><dd>{value} <small>{unit}</small></dd></div>"
@@ -90,7 +96,7 @@ def tiles(demo: Demo) -> str:
 
 
 def following_rows(outcome: Outcome) -> str:
-    """Return table rows with the fitted line for each measuring model and axis."""
+    """Return table rows with the fitted lines, one row for each measuring model and axis."""
     witnesses: list[tuple[str, Following]] = [
         ("iris model", outcome.demo.iris),
         ("run’s own estimator", outcome.demo.own),
@@ -113,7 +119,7 @@ def _line_cells(line: Line) -> list[str]:
 
 
 def stage_rows(outcome: Outcome) -> str:
-    """Return table rows with steps, time and losses of each stage."""
+    """Return table rows with the steps, the time and the losses of each stage."""
     rows = []
     stages = outcome.run.record.stages
     for name in (name for name in STAGES if name in stages):
@@ -151,7 +157,7 @@ def bundle_rows(outcome: Outcome) -> str:
 
 
 def parity_rows(outcome: Outcome) -> str:
-    """Return table rows with the differences from Keras, by bundle, model and output."""
+    """Return table rows with the differences from Keras, one row for each output of each model."""
     return "".join(
         _row(
             [outcome.bundle_path(precision).name, model, parity.output],
@@ -183,13 +189,13 @@ def _row(words: Iterable[str], figures: Iterable[str]) -> str:
 
 
 def number(value: float, *, digits: int = 2, sign: bool = False) -> str:
-    """Return a rounded number with a typographic minus sign, and without "-0.0"."""
+    """Return a rounded number as text, with a typographic minus sign. "-0.0" becomes "0.0"."""
     rounded = round(value, digits) + 0.0
     return f"{rounded:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
 def summary(outcome: Outcome) -> str:
-    """Return the two sentences below the title."""
+    """Return the sentences below the title."""
     data = outcome.run.record.data
     yaw = outcome.demo.iris.yaw
     trained = (
@@ -198,23 +204,25 @@ def summary(outcome: Outcome) -> str:
         else "The package’s redirector was fine-tuned"
     )
     return (
-        f"{trained} on {data.patches} synthetic eyes of {len(data.subjects)} synthetic people, "
-        "exported for small devices, and applied frame by frame to a photograph that is not in "
-        "the training data. Yaw of the redirected irises over target yaw: slope "
-        f"{number(yaw.slope)}, correlation {number(yaw.correlation)}."
+        f"{trained} on {data.patches} synthetic eyes of {len(data.subjects)} synthetic people. It "
+        "was exported for small devices. Then it redirected each frame of a moving photograph that "
+        "is not in the training data. A line was fitted to the yaw of the redirected irises as a "
+        "function of the target yaw. Its slope is "
+        f"{number(yaw.slope)} (1 is ideal), and the correlation is {number(yaw.correlation)}."
     )
 
 
 def honest(outcome: Outcome) -> str:
-    """Return paragraphs about the limited quality after such a short training."""
+    """Return paragraphs about the quality, which is limited because the training is short."""
     before = outcome.demo.before
     return _paragraphs(
         _expectation(outcome),
         "The estimated gaze of the original photograph shows the accuracy of the estimator on real "
-        "eyes. The person looks into the lens, that is, pitch 0° and yaw 0°; the estimate is "
-        f"pitch {number(before.pitch_deg, digits=1, sign=True)}° and "
-        f"yaw {number(before.yaw_deg, digits=1, sign=True)}°. The resolution of the photograph is "
-        "also a limit: an eye is 18 pixels wide and was enlarged nearly four times.",
+        "eyes. The person looks into the lens. The correct gaze is therefore pitch 0° and yaw 0°. "
+        f"The estimate is pitch {number(before.pitch_deg, digits=1, sign=True)}° and "
+        f"yaw {number(before.yaw_deg, digits=1, sign=True)}°. The low resolution of the photograph "
+        "also limits the quality. An eye in the photograph is 18 pixels wide and was enlarged "
+        "nearly four times.",
     )
 
 
@@ -222,47 +230,50 @@ def _expectation(outcome: Outcome) -> str:
     spent = minutes(outcome.minutes)
     if outcome.first is not None:
         return (
-            f"The package’s weights were fine-tuned for {spent} on this machine. They were trained "
-            "on synthetic eyes only, without photographs. This fine-tuning demonstrates that "
-            "training can continue from them; it should neither improve nor reduce the quality "
-            "much. For good results, train on real eyes; the adversarial loss in particular was "
-            "designed for them."
+            f"The package’s weights were fine-tuned for {spent} on this machine. The weights were "
+            "trained on synthetic eyes only, without photographs. The fine-tuning demonstrates "
+            "that training can continue from these weights. It should hardly change their quality. "
+            "For good results, train on real eyes. The adversarial loss in particular was designed "
+            "for real eyes."
         )
     return (
-        f"All networks were trained from scratch for {spent} on this machine, on synthetic eyes "
-        "only, without photographs. This is enough to check that all parts work together, but not "
-        "enough for good quality. Typical faults are: smeared irises or irises with a second rim "
-        "at large shifts, lids that hardly follow the vertical gaze, and an error of some degrees "
-        "at the target “camera”. For good results, train for hours on real eyes; the adversarial "
-        "loss in particular was designed for them."
+        f"All networks were trained from scratch for {spent} on this machine. The training used "
+        "synthetic eyes only, without photographs. Such a short training is enough to check that "
+        "all parts work together, but not enough for good quality. There are three typical faults. "
+        "After large shifts, irises are smeared or have a second rim. Lids hardly follow the "
+        "vertical gaze. With the target “camera”, the gaze has an error of some degrees. For good "
+        "results, train for hours on real eyes. The adversarial loss in particular was designed "
+        "for real eyes."
     )
 
 
 def witnesses(demo: Demo) -> str:
-    """Return paragraphs about the two measuring models and their reliability."""
+    """Return paragraphs about the two models that measure the gaze, and about their reliability."""
     return _paragraphs(
-        "The <strong>iris model</strong> is MediaPipe’s; training does not use it. It detects the "
-        "iris in every frame before and after redirection. The geometry of the eyeball converts "
-        "the shift of the iris to degrees. The gaze before redirection is assumed to be exactly "
-        "into the lens.",
-        "The <strong>run’s own estimator</strong> (from the float bundle) is not independent: it "
-        "is part of a loss in training, so a redirector may learn to exploit its errors. It was "
-        "trained on the same synthetic eyes, so it is inaccurate on photographs. The mean gaze "
-        f"error of the redirected eyes is {demo.own.mean_error_deg:.1f}° by this estimator and "
-        f"{demo.iris.mean_error_deg:.1f}° by the iris model. For a reliable score, use a judge "
-        "that was trained on photographs of other people: <code>mggr-tf evaluate</code>.",
-        "The changed pixels were counted between the decoded frames and the redirected frames, "
-        "before encoding.",
+        "The <strong>iris model</strong> is a model of MediaPipe. The training does not use this "
+        "model. The model detects the iris in every frame before and after redirection. The "
+        "geometry of the eyeball converts the shift of the iris to degrees. The measurement "
+        "assumes that the original eyes look exactly into the lens.",
+        "The <strong>run’s own estimator</strong> (from the float bundle) is not independent. It "
+        "is part of a loss in the training, so a redirector may learn to exploit its errors. It "
+        "was trained on the same synthetic eyes, so it is inaccurate on photographs. For the "
+        f"redirected eyes, this estimator measures a mean gaze error of "
+        f"{demo.own.mean_error_deg:.1f}°. The iris model measures "
+        f"{demo.iris.mean_error_deg:.1f}°. For a reliable score, use <code>mggr-tf evaluate</code> "
+        "with a judge. A judge is a gaze estimator that was trained on photographs of other "
+        "people and is used only for scores.",
+        "To count the changed pixels, each redirected frame was compared with the decoded frame. "
+        "The frames were compared before the video was encoded.",
     )
 
 
 def training_text(outcome: Outcome) -> str:
-    """Return sentences about the training data and the order of the stages."""
+    """Return sentences about the training data and about the order of the stages."""
     data = outcome.run.record.data
     return (
         f"Training data: {data.patches} synthetic patches of {len(data.subjects)} people. Held-out "
         f"people, shown in the sheet below: {len(data.held_out)}. {_order(outcome)} The number of "
-        "steps was chosen from the measured speed, for "
+        "steps was computed from the measured speed, so that the training takes "
         f"{minutes(outcome.minutes)} in total."
     )
 
@@ -270,54 +281,55 @@ def training_text(outcome: Outcome) -> str:
 def _order(outcome: Outcome) -> str:
     if outcome.first is not None:
         return (
-            "The estimator and both branches start from the package’s weights; only the branches "
+            "The estimator and both branches start from the package’s weights. Only the branches "
             "are fine-tuned."
         )
     return (
-        "The estimator is trained first, then the coarse branch (warp), then both branches "
-        "together."
+        "First, the estimator is trained. Then the coarse branch (warp) is trained. Finally, both "
+        "branches are trained together."
     )
 
 
 def bundle_text(outcome: Outcome) -> str:
-    """Return sentences about the content of a bundle and the bundle used for the video."""
+    """Return sentences about the content of a bundle, and about the bundle of the video."""
     estimator = outcome.bundles["int8"].contract.models["estimator"][0].precision
     stays = (
         ""
         if estimator == "int8"
-        else " Its estimator stays float32, because the int8 file exceeded a limit."
+        else " The estimator stays float32, because the int8 file exceeded a limit."
     )
     return (
-        "A bundle contains everything that a device needs: the networks, the face models, and the "
-        "contract with their conventions. The clips above were made with the int8 bundle: its "
-        f"convolutions are 8-bit, and its warp is float.{stays}"
+        "A bundle contains all files that a device needs. These are the networks, the models that "
+        "find faces and eyes, and the contract, which describes the models. The int8 bundle "
+        "redirected the videos above. The convolutions of this bundle compute with 8-bit integers, "
+        f"and the warp computes in float.{stays}"
     )
 
 
 def commands(outcome: Outcome) -> str:
-    """Return the commands for the next steps, with the paths of this run."""
+    """Return the commands for the next steps, with the paths of this quickstart."""
     folder = outcome.folder.resolve()
     run, bundle = folder / names.RUN, outcome.bundle_path("int8").resolve()
     better = "runs/better"
     steps = (
         (
-            "Train longer and on more synthetic people, starting from this run (without "
-            "<code>--from</code>, training starts from scratch):",
+            "Train longer and on more synthetic people, starting from this run. (Without "
+            "<code>--from</code>, the training starts from scratch.)",
             ["mggr-tf", "train", "--from", str(run), "--minutes", "30", "--out", better],
         ),
         (
-            "Train on your own eye patches with file names as in the Columbia Gaze Data Set "
-            "(check them first with <code>mggr-tf data check</code>):",
+            "Train on your own eye patches. Their file names must be as in the Columbia Gaze Data "
+            "Set. First check the patches with <code>mggr-tf data check</code>.",
             ["mggr-tf", "train", "--data", "patches/", "--minutes", "30", "--out", "runs/mine"],
         ),
         ("Export for a device:", ["mggr-tf", "export", better, "--int8"]),
         (
-            "Redirect a video, a picture or a folder of pictures, for example the clip above:",
+            "Redirect a video, a picture or a folder of pictures, for example the video above:",
             ["mggr-edge", "run", str(folder / names.PORTRAIT), "--model", str(bundle)]
             + ["--target", "0,10"],
         ),
         (
-            "Redirect the gaze in your own video into the camera:",
+            "Redirect the gaze in your own video to the camera:",
             ["mggr-edge", "run", "clip.mp4", "--model", f"{better}/bundle-int8"]
             + ["--target", "camera"],
         ),
@@ -330,9 +342,9 @@ def commands(outcome: Outcome) -> str:
 
 
 def chart_in_words(demo: Demo) -> str:
-    """Return a text alternative to the chart, for readers who cannot see it."""
+    """Return a text alternative to the chart, for readers who cannot see the chart."""
     return (
-        "Chart of target gaze and measured gaze over time. Iris model: yaw slope "
+        "Chart of the target gaze and the measured gaze over time. Iris model: yaw slope "
         f"{demo.iris.yaw.slope:.2f}, pitch slope {demo.iris.pitch.slope:.2f}. Run’s estimator: yaw "
         f"slope {demo.own.yaw.slope:.2f}, pitch slope {demo.own.pitch.slope:.2f}."
     )
@@ -343,7 +355,7 @@ def _paragraphs(*texts: str) -> str:
 
 
 def minutes(count: float) -> str:
-    """Return a number of minutes in words.
+    """Return a number of minutes as text with the unit.
 
     Example:
         >>> minutes(1.0), minutes(2.5)

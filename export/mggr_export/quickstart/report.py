@@ -1,4 +1,4 @@
-"""Report of a quickstart: one HTML file that a browser can show without other files."""
+"""Write the report of a quickstart: one HTML file that contains all pictures and videos."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ _JPEG_QUALITY = 88
 
 
 def sample_sheet(outcome: Outcome) -> str:
-    """Return the last sample sheet of the training as a `<figure>`; empty if there is none."""
+    """Return the last sheet of sample pictures as a `<figure>`.
+
+    The text is empty if the training wrote no sheet.
+    """
     sheet = outcome.sample_sheet()
     if sheet is None:
         return ""
     return (
         f'<figure><img class="pixels" src="{data_uri(sheet)}" alt="Synthetic eyes of held-out '
-        'people"><figcaption>Synthetic eyes of held-out people, one pair per row. Columns: '
+        'people"><figcaption>Synthetic eyes of held-out people. Each row shows one pair. Columns: '
         "source, output of the coarse branch (warp), residual of the fine branch (grey is zero), "
-        "redirected, and ground truth.</figcaption></figure>"
+        "redirected eye, and ground truth.</figcaption></figure>"
     )
 
 
 def data_uri(file: Path) -> str:
-    """Return the content of a file as a data URI, without re-encoding."""
+    """Return the content of a file as a data URI. The content is not encoded again."""
     kind = {".mp4": "video/mp4", ".png": "image/png"}[file.suffix]
     return _uri(kind, file.read_bytes())
 
@@ -43,7 +46,7 @@ def data_uri(file: Path) -> str:
 def jpeg_uri(file: Path) -> str:
     """Return a large PNG sheet as a data URI of a smaller JPEG.
 
-    The folder of the report contains the PNG with the original pixels.
+    The folder of the report contains the PNG file with the original pixels.
     """
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     done, content = cv2.imencode(".jpg", cv2.imread(str(file)), quality)
@@ -64,7 +67,7 @@ def write_report(outcome: Outcome) -> Path:
 
 
 def report_text(outcome: Outcome) -> str:
-    """Return the HTML page; pictures and videos are embedded as data URIs."""
+    """Return the HTML page. The page contains all pictures and videos as data URIs."""
     template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     folder, demo, run = outcome.folder, outcome.demo, outcome.run
     contract = outcome.bundles["int8"].contract

@@ -1,4 +1,4 @@
-"""Pictures of the report: close-ups of the eyes, whole frames, and the chart."""
+"""Draw the pictures of the report: close-ups of the eyes, whole frames, and the chart."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ CLOSE_UP_PX = (160, 480)
 """Size (height, width) of a close-up in pixels."""
 
 _EYES_MIDDLE = (224.5, 103.0)
-"""Point (x, y) between the eyes in the photograph."""
+"""Point (x, y) in the middle between both eyes in the photograph."""
 
 _ZOOM = 6.0
-"""Close-up pixels per pixel of the photograph. The video has 3.6 to 4.3."""
+"""Zoom of a close-up, in close-up pixels per pixel of the photograph.
+
+The zoom of the video is 3.6 to 4.3.
+"""
 
 
 def close_up(frame: Picture, time_s: float) -> Picture:
-    """Return both eyes of one frame of the portrait video, always at the same position.
+    """Return a close-up of both eyes in a frame of the portrait video.
+
+    The eyes have the same position in all close-ups.
 
     Args:
         frame: Frame of the video, before or after redirection.
@@ -57,11 +62,11 @@ GAP_PX = 6
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _DIAL_DEG = 20.0
-"""Angle in degrees at the rim of a target dial."""
+"""Angle in degrees that corresponds to the ring of a target dial."""
 
 
 def blank(size: tuple[int, int], colour: Colour = PAPER) -> Picture:
-    """Return a picture [height, width, 3] of one colour."""
+    """Return a picture [height, width, 3] that is filled with one colour."""
     return np.full((*size, 3), colour, np.uint8)
 
 
@@ -74,13 +79,13 @@ def write(
     colour: Colour = INK,
     align: Literal["left", "right", "middle"] = "left",
 ) -> None:
-    """Write a line of plain ASCII text into a picture, in place.
+    """Write one line of ASCII text into a picture. The picture is changed in place.
 
     Args:
         picture: [H, W, 3] uint8 picture.
         text: Text to write.
-        at: Point (x, y) of the baseline: its left end, right end or middle, depending on
-            `align`.
+        at: Point (x, y) on the baseline of the text. `align` defines whether the point is the left
+            end, the right end or the middle.
         height_px: Height of capital letters in pixels.
         colour: Colour of the text.
         align: Position of `at` on the baseline.
@@ -94,15 +99,16 @@ def write(
 def line(
     picture: Picture, points: NDArray[np.float64], *, colour: Colour, width_px: int = 2
 ) -> None:
-    """Draw a line through [N, 2] points (x, y) into a picture, in place."""
+    """Draw a line through [N, 2] points (x, y). The picture is changed in place."""
     shifted = np.rint(points * 16).astype(np.int32)[:, None]
     cv2.polylines(picture, [shifted], False, colour, width_px, cv2.LINE_AA, 4)
 
 
 def dial(picture: Picture, gaze: Gaze, *, centre: tuple[float, float], radius_px: float) -> None:
-    """Draw a dial into a picture, in place: a ring with a dot in the direction of `gaze`.
+    """Draw a dial that shows a gaze. The picture is changed in place.
 
-    The cross in the middle of the ring is the camera.
+    The dial is a ring with a dot. The direction of the dot is the direction of `gaze`. The cross in
+    the middle of the ring is the camera.
     """
 
     def spot(x: float, y: float) -> tuple[int, int]:
@@ -130,10 +136,12 @@ _CHART_RANGE_DEG = 25.0
 
 
 def strip(moments: Sequence[tuple[float, Picture, Picture]]) -> Picture:
-    """Return close-ups of the eyes before and after redirection, one row per moment.
+    """Return a sheet of close-ups of the eyes before and after redirection.
+
+    Each row shows one moment of the video.
 
     Args:
-        moments: Tuples (time_s, frame before, frame after).
+        moments: One tuple (time_s, frame before, frame after) for each row.
     """
     height, width = CLOSE_UP_PX
     rows = len(moments)
@@ -163,7 +171,7 @@ def _label(sheet: Picture, target: Gaze, *, top: int, height: int) -> None:
 
 
 def side_by_side(before: Picture, after: Picture, target: Gaze) -> Picture:
-    """Return two whole frames next to each other, with a dial of the target in the second."""
+    """Return two whole frames next to each other. A dial in the second frame shows the target."""
     pair = np.concatenate([before, blank((before.shape[0], GAP_PX)), after], axis=1)
     radius = before.shape[1] / 18
     corner = (pair.shape[1] - 1.4 * radius, pair.shape[0] - 1.4 * radius)
@@ -174,7 +182,7 @@ def side_by_side(before: Picture, after: Picture, target: Gaze) -> Picture:
 
 
 def above_each_other(before: Picture, after: Picture, time_s: float) -> Picture:
-    """Return close-ups of the eyes, before redirection above after redirection."""
+    """Return two close-ups of the eyes: above before redirection, below after redirection."""
     gap = blank((GAP_PX, CLOSE_UP_PX[1]))
     return np.concatenate([close_up(before, time_s), gap, close_up(after, time_s)])
 
@@ -185,7 +193,7 @@ def _tag(picture: Picture, text: str, *, right: int) -> None:
     Args:
         picture: Picture that contains the frame.
         text: Text to write.
-        right: Column where the frame ends.
+        right: Column of the picture where the frame ends.
     """
     width, height = 84, 30
     patch = picture[10 : 10 + height, right - 10 - width : right - 10]
@@ -194,7 +202,7 @@ def _tag(picture: Picture, text: str, *, right: int) -> None:
 
 
 def chart(sights: Sequence[Sight]) -> Picture:
-    """Return a chart of yaw and pitch over time: the target and both measured gazes."""
+    """Return a chart of yaw and pitch over time, with the target and both measured gazes."""
     panels = [
         _panel("yaw", "+ image right", sights, axis=1),
         _panel("pitch", "+ up", sights, axis=0),

@@ -1,1 +1,1 @@
-"""Programs for maintainers: the package's weights, and speed measurements."""
+"""Programs for maintainers: train the package's weights, and measure speed."""

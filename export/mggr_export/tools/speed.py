@@ -1,4 +1,8 @@
-"""Speed of a redirector: against PRGAN's generator, layer by layer, and against this core."""
+"""Measure the speed of a redirector and of each of its layers.
+
+The redirector is compared with PRGAN's generator, and with the speed of a matrix product on this
+processor core.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +37,10 @@ class Convolution:
     """One convolution of a model.
 
     Attributes:
-        name: Name of the layer, prefixed with the names of the nested models that contain it.
-        model: Keras model with this convolution only, with one input `x` [B, H, W, C].
-        mmac: Million multiply-accumulates of one example.
+        name: Name of the layer. The names of the nested models that contain the layer come first.
+        model: Keras model that contains only this convolution. The input `x` of this model has the
+            shape [B, H, W, C].
+        mmac: Number of multiply-accumulate operations for one example, in millions.
     """
 
     name: str
@@ -44,7 +49,7 @@ class Convolution:
 
 
 def convolutions_of(model: keras.Model) -> tuple[Convolution, ...]:
-    """Return all convolutions of a model in order, including those of nested models."""
+    """Return all convolutions of a model and of its nested models, in the order of the layers."""
     return tuple(_convolution(name, layer) for name, layer in _layers(model, ""))
 
 
@@ -69,13 +74,14 @@ _SIDE = 768
 
 
 def matrix_product() -> tuple[Callable[[], object], float]:
-    """Return a product of two square float32 matrices on one thread, by ONNX Runtime.
+    """Return a function that multiplies two square float32 matrices on one thread.
 
-    The kernels of ONNX Runtime use the widest instructions of the processor. A BLAS that was
-    built for another processor may not use them.
+    ONNX Runtime computes the product, because its kernels use the widest instructions of the
+    processor. A BLAS library that was built for another processor may not use these instructions.
 
     Returns:
-        Function that computes the product, and the product's million multiply-accumulates.
+        Function that computes the product, and the number of its multiply-accumulate operations in
+        millions.
     """
     shape = (_SIDE, _SIDE)
     left, right, made = (
@@ -98,7 +104,8 @@ _CONFIG = "prgan-paper"
 def prgan_generator() -> keras.Model:
     """Return PRGAN's generator at its published size, untrained.
 
-    It has 8.42 M parameters and needs 2.45 GMAC.
+    The generator has 8.42 million parameters. One call needs 2.45 GMAC, that is, 2.45 billion
+    multiply-accumulate operations.
     """
     config = load_config(_CONFIG)
     size = config.models.generator
@@ -116,12 +123,12 @@ PRECISIONS: tuple[SpeedPrecision, ...] = ("float32", "int8")
 
 @dataclass(frozen=True)
 class LayerSpeed:
-    """Speed of one convolution alone.
+    """Speed of one convolution that is timed alone.
 
     Attributes:
         name: Name of the layer.
-        mmac: Million multiply-accumulates of one example.
-        ms: Median time of the kernel in milliseconds, by precision.
+        mmac: Number of multiply-accumulate operations for one example, in millions.
+        ms: Median time of the convolution in milliseconds, by precision.
     """
 
     name: str
@@ -131,16 +138,16 @@ class LayerSpeed:
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured speed, on one thread of one TFLite interpreter.
+    """Measured speed on one thread of one TFLite interpreter.
 
     Attributes:
-        redirector_ms: Median time for one eye in milliseconds, including the warp, by
-            precision.
+        redirector_ms: Median time of the redirector for one eye in milliseconds, by precision. The
+            time includes the warp.
         rival_ms: Median time of PRGAN's float generator in milliseconds.
-        ratio: Time of PRGAN's generator divided by that of the redirector, median over rounds,
-            by precision.
-        layers: Convolutions of the redirector, each timed alone.
-        matrix_gmacs: GMAC per second of a float matrix product on this core.
+        ratio: Time of PRGAN's float generator divided by the time of the redirector, by precision
+            of the redirector. Each value is the median over all rounds.
+        layers: Convolutions of the redirector. Each convolution was timed alone.
+        matrix_gmacs: Speed of a float matrix product on this core, in GMAC per second.
         rounds: Number of timing rounds.
     """
 
@@ -156,7 +163,7 @@ class Speed:
         return sum(layer.ms[precision] for layer in self.layers)
 
     def convolution_gmacs(self, precision: SpeedPrecision) -> float:
-        """Return the GMAC per second of all convolutions together."""
+        """Return the speed of all convolutions together, in GMAC per second."""
         return sum(layer.mmac for layer in self.layers) / self.convolutions_ms(precision)
 
 
@@ -166,7 +173,7 @@ def measure_speed(redirector: keras.Model, *, seconds: float, progress: Progress
     Int8 models are calibrated on noise, because their speed does not depend on the values.
 
     Args:
-        redirector: Keras redirector; its weights do not affect the result.
+        redirector: Keras redirector. The weights do not affect the result.
         seconds: Duration of the timing in seconds.
         progress: Factory of progress bars.
     """
@@ -215,7 +222,7 @@ def _tflite(content: bytes) -> Callable[[], object]:
 
 
 def _kernel(content: bytes) -> Callable[[], object]:
-    """Return a function that runs the ops of a model only.
+    """Return a function that only runs the ops of a model.
 
     The inputs are set once, and the outputs are never read.
     """
@@ -244,10 +251,10 @@ def _converted(model: keras.Model, precision: SpeedPrecision) -> bytes:
 def speed_text(speed: Speed) -> str:
     """Return tables as text for a terminal.
 
-    The tables compare the redirector with PRGAN's generator and with this core's speed, and list
-    all convolutions.
+    One table compares the redirector with PRGAN's generator. Below the table, the speed of the
+    convolutions is compared with that of a matrix product. Another table lists all convolutions.
     """
-    lines = ["one thread, one TFLite interpreter, all models timed in turns", ""]
+    lines = ["Conditions: one thread, one TFLite interpreter, all models timed in turns.", ""]
     form = "{:<34} {:>10} {:>18}"
     lines.append(form.format("one eye", "median", "speedup over"))
     lines.append(form.format("", "", "PRGAN's generator"))
@@ -261,7 +268,7 @@ def speed_text(speed: Speed) -> str:
         rest = speed.redirector_ms[precision] - part
         lines.append(
             f"convolutions, {precision}: {part:.2f} ms, {rate:.1f} GMAC/s, "
-            f"{rate / speed.matrix_gmacs:.0%} of the matrix product; all other ops {rest:.2f} ms"
+            f"{rate / speed.matrix_gmacs:.0%} of the matrix product; all other ops: {rest:.2f} ms"
         )
     lines += ["", _LAYER.format("convolution", "MMAC", *_heads())]
     for layer in speed.layers:
@@ -270,7 +277,7 @@ def speed_text(speed: Speed) -> str:
             ms = layer.ms[precision]
             cells += [f"{ms:.3f}", f"{layer.mmac / ms:.1f}"]
         lines.append(_LAYER.format(layer.name, f"{layer.mmac:.2f}", *cells))
-    return "\n".join([*lines, f"{speed.rounds} rounds; times in ms, rates in GMAC/s"])
+    return "\n".join([*lines, f"{speed.rounds} rounds; times in milliseconds, speeds in GMAC/s"])
 
 
 _LAYER = "{:<34} {:>6} {:>9} {:>8} {:>9} {:>8}"
@@ -292,9 +299,9 @@ def _heads() -> list[str]:
 def main(run: str, seconds: float) -> None:
     """Time a run's redirector and PRGAN's generator at its published size.
 
-    Both run in turns in one TFLite interpreter on one thread, warp included. Every
-    convolution of the redirector is also timed alone. A product of float matrices measures
-    the highest speed of this core.
+    Both models run in turns on one thread of a TFLite interpreter. The time of the redirector
+    includes the warp. Every convolution of the redirector is also timed alone. For comparison, the
+    command measures the speed of a float matrix product on this core.
     """
     try:
         redirector = models_of_run(open_run(run))["redirector"]

@@ -1,11 +1,14 @@
-"""Trains and exports the package's weights: `python -m mggr_export.tools.weights`.
+"""Train and export the package's weights: `python -m mggr_export.tools.weights`.
 
 ::
 
     OUT/
-      run/      the training, which can be resumed
-      judge/    other architecture on other synthetic people; for scores, not used as a loss
+      run/      training run of the weights; it can be resumed
+      judge/    gaze estimator that only scores the results; it is not used as a loss
       made/     files for the package: run/, float/, int8/, MODEL_CARD.md
+
+The judge has another architecture than the run's estimator. The judge is trained on other synthetic
+people.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ _KEPT = ("estimator", "coarse", "fine", "adapted")
 _JUDGE_SEED = 9_000
 """Seed of the judge's synthetic people.
 
-None of them is in the training data of the redirector.
+These people are not in the training data of the redirector.
 """
 _BUNDLES = {"float": False, "int8": True}
 
@@ -65,28 +68,29 @@ def make_weights(
     start: RunFolder | None = None,
     notify: Say,
 ) -> Path:
-    """Create all missing parts in `out`.
+    """Create all parts that are missing in `out`.
 
     Args:
-        out: Output folder; it is created if it does not exist.
-        minutes: Training time of all stages of the run together, in minutes. An existing run
-            keeps its own training time.
-        people: Number of synthetic people; None uses the number in the config.
-        portraits: Folder of photographed eyes with known gaze; None trains on synthetic eyes
-            only.
-        portraits_split: Split file of the people in `portraits`; None holds out the fraction in
-            the config.
-        start: Run whose estimator and redirector the training starts from; None trains from
-            scratch.
+        out: Output folder. The folder is created if it does not exist.
+        minutes: Training time of all stages of the run together, in minutes. If `out` contains a
+            run, this run keeps its own training time.
+        people: Number of synthetic people. `None` uses the number in the config.
+        portraits: Folder of photographed eyes with known gaze. With `None`, the networks are
+            trained on synthetic eyes only.
+        portraits_split: File that divides the people in `portraits` into training and held-out
+            people. With `None`, a fraction of the people is held out. The config defines this
+            fraction.
+        start: Run whose estimator and redirector are the start of the training. With `None`, the
+            training starts from scratch.
         notify: Callback for messages to the user.
 
     Returns:
         Folder for `put_into_package`.
 
     Raises:
-        UsageError: If `out` holds a training with another config.
-        RunError: If `out` holds a training on other portraits, or if the networks of `start` do
-            not fit.
+        UsageError: If `out` contains a run with another config.
+        RunError: If `out` contains a run that was trained on other portraits. Also raised if the
+            networks of `start` do not fit the config.
     """
     changes = [] if people is None else [f"synthetic.subjects={people}"]
     config = load_config(CONFIG, changes=changes)
@@ -118,7 +122,7 @@ def make_weights(
 
 
 def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
-    """Write the lean run and both lean bundles into a folder."""
+    """Write the run and both bundles to a folder, with only the files that the package needs."""
     _copy_lean(run, folder / "run")
     for name, int8 in _BUNDLES.items():
         notify(f"exporting {name}")
@@ -134,7 +138,7 @@ def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
 def put_into_package(made: Path, *, notify: Say) -> None:
     """Replace the weights of this installation.
 
-    Each of the two folders in the package is replaced as a whole.
+    The package has two folders of weights. Each folder is replaced completely.
     """
     parts: dict[Path, dict[str, str]] = {
         packaged_bundles(): {name: name for name in _BUNDLES},
@@ -159,11 +163,14 @@ def _trained(
     start: RunFolder | None = None,
     notify: Say,
 ) -> RunFolder:
-    """Return a run that is complete up to a stage: an existing, resumed or new run."""
+    """Return a run that is complete up to a stage.
+
+    An existing run is returned or resumed. If there is no run, a new run is trained.
+    """
     run = RunFolder.open(path) if (path / "run.json").is_file() else None
     if run is not None and run.config != _settled_as(run.config, config):
         raise UsageError(
-            f"{path} contains a run with another config; pass another --out, or remove {path}",
+            f"{path} contains a run with another config; pass another --out or remove {path}",
             code="run-with-other-config",
             path=path,
         )
@@ -191,7 +198,7 @@ def _trained(
 def _settled_as(begun: Config, config: Config) -> Config:
     """Return the config with the feature precision of an existing run.
 
-    When the run was created, it replaced `auto` by the precision that suits its machine.
+    A new run replaces the value `auto` by the precision that is suitable for the machine.
     """
     if config.models.features_precision != "auto":
         return config
@@ -223,7 +230,7 @@ def _train(
 def _copy_lean(run: RunFolder, folder: Path) -> None:
     """Copy the files that later training or scoring requires.
 
-    Checkpoints, logs and sheets are not copied.
+    Checkpoints, logs and sample pictures are not copied.
     """
     (folder / "weights").mkdir(parents=True)
     for name in ("run.json", "config.yaml"):
@@ -233,7 +240,8 @@ def _copy_lean(run: RunFolder, folder: Path) -> None:
             shutil.copyfile(run.weights_file(name), folder / "weights" / f"{name}.npz")
 
 
-# Set before TensorFlow is loaded, to suppress its messages about features of the processor.
+# Set this variable before TensorFlow is loaded. The variable hides messages about features of the
+# processor.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _INTERRUPTED = 130
@@ -245,40 +253,45 @@ _INTERRUPTED = 130
     default="runs/default-weights",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder of the training; the same command resumes an interrupted training.",
+    help="Folder of the training. To resume an interrupted training, run the same command again.",
 )
 @click.option(
     "--minutes",
     default=150.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Training time of the estimator and the redirector in minutes; drawing, scoring and "
-    "export take about twenty more minutes. A resumed training keeps its own time.",
+    help="Training time of the estimator and the redirector in minutes. Rendering, scoring and "
+    "export take about twenty more minutes. A resumed training keeps its original time.",
 )
 @click.option(
     "--people",
     type=click.IntRange(min=2),
-    help="Number of synthetic people.  [default: that of the config]",
+    help="Number of synthetic people.  [default: the number in the config]",
 )
 @click.option(
     "--portraits",
     type=click.Path(path_type=Path),
-    help="Folder of photographed eyes with known gaze (`mggr-tf data crop --gaze`), for the stage "
-    "adapted. Without it, all training data is synthetic.",
+    help="Folder of photographed eyes with known gaze, for the stage 'adapted'. "
+    "`mggr-tf data crop --gaze` writes such a folder. Without --portraits, all training data is "
+    "synthetic.",
 )
-@click.option("--portraits-split", metavar="FILE", help="Split file of the people in --portraits.")
+@click.option(
+    "--portraits-split",
+    metavar="FILE",
+    help="File that divides the people in --portraits into training and held-out people.",
+)
 @click.option(
     "--from",
     "start",
     metavar="RUN",
-    help="Start from the networks of this run; `default` is the run of this installation. "
-    "Without it, train from scratch.",
+    help="Start from the networks of this run. `default` is the run of this installation. "
+    "Without --from, train from scratch.",
 )
 @click.option(
     "--install/--no-install",
     default=True,
     show_default=True,
-    help="Replace the weights of this installation with the result.",
+    help="Replace the weights of this installation by the trained weights.",
 )
 def main(
     out: Path,
@@ -289,10 +302,10 @@ def main(
     start: str | None,
     install: bool,
 ) -> None:
-    """Train the default weights, measure them, and put them into the package.
+    """Train the default weights, measure them, and install them in the package.
 
-    Without --portraits, all training data is synthetic. After Ctrl-C, the training so far is
-    kept.
+    Without --portraits, all training data is synthetic. After Ctrl-C, the folder contains the
+    training up to that time.
     """
     try:
         made = make_weights(
@@ -310,7 +323,7 @@ def main(
     except MggrError as error:
         raise OneLineError(error) from error
     except KeyboardInterrupt:
-        _notify("\ninterrupted; the training so far is kept, run the same command to continue")
+        _notify("\ninterrupted; the training so far is saved, run the same command to continue")
         raise SystemExit(_INTERRUPTED) from None
 
 

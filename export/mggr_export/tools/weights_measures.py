@@ -1,6 +1,7 @@
-"""Metrics of the default weights, and the model card.
+"""Measure the default weights, and write their model card.
 
-The metrics are measured on people that neither the weights nor the judge were trained on.
+The judge is a gaze estimator that is used only for scores. The people in the test data are neither
+in the training data of the weights nor in that of the judge.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ from mggr_tf.runs.provenance import trained_on
 from mggr_tf.runs.record import DataRecord
 
 Groups = dict[str, dict[str, NDArray[np.bool_]]]
-"""Property of people or pairs -> name of the group -> [P] bool, True for pairs in it."""
+"""Groups of pairs, by property of the people or pairs, and then by name of the group.
+
+Each array has the shape [P] for P pairs. The values are True for the pairs in the group.
+"""
 
 SEED = 7_000
 PEOPLE = 240
@@ -52,12 +56,13 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722])
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores of every pair, and the groups of the pairs.
+    """Scores of all pairs, and the groups that the pairs belong to.
 
     Attributes:
-        scores: Scores of `copy`, `redirected`, `redirected_estimated` and `target`.
-        estimator_error_deg: [P] gaze error of the estimator on the source patches, in degrees.
-        groups: Groups of the pairs; see `Groups`.
+        scores: Scores of the methods `copy`, `redirected`, `redirected_estimated` and `target`.
+        estimator_error_deg: Gaze errors of the estimator on the source patches, in degrees. The
+            array has the shape [P].
+        groups: Groups of the pairs, as described at `Groups`.
     """
 
     scores: PairScores
@@ -68,11 +73,11 @@ class Measured:
 def measure(
     folder: Path, *, judge: RunFolder, progress: Progress, notify: Callable[[str], None]
 ) -> Measured:
-    """Redirect pairs of new synthetic people and score the results.
+    """Redirect pairs of synthetic people who are not in the training data, and score the results.
 
     Args:
-        folder: Folder that holds the lean run as `run/`.
-        judge: Run with a judge that was trained on other people.
+        folder: Folder that contains the run of the weights as `run/`.
+        judge: Run whose judge was trained on other people.
         progress: Factory of progress bars.
         notify: Callback for messages to the user.
     """
@@ -175,16 +180,16 @@ def _groups(samples: EyeSamples, rows: NDArray[np.int64], scores: PairScores) ->
 _CARD = """\
 # Default weights of mggr-tf
 
-A gaze estimator ({estimator:,} parameters) and an MGGR redirector ({redirector:,} parameters) for
-eye patches of 64 x 64 pixels, as TFLite files (float and int8) and as Keras weights. Licence:
-Apache-2.0.
+These are the weights of a gaze estimator ({estimator:,} parameters) and an MGGR redirector
+({redirector:,} parameters). Both networks process eye patches of 64 x 64 pixels. The weights are
+available as TFLite files (float and int8) and as Keras weights. Licence: Apache-2.0.
 
 ## Intended use
 
-- Eye contact in calls and pictures, on the user's own device and with the consent of the person
-  shown.
-- A starting point for training on other data (`mggr-tf train --from default`).
-- Tests and demonstrations.
+- The weights can redirect gaze to the camera in calls and pictures. Use them on your own device
+  and with the consent of the person in the picture.
+- They can be the start of a training on other data (`mggr-tf train --from default`).
+- They can be used in tests and demonstrations.
 
 Do not use the weights to misrepresent the gaze of other people, or to draw conclusions about a
 person's attention, health or honesty. `mggr-edge` marks videos with redirected gaze in their
@@ -193,29 +198,30 @@ metadata.
 ## Training data
 
 {drawn}: {people} people of the renderer `mggr_tf.drawn_eyes` (seed {seed}),
-{patches:,} patches. Config `{config}`; steps: {steps}. {training}
+{patches:,} patches. Config: `{config}`. Training steps: {steps}. {training}
 
-{photographs} Photographs had two other influences: losses compare
-features of networks that were trained on ImageNet (AlexNet, EfficientNet-Lite0), and the
-renderer's proportions were set by comparing eye patches of the Columbia Gaze Data Set with drawn
-ones.
+{photographs} Photographs influence the weights in two other ways. First, some losses compare
+features of networks that were trained on ImageNet (AlexNet and EfficientNet-Lite0). Second, the
+proportions of the drawn eyes were chosen by comparison with the Columbia Gaze Data Set.
 
 ## Accuracy
 
-The metrics were measured on {count:,} pairs of {tested} drawn people (seed {test_seed}). Neither
-the networks nor the judge were trained on these people.
+The metrics were measured on {count:,} pairs of {tested} drawn people (seed {test_seed}). The
+networks were not trained on these people. The judge was not trained on these people either. The
+judge is a second gaze estimator with another architecture. It is used only for scores. Smaller
+values are better in all columns of metrics.
 
-- Estimator: mean gaze error of the estimator in degrees.
-- L1 and ST-LPIPS: distance between the redirected picture and the real target picture, divided by
-  the distance between the unchanged source and the target.
-- Gaze: mean gaze error of the redirected picture in degrees, measured by a judge with another
-  architecture.
-- Judge: gaze error of the judge on the real target pictures, in degrees.
+- Column "estimator": mean gaze error of the estimator in degrees.
+- Columns "L1" and "ST-LPIPS": distance between the redirected picture and the real picture of the
+  target gaze. This distance is divided by the distance between the unchanged source picture and the
+  real picture of the target gaze.
+- Column "gaze": mean gaze error of the redirected pictures in degrees, measured by the judge.
+- Column "judge": mean gaze error of the judge on the real pictures of the target gaze, in degrees.
 
 The first row of each group starts from the true source gaze. The second row starts from the
-estimated source gaze, as on a device (a device also averages both eyes). Both rows use the true
-head poses. All metrics were measured on the Keras models; the second table lists the differences
-of the exported files.
+estimated source gaze, as on a device. A device also averages the estimates of both eyes. Both rows
+use the true head poses. All metrics were measured on the Keras models. The second table lists the
+differences between the exported files and the Keras models.
 
 {table}
 
@@ -223,14 +229,14 @@ of the exported files.
 
 ## Limits
 
-- Drawn eyes differ from photographs, and the accuracy on photographs is lower. `docs/synthetic.md`
-  lists the differences and the results on photographs.
-- The training data cover gazes within {pitch:g} degrees of pitch and {yaw:g} of yaw, and head poses
-  within {head_pitch:g} and {head_yaw:g} degrees.
-- The training data contain few or no examples of strong reflections in glasses, eyes under hair,
-  heavy make-up, eyes with different gaze directions, and very dark or blurred pictures.
-- Closed eyes stay closed because the device does not redirect them. The network itself does not
-  handle closed eyes.
+- Drawn eyes differ from photographs. The accuracy on photographs is therefore lower.
+  `docs/synthetic.md` lists the differences and the results on photographs.
+- The gazes in the training data have up to {pitch:g} degrees of pitch and {yaw:g} degrees of yaw.
+  The head poses have up to {head_pitch:g} degrees of pitch and {head_yaw:g} degrees of yaw.
+- The training data contain few or no examples of the following: strong reflections in glasses, eyes
+  under hair, heavy make-up, eyes with different gaze directions, and very dark or blurred pictures.
+- Closed eyes stay closed because the device does not redirect them. The network itself cannot
+  process closed eyes.
 """
 
 
@@ -239,7 +245,7 @@ def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract
 
     Args:
         run: Run that the weights come from.
-        found: Scores of the weights.
+        found: Scores of the weights, and groups of the pairs.
         contracts: Contracts of the exported bundles by name.
     """
     networks, data = load_exported(run), run.record.data
@@ -274,13 +280,13 @@ def _photographs(portraits: DataRecord | None) -> str:
     return (
         f"The training data also contain photographs of {len(portraits.subjects)} people with "
         f"known gaze ({portraits.patches:,} patches; {len(portraits.held_out)} other people are "
-        f"held out; {portraits.name}: {portraits.licence}), and redirected versions of these "
-        "photographs."
+        f"held out; {portraits.name}: {portraits.licence}). Redirected versions of these "
+        "photographs are training data, too."
     )
 
 
 def _files(contracts: Mapping[str, Contract]) -> str:
-    """Return a table of the exported files and their differences from Keras."""
+    """Return a table of the exported files and of their differences from Keras."""
     lines = [
         "| bundle | model | precision | PSNR against Keras | inside the eye opening |",
         "|---|---|---|---|---|",
@@ -317,7 +323,7 @@ def _table(found: Measured) -> str:
 
 
 def _rows(title: str, found: Measured, where: NDArray[np.bool_]) -> list[str]:
-    """Return two rows: one with the true and one with the estimated gaze of the source."""
+    """Return two table rows: one for the true source gaze, and one for the estimated gaze."""
     return [
         _row(title, REDIRECTED["labelled"], found, where),
         _row(f"{title}, estimated source", REDIRECTED["estimated"], found, where),

@@ -1,13 +1,15 @@
-"""Packs: data sets of any size, as patches in checksummed shards that allow random access.
+"""Store data sets of any size as packs.
 
-::
+A pack contains eye patches (images of one eye) in files with a checksum, the shards. Each patch can
+be read without reading the whole shard::
 
     PACK/
       index.json            source, licence, subjects, and the SHA-256 of every shard
       records.npy           for every record: shard, offset, patches, subject, group
-      shard-00000.tfrecord  records with up to 32 patches of one subject, side and head pose each
-      left-out.csv          patches that are not in the pack, with reasons
+      shard-00000.tfrecord  records; each has up to 32 patches of one subject, side and head pose
+      left-out.csv          patches that are not in the pack, each with the reason
 
-Records are read by their offset in the file, so the order of reading can be computed and needs no
-shuffle buffer. Only `records.npy` grows with the number of patches, by 28 bytes per record.
+Training needs the patches in a random order. The reader computes this order and finds each record
+by its offset in the shard. A shuffle buffer is therefore not needed. Each record adds 28 bytes to
+`records.npy`. The memory use of all other parts does not depend on the number of patches.
 """

@@ -1,4 +1,8 @@
-"""Chunks of a pack: encoding, reading by number, and counting of corrupt records."""
+"""Encode and decode the chunks of a pack, and read records by their number.
+
+A chunk is a set of up to 32 patches of one subject, side and head pose. A record stores one chunk
+in a file of the pack.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,17 @@ from mggr_tf.data.packed.index import PackIndex
 
 @dataclass(frozen=True)
 class Chunk:
-    """Content of one record; at least two patches.
+    """The content of one record. A chunk contains at least two patches.
 
     Attributes:
         images: [N, S, S, 3] uint8 RGB, canonical side.
-        gaze_deg, head_deg: [N, 2] float32 degrees, (pitch, yaw), in the axes of the (mirrored)
-            patch.
+        gaze_deg, head_deg: [N, 2] float32, (pitch, yaw) in degrees. The axes are those of the patch
+            after mirroring.
         numbers: [N] int64, positions of the patches in the source.
         subject: name of the subject.
         side: side of the eye from the subject's point of view, before mirroring.
-        group: number of the combination of subject, side and head pose in the pack.
+        group: number of the group in the pack. A group is a combination of subject, side and head
+            pose.
     """
 
     images: NDArray[np.uint8]
@@ -40,11 +45,11 @@ class Chunk:
         return len(self.numbers)
 
     def without_images(self) -> Chunk:
-        """Return the labels without images, which need little memory."""
+        """Return a copy without images, to save memory."""
         return replace(self, images=self.images[:0])
 
     def to_bytes(self) -> bytes:
-        """Return a serialised `tf.train.Example`; equal chunks have equal bytes."""
+        """Convert the chunk to a serialised `tf.train.Example`. Equal chunks give equal bytes."""
         feature = {
             "pixels": _bytes(self.images.tobytes()),
             "gaze_deg": _floats(self.gaze_deg),
@@ -77,16 +82,16 @@ class Chunk:
 
 
 def chunk_tensors(data: tf.Tensor, *, room: int, size: int) -> dict[str, tf.Tensor]:
-    """Parse a chunk inside the graph, for drawing pairs.
+    """Parse a chunk inside the TensorFlow graph.
 
     Args:
-        data: string scalar, bytes of a chunk.
-        room: number of patches to which every chunk is padded with zeros.
-        size: side of a patch in pixels.
+        data: bytes of a chunk, as a string scalar.
+        room: number of patches in the result. A smaller chunk is padded with zeros.
+        size: width of a patch in pixels, the same as its height.
 
     Returns:
-        images [room, size, size, 3] uint8, gaze_deg and head_deg [room, 2] float32, and count []
-        int32, the number of patches without padding.
+        `images` [room, size, size, 3] uint8, `gaze_deg` and `head_deg` [room, 2] float32, and
+        `count` [] int32. `count` is the number of patches without padding.
     """
     angles = tf.io.FixedLenSequenceFeature([2], tf.float32, allow_missing=True)
     parsed = tf.io.parse_single_example(
@@ -126,7 +131,7 @@ def _integers(values: Any) -> Any:
 
 
 class Records:
-    """Reader of the records of a pack by number.
+    """Reads the records of a pack by their numbers.
 
     Args:
         index: index of the pack.
@@ -138,8 +143,11 @@ class Records:
         self._offsets = tf.constant(np.ascontiguousarray(index.records["offset"]))
 
     def read(self, number: tf.Tensor) -> tf.Tensor:
-        """Return the bytes of a record, a string scalar; empty if it is corrupt or missing."""
-        # The TFRecord reader checks the CRC32C after every record.
+        """Return the bytes of a record, as a string scalar.
+
+        If the record is corrupt or missing, the string is empty.
+        """
+        # The TFRecord reader checks the CRC32C checksum of every record.
         variant = tf.raw_ops.TFRecordDatasetV2(
             filenames=[tf.gather(self._files, tf.gather(self._shards, number))],
             compression_type="",
@@ -152,7 +160,10 @@ class Records:
         return one.get_single_element()
 
     def read_all(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
-        """Read records outside a graph with some read-ahead; yield (number, bytes)."""
+        """Read records outside a TensorFlow graph, and yield (number, bytes).
+
+        The next records are read while the caller processes the current record.
+        """
         wanted = tf.data.Dataset.from_tensor_slices(numbers)
         found = wanted.map(self.read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         for number, data in zip(numbers, found.as_numpy_iterator(), strict=True):

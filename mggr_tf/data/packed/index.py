@@ -1,4 +1,8 @@
-"""Index of a pack, with its shards, records and subjects, and the list of omitted patches."""
+"""Read and write the index of a pack, and the list of patches that are not in the pack.
+
+A pack is a folder that `mggr-tf data pack` wrote. It stores eye patches in large files, the shards.
+A shard consists of records. A record contains up to 32 patches of one subject, side and head pose.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +32,11 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of records.
+    """A file that contains records.
 
     Attributes:
         file: name of the file in the pack.
-        sha256: SHA-256 of the file, in hex.
+        sha256: SHA-256 of the file, in hexadecimal digits.
         size: size of the file in bytes.
         records: number of records.
     """
@@ -45,21 +49,22 @@ class Shard:
 
 @dataclass(frozen=True)
 class About:
-    """Content of `index.json`.
+    """The content of `index.json`.
 
     Attributes:
         source: name of the folder that was packed.
         licence: terms of use for models that are trained on the patches.
-        head_bin_deg: width in degrees of the head pose bins that define the groups.
-        subjects: sorted names of the subjects; records refer to them by index.
+        head_bin_deg: width of the head pose bins, in degrees. All patches of a record are in the
+            same bin.
+        subjects: sorted names of the subjects. Records refer to a subject by its index.
         shards: shard files, in order.
-        records_sha256: SHA-256 of `records.npy`, in hex.
+        records_sha256: SHA-256 of `records.npy`, in hexadecimal digits.
         patches: number of patches in the pack.
         left_out: number of patches of the source that are not in the pack.
         chunk_patches: maximum number of patches in a record.
-        patch_size: side of a patch in pixels.
+        patch_size: width of a patch in pixels, the same as its height.
         schema: version of the format.
-        fingerprint: SHA-256 of all other attributes, in hex.
+        fingerprint: SHA-256 of all other attributes, in hexadecimal digits.
     """
 
     source: str
@@ -76,14 +81,14 @@ class About:
     fingerprint: str = ""
 
     def sealed(self) -> About:
-        """Return a copy with its fingerprint."""
+        """Return a copy that contains the correct fingerprint."""
         text = json.dumps(plain(replace(self, fingerprint="")), sort_keys=True)
         return replace(self, fingerprint=hashlib.sha256(text.encode()).hexdigest())
 
 
 @dataclass(frozen=True)
 class PackIndex:
-    """Index of a pack that was opened.
+    """The index of an opened pack.
 
     Attributes:
         path: folder of the pack.
@@ -97,38 +102,42 @@ class PackIndex:
 
     @property
     def patch_bytes(self) -> int:
-        """Size of the pixels of one patch in bytes."""
+        """The number of bytes that the pixels of one patch need."""
         return self.about.patch_size**2 * 3
 
     def of_subjects(self, names: Collection[str]) -> NDArray[np.int64]:
-        """Return the numbers of the records of these subjects."""
+        """Return the numbers of the records that belong to these subjects."""
         places = [i for i, name in enumerate(self.about.subjects) if name in names]
         return np.flatnonzero(np.isin(self.records["subject"], places))
 
     def name_of(self, number: int) -> str:
-        """Return a record's name, counted from 1: `shard-00003.tfrecord record 12`."""
+        """Return the name of a record, for example `shard-00003.tfrecord record 12`.
+
+        The number in the name is the position of the record in the shard, counted from 1.
+        """
         shard = int(self.records["shard"][number])
         first = sum(one.records for one in self.about.shards[:shard])
         return f"{self.about.shards[shard].file} record {number - first + 1}"
 
 
 def is_pack(path: Path) -> bool:
-    """Return whether a folder was written by `mggr-tf data pack`."""
+    """Return whether `mggr-tf data pack` wrote the folder."""
     return (path / INDEX).is_file() and (path / RECORDS).is_file()
 
 
 def write_index(folder: Path, about: About) -> None:
-    """Write `index.json` with its fingerprint; the other files of the pack must exist."""
+    """Write `index.json` with its fingerprint. All other files of the pack must exist."""
     with atomic_file(folder / INDEX, force=True) as temporary:
         text = json.dumps(plain(about.sealed()), indent=1, sort_keys=True)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def open_index(path: Path) -> PackIndex:
-    """Open the index of a pack and check that all shards exist, without reading them.
+    """Open the index of a pack and check that all shards exist. The shards are not read.
 
     Raises:
-        DataError: the index is damaged or has another version, or a shard is missing.
+        DataError: the index is damaged or has an unsupported version.
+        DataError: a shard is missing.
     """
     about = _about(path)
     missing = [one.file for one in about.shards if not (path / one.file).is_file()]
@@ -146,7 +155,7 @@ def open_index(path: Path) -> PackIndex:
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(file, "rb") as handle:
         while block := handle.read(1 << 20):
@@ -161,8 +170,8 @@ def _about(path: Path) -> About:
         schema = data.get("schema") if isinstance(data, dict) else None
         if schema != SCHEMA:
             raise DataError(
-                f"{file} has schema version {schema!r}, but this version of mggr-tf reads "
-                f"{SCHEMA}; pack the data again",
+                f"{file} has schema version {schema!r}, but this version of mggr-tf reads only "
+                f"version {SCHEMA}; pack the data again",
                 code="pack-schema-version",
                 path=file,
                 found=schema,
@@ -195,10 +204,11 @@ class LeftOut:
 
     Attributes:
         number: position of the patch in the source.
-        file: path of the patch's file, relative to the source.
-        within: identifier of the patch in a file that contains several patches; empty otherwise.
-        reason: reason why the patch is omitted.
-        fatal: whether packing must reject a source with this patch.
+        file: path of the file that contains the patch, relative to the source.
+        within: identifier of the patch in the file. It is empty if the file contains only one
+            patch.
+        reason: reason why the patch is not in the pack.
+        fatal: whether packing must reject the whole source because of this patch.
     """
 
     number: int
@@ -209,7 +219,7 @@ class LeftOut:
 
 
 def write_left_out(path: Path, patches: Iterable[LeftOut]) -> None:
-    """Write the omitted patches as a CSV table, in the order of the source."""
+    """Write a CSV table of the patches that are not in the pack, in the order of the source."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(("file", "within", "reason"))
@@ -221,12 +231,12 @@ _NAMED = 5
 
 
 class CorruptRecords:
-    """Counts the corrupt records of a pack; it is shared by all reader threads.
+    """Counts the corrupt records of a pack. All reader threads share one counter.
 
     Args:
         index: index of the pack.
-        limit: maximum number of corrupt records that is tolerated.
-        notify: callback for messages, called once for each corrupt record.
+        limit: maximum allowed number of corrupt records.
+        notify: callback for messages. It is called once for each corrupt record.
     """
 
     def __init__(self, index: PackIndex, *, limit: int, notify: Callable[[str], None]) -> None:
@@ -242,28 +252,28 @@ class CorruptRecords:
         """Add a corrupt record.
 
         Raises:
-            DataError: the limit is exceeded. The error is also stored in `failure` for code that
-                receives only TensorFlow's error.
+            DataError: the number of corrupt records is above the limit. The error is also stored in
+                `failure`, because TensorFlow can replace the raised error by its own error.
         """
         with self._lock:
             if number not in self._found:
                 self._found.add(number)
                 self._notify(
                     f"{self._index.path}: {self._index.name_of(number)} is corrupt and is skipped "
-                    f"({len(self._found)} so far, packed.corrupt_limit is {self._limit})"
+                    f"({len(self._found)} so far, 'packed.corrupt_limit' is {self._limit})"
                 )
             if len(self._found) > self._limit:
                 raise self.failed()
 
     def failed(self) -> DataError:
-        """Return the error that ends training, with the records found so far."""
+        """Create the error that stops the training. It lists the corrupt records found so far."""
         names = [self._index.name_of(number) for number in sorted(self._found)]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         check = shlex.join(["mggr-tf", "data", "check", str(self._index.path)])
         self.failure = DataError(
-            f"{self._index.path}: too many corrupt records ({len(names)}, packed.corrupt_limit is "
-            f"{self._limit}): {', '.join(names[:_NAMED])}{more}; pack the source again, or copy "
-            f"the pack again (`{check}` lists all of them)",
+            f"{self._index.path}: too many corrupt records ({len(names)}, 'packed.corrupt_limit' "
+            f"is {self._limit}): {', '.join(names[:_NAMED])}{more}; pack the source again, or copy "
+            f"the pack again (`{check}` lists all corrupt records)",
             code="too-many-corrupt-records",
             path=self._index.path,
             count=len(names),

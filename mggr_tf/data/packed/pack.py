@@ -1,10 +1,15 @@
-"""Converts a source to a pack, with several processes; an interrupted run can be resumed.
+"""Convert a source to a pack with several processes, or resume an interrupted run.
 
-The folder `OUT.packing` exists during packing. It contains the plan, a lock and a note for each
-shard, and its subfolder `pack` becomes OUT by a single rename when everything is on disk. A shard
-is complete if its note exists and its checksum is correct. The same command resumes packing: it
-keeps complete shards if nothing that they depend on has changed. The result depends only on the
-source, not on the processes or on interruptions.
+A source is a folder of eye patches (images of one eye). A pack stores the same patches in a few
+large files, the shards.
+
+The folder `OUT.packing` exists only during packing. It contains the plan, a lock, and a note for
+each shard. The shards are written to its subfolder `pack`. When all files are on disk, this
+subfolder is renamed to OUT.
+
+The same command resumes an interrupted run. It keeps all complete shards whose inputs have not
+changed. A shard is complete if its note exists and its checksum is correct. The result depends only
+on the source. It does not depend on the number of processes or on interruptions.
 """
 
 from __future__ import annotations
@@ -47,7 +52,7 @@ _GOES_ON = "run the same command again to resume, or "
 
 @dataclass(frozen=True)
 class Packed:
-    """Result of packing.
+    """The result of packing.
 
     Attributes:
         patches: number of patches in the pack.
@@ -78,33 +83,34 @@ def pack_source(
     """Pack a source, or resume an interrupted run.
 
     Args:
-        source: a folder in a format of `mggr_tf.data.source.READERS`.
-        out: path of the new folder; its parent folder must exist.
-        workers: number of processes; None uses all cores.
-        force: whether an existing `out` is replaced, with all its content.
-        progress: progress bar factory; it counts patches.
+        source: folder in a format that `mggr_tf.data.source.READERS` can read.
+        out: path of the new folder. Its parent folder must exist.
+        workers: number of processes. `None` uses one process per core.
+        force: whether to replace an existing `out` with all its content.
+        progress: function that creates a progress bar. The progress bar counts patches.
         notify: callback for messages about shards of an earlier run.
         chunk_patches: maximum number of patches in a record.
         shard_chunks: maximum number of records in a shard.
 
     Raises:
-        DataError: the source contains no usable pairs or a corrupt or unlabelled patch, it is a
-            pack, or it was changed during packing.
+        DataError: the source contains no usable pair of patches.
+        DataError: the source contains a corrupt patch or a patch without a gaze label.
+        DataError: the source is a pack, or the source was changed during packing.
         UsageError: the folder cannot be created, or another process is packing into it.
         OutputExistsError: `out` exists and `force` is false.
-        DiskError: the disk is full or not writable; complete shards are kept for the next run.
+        DiskError: the disk is full or not writable. The next run reuses the complete shards.
     """
     if out.exists() and not force:
         raise OutputExistsError(out)
     if is_pack(source):
         raise DataError(
-            f"{source} is already a pack; name a folder of eye patches",
+            f"{source} is already a pack; specify a folder of eye patches",
             code="already-packed",
             path=source,
         )
     if out.resolve() == source.resolve():
         raise UsageError(
-            f"the output {out} is the source folder; name another folder",
+            f"the output {out} is the source folder; specify another folder",
             code="output-is-source",
             path=out,
         )
@@ -135,10 +141,10 @@ def pack_source(
 
 @contextmanager
 def _at_work_in(folder: Path) -> Iterator[None]:
-    """Create the folder and lock it; the lock is released when the process ends."""
+    """Create the folder and lock it. The lock is released when the process ends."""
     if not folder.parent.is_dir():
         raise UsageError(
-            f"{folder.parent} does not exist; create it or name another folder",
+            f"{folder.parent} does not exist; create it, or specify another folder",
             code="parent-missing",
             path=folder.parent,
         )
@@ -159,7 +165,7 @@ def _at_work_in(folder: Path) -> Iterator[None]:
             yield
         finally:
             if not any(folder.glob("shard-*.json")):
-                # There is no complete shard that the next run could keep.
+                # The folder contains no complete shard. The next run cannot reuse anything.
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -209,7 +215,8 @@ def _write_shards(
             advance(outcome.planned)
     if kept < tried:
         notify(
-            f"wrote {tried - kept} shards of an earlier run again: they were damaged or outdated"
+            f"wrote {tried - kept} shards again because the shards of an earlier run were damaged "
+            "or outdated"
         )
     if kept:
         notify(f"kept {kept} of {len(orders)} shards from an earlier run")
@@ -236,7 +243,7 @@ def _refuse_fatal(outcome: Outcome, source: Path) -> None:
 
 
 def _finish(folder: Path, orders: list[Order], listing: Listing, source: Path) -> About:
-    """Write the files that describe the shards; the index is written last."""
+    """Write the files that describe the shards. Write the index last."""
     notes = [_note(order) for order in orders]
     records = [record for note in notes for record in note.records]
     if not records:
@@ -277,7 +284,7 @@ def _finish(folder: Path, orders: list[Order], listing: Listing, source: Path) -
 
 
 def _remove_what_is_not_of(folder: Path, about: About) -> None:
-    """Remove files that an earlier run with a different plan left in the folder."""
+    """Remove files that do not belong to the pack, for example files of an earlier plan."""
     files = {INDEX, RECORDS, *(shard.file for shard in about.shards)}
     if about.left_out:
         files.add(LEFT_OUT)
@@ -285,14 +292,14 @@ def _remove_what_is_not_of(folder: Path, about: About) -> None:
         if path.name in files:
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)  # for example, thumbnails of a file server
+            shutil.rmtree(path)  # Such a folder can contain thumbnails.
         else:
             path.unlink()
 
 
 def _note(order: Order) -> ShardNote:
     note = read_note(order.note_file)
-    assert note is not None, f"{order.note_file} was there a moment ago"
+    assert note is not None, f"{order.note_file} disappeared during packing"
     return note
 
 

@@ -1,9 +1,14 @@
-"""Assigns patches to chunks in a database on disk, so that memory use does not grow.
+"""Plan a pack: assign the patches (images of one eye) of a source to chunks.
 
-A chunk consists of patches of one group, so that pairs can be drawn from a single chunk. A larger
-group is divided evenly into several chunks in a fixed pseudo-random order: neighbours in a source
-are often consecutive video frames, and a chunk of such frames would yield pairs with too little
-variation.
+The plan is a database on disk. The memory use therefore does not grow with the number of patches.
+
+Training combines two patches of one chunk into a pair. All patches of a chunk therefore belong to
+one group: they have the same subject, side and head pose. A large group is divided into several
+chunks of about the same size.
+
+The patches of a group are first put into a pseudo-random order that is always the same. The reason
+is that neighbours in a source are often consecutive video frames. The pairs of a chunk with such
+frames would differ too little.
 """
 
 from __future__ import annotations
@@ -27,8 +32,8 @@ from mggr_tf.data.packed.index import NO_PARTNER, SCHEMA, LeftOut
 from mggr_tf.data.schema import pose_bins
 
 CHUNK_PATCHES = 32
-"""Maximum number of patches in a chunk. The 21 gazes of a Columbia head pose fit into one chunk; a
-record has at most 0.4 MB."""
+"""The maximum number of patches in a chunk. One chunk has enough space for the 21 gazes of a
+Columbia head pose. A record (a stored chunk) has at most 0.4 MB."""
 SHARD_CHUNKS = 512
 
 _AT_ONCE = 4096
@@ -51,17 +56,19 @@ FROM placed JOIN listed USING (number)
 WHERE chunk >= ? AND chunk < ? ORDER BY chunk, number
 """
 _ANGLES = struct.Struct("<4d")
-"""Angles are stored as bytes, because a numeric column would lose the sign of -0."""
+"""The format in which angles are stored. A numeric column would lose the sign of -0."""
 _GOLDEN = 2654435761
-"""2^32 divided by the golden ratio: its multiples, modulo 2^32, separate neighbours."""
+"""2^32 divided by the golden ratio. Consecutive multiples of this number, modulo 2^32, are far
+apart. This property separates patches that are neighbours in the source."""
 
 
 @dataclass(frozen=True)
 class PlannedChunk:
-    """Patches of one record.
+    """The patches that one record will contain.
 
     Attributes:
-        group: number of the combination of subject, side and head pose, in sorted order.
+        group: number of the group, in sorted order. A group is a combination of subject, side and
+            head pose.
         entries: entries of the patches, in the order of the source.
         numbers: positions of the patches in the source.
     """
@@ -73,7 +80,7 @@ class PlannedChunk:
 
 @dataclass(frozen=True)
 class Plan:
-    """Assignment of patches to chunks and of chunks to shards.
+    """The plan of a pack. It assigns patches to chunks, and chunks to shards (files).
 
     Attributes:
         file: path of the database.
@@ -93,14 +100,14 @@ class Plan:
 
     @property
     def shards(self) -> int:
-        """Number of shards."""
+        """The number of shards."""
         return -(-self.chunks // self.shard_chunks)
 
     def digest(self, shard: int) -> str:
         """Return the SHA-256 of all inputs of a shard.
 
-        The inputs are the paths, sizes and modification times of the patches' files, the labels,
-        and the positions of the patches in the plan.
+        The inputs are the labels of the patches, their positions in the plan, and their files. A
+        file is represented by its path, its size and its modification time.
         """
         digest = hashlib.sha256(f"schema {SCHEMA}\n".encode())
         for row in self._rows(shard):
@@ -150,19 +157,21 @@ def make_plan(
     chunk_patches: int = CHUNK_PATCHES,
     shard_chunks: int = SHARD_CHUNKS,
 ) -> Plan:
-    """Plan the chunks of a source without reading images.
+    """Plan the chunks of a source. No images are read.
 
     Args:
-        file: path of the database to write; an existing one is replaced.
+        file: path of the database to write. An existing file is replaced.
         listing: listing of the source.
         source: folder of the source.
-        advance: progress callback, called with the number of patches that were processed.
+        advance: progress callback. Its argument is the number of patches that were processed since
+            the last call.
         chunk_patches: maximum number of patches in a chunk.
         shard_chunks: maximum number of chunks in a shard.
 
     Raises:
-        DataError: the listing raises the error, a patch is fatally bad, or a patch has no gaze
-            label.
+        DataError: the listing raised the error.
+        DataError: a patch is fatally bad, for example because its file is corrupt.
+        DataError: a patch has no gaze label.
     """
     file.unlink(missing_ok=True)
     with _opened(file) as database:
@@ -244,7 +253,7 @@ def _inside(source: Path, file: Path) -> bytes:
 
 
 def _placed(database: sqlite3.Connection, most: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (chunk, number, group) for every patch that has a partner."""
+    """Yield (chunk, number, group) for every patch whose group contains another patch."""
     groups = database.execute(f"SELECT COUNT(*) FROM listed GROUP BY {_GROUP} ORDER BY {_GROUP}")
     numbers = database.execute(f"SELECT number FROM listed ORDER BY {_GROUP}, disorder")
     chunk = 0

@@ -1,4 +1,8 @@
-"""Reads the records of a pack with limited memory."""
+"""List and load the patches of a pack with little memory.
+
+A pack is a folder that `mggr-tf data pack` wrote. Its files, the shards, consist of records. A
+record contains up to 32 patches.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +31,17 @@ def recognises(path: Path) -> bool:
 
 
 def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """List the patches of a pack, record by record, with a single record in memory.
+    """List the patches of a pack. At any moment, only one record is in memory.
 
-    A corrupt record is a bad patch. A shard with a wrong checksum is a bad patch, too, even if all
-    its records are valid.
+    A corrupt record is listed as a bad patch. A shard with a wrong checksum is also listed as a bad
+    patch, even if all its records are valid.
 
     Args:
         path: folder of the pack.
-        subjects: names of the subjects to list; None lists all.
+        subjects: names of the subjects to list. `None` lists all subjects.
 
     Raises:
-        DataError: the pack's index is damaged, or a shard is missing.
+        DataError: the index of the pack is damaged, or a shard is missing.
     """
     pack = _Pack(open_index(path))
     about = pack.index.about
@@ -45,10 +49,15 @@ def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
 
 
 class _Pack:
-    """Reader that caches the last record, because its patches are requested one after the other."""
+    """Reads patches and caches the last record.
+
+    The patches of a record are requested one after another. The cache avoids reading the record for
+    each patch.
+    """
 
     def __init__(self, index: PackIndex) -> None:
-        # Imported here because checking the format of a folder does not need TensorFlow.
+        # These imports load TensorFlow. Code that only checks the format of a folder does not need
+        # it.
         from mggr_tf.data.packed.chunk import Chunk, Records
 
         self.index, self._records, self._parse = index, Records(index), Chunk.from_bytes
@@ -113,16 +122,16 @@ def load(
     corrupt: CorruptRecords,
     progress: Progress = no_progress,
 ) -> EyeSamples:
-    """Read records into memory; the patches are in the order of the source.
+    """Read records into memory. The patches are in the order of the source.
 
     Args:
         index: index of the pack.
-        numbers: numbers of the records, at least one.
-        corrupt: counter of corrupt records; these records are skipped.
-        progress: progress bar factory; it counts patches.
+        numbers: numbers of the records to read, at least one.
+        corrupt: counter of corrupt records. These records are skipped.
+        progress: function that creates a progress bar. The progress bar counts patches.
 
     Raises:
-        DataError: too many records are corrupt, or all of them.
+        DataError: too many records are corrupt, or all records are corrupt.
     """
     from mggr_tf.data.packed.chunk import Chunk, Records  # Imports TensorFlow.
 
@@ -154,7 +163,7 @@ def _samples(index: PackIndex, images: NDArray[np.uint8], chunks: list[Chunk]) -
         gaze_deg=np.concatenate([chunk.gaze_deg for chunk in chunks])[order],
         head_deg=np.concatenate([chunk.head_deg for chunk in chunks])[order],
         subject=np.repeat([chunk.subject for chunk in chunks], lengths)[order],
-        # The numbering is that of `make_samples`: by subject, side and head pose.
+        # The groups are numbered as in `make_samples`: by subject, side and head pose.
         group=np.unique(groups, return_inverse=True)[1].astype(np.int32)[order],
         source=index.about.source,
         licence=index.about.licence,

@@ -1,4 +1,8 @@
-"""Training samples in a pack that stay on disk."""
+"""Use the eye patches of a pack as training samples, without loading all of them into memory.
+
+A pack is a folder that `mggr-tf data pack` wrote. It stores the patches in chunks. A record is one
+chunk in a file of the pack.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,11 @@ from mggr_tf.data.schema import EyeSamples, landmarks_unknown
 
 @dataclass(frozen=True, eq=False)
 class PackedSamples:
-    """Labelled eye patches in a pack, with the same role in training as `EyeSamples`.
+    """Labelled eye patches in a pack. Training uses them in the same way as `EyeSamples`.
 
     Attributes:
         index: index of the pack.
-        chosen: [N] numbers of the selected records, ascending.
+        chosen: [N] numbers of the selected records, in ascending order.
         how: config for reading the pack.
         corrupt: counter of the records that cannot be read.
     """
@@ -38,31 +42,34 @@ class PackedSamples:
 
     @property
     def source(self) -> str:
-        """Name of the folder that was packed."""
+        """The name of the folder that was packed."""
         return self.index.about.source
 
     @property
     def licence(self) -> str:
-        """Terms of use for models that are trained on these patches."""
+        """The terms of use for models that are trained on these patches."""
         return self.index.about.licence
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Sorted names of all subjects."""
+        """The sorted names of all subjects."""
         found = np.unique(self.index.records["subject"][self.chosen])
         return tuple(self.index.about.subjects[place] for place in found)
 
     @property
     def window_steps(self) -> int:
-        """Number of steps that use each chunk in memory; each patch is used about once."""
+        """The number of training steps during which a chunk stays in memory.
+
+        With this number, each patch is used about once.
+        """
         of_each = len(self) / len(self.chosen)
         return max(1, round(self.how.chunks * of_each / 2))
 
     def of_subjects(self, wanted: Iterable[str]) -> PackedSamples:
-        """Return only the patches of these subjects.
+        """Return only the patches of the wanted subjects.
 
         Raises:
-            DataError: a subject has no patch.
+            DataError: a wanted subject has no patch.
         """
         names = set(wanted)
         missing = sorted(names - set(self.subjects))
@@ -76,14 +83,17 @@ class PackedSamples:
         return replace(self, chosen=np.intersect1d(self.chosen, self.index.of_subjects(names)))
 
     def former_fingerprints(self) -> tuple[str, ...]:
-        """Return (), because a pack's fingerprint does not depend on how names are formed."""
+        """Return an empty tuple.
+
+        The names of synthetic subjects have no influence on the fingerprint of a pack.
+        """
         return ()
 
     def fingerprint(self) -> str:
-        """Return the SHA-256, in hex, of the pack's fingerprint and the selected subjects.
+        """Return the SHA-256 of the pack and the selected subjects, in hexadecimal digits.
 
-        It covers all images and labels, because the pack's fingerprint includes the checksums of
-        the shards.
+        The fingerprint of the pack includes the checksums of its files. The result therefore
+        depends on all images and labels.
         """
         text = "\n".join([self.index.about.fingerprint, *self.subjects])
         return hashlib.sha256(text.encode()).hexdigest()
@@ -97,19 +107,20 @@ class PackedSamples:
         raise landmarks_unknown(self.source)
 
     def fits_in_memory(self) -> bool:
-        """Return whether the selected patches fit into the memory limit of the config."""
+        """Return whether the selected patches are within the memory limit of the config."""
         return len(self) * self.index.patch_bytes <= self.how.memory_mb * 1e6
 
     def in_memory(self, *, progress: Progress = no_progress) -> EyeSamples:
-        """Read all selected patches into memory; see `mggr_tf.data.packed.reader.load`."""
+        """Read all selected patches into memory. See `mggr_tf.data.packed.reader.load`."""
         from mggr_tf.data.packed.reader import load  # needs TensorFlow
 
         return load(self.index, self.chosen, corrupt=self.corrupt, progress=progress)
 
     def preview(self, limit: int, *, seed: int = 0) -> EyeSamples:
-        """Read some random chunks into memory: at most `limit` patches, but at least one chunk.
+        """Read some chunks into memory. The chunks are chosen at random.
 
-        The first chunk of every subject is chosen before the second chunk of any subject.
+        The result has at most `limit` patches, but at least one chunk. A second chunk of a subject
+        is chosen only after every subject has one chunk.
         """
         from mggr_tf.data.packed.reader import load  # needs TensorFlow
 
@@ -121,7 +132,7 @@ class PackedSamples:
 
 
 def _nth(values: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return [N]: for each element, the number of equal elements before it.
+    """Count, for each of N elements, how many earlier elements have the same value.
 
     Example:
         >>> _nth(np.asarray([7, 3, 7, 7, 3])).tolist()
@@ -142,16 +153,18 @@ def open_pack(
     subjects: tuple[str, ...] | None,
     notify: Callable[[str], None],
 ) -> PackedSamples:
-    """Open a pack without reading images.
+    """Open a pack. No images are read.
 
     Args:
         path: folder of the pack.
         how: config for reading the pack.
-        subjects: names of the subjects to select; None selects all.
-        notify: callback for messages about corrupt records, called when they are found.
+        subjects: names of the subjects to select. `None` selects all subjects.
+        notify: callback for messages about corrupt records. It is called when such a record is
+            found.
 
     Raises:
-        DataError: the pack is damaged, or a subject has no patch in it.
+        DataError: the pack is damaged.
+        DataError: the pack contains no patch of a subject in `subjects`.
     """
     index = open_index(path)
     corrupt = CorruptRecords(index, limit=how.corrupt_limit, notify=notify)

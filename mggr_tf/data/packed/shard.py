@@ -1,4 +1,7 @@
-"""Writes one shard of a pack; an existing complete shard is kept."""
+"""Write one shard of a pack. If the complete shard exists already, keep it.
+
+A shard is a file that contains many records. A record stores one chunk, a small set of patches.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ from mggr_tf.data.processes import disk_reason
 from mggr_tf.data.schema import make_samples
 
 _FRAME_BYTES = 8 + 4, 4
-"""Size of the framing of a TFRecord: length and checksum of the length before the data, checksum of
-the data after it."""
+"""The number of bytes that a TFRecord adds before and after the data. The bytes before the data are
+the length and a checksum of the length. The bytes after the data are a checksum of the data."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,10 @@ class Order:
     """A shard to write.
 
     Attributes:
-        plan: plan with the content of the shard.
+        plan: plan of the pack. It defines which patches the shard contains.
         number: number of the shard.
-        folder: folder of the shard.
-        notes: folder of the shard's note.
+        folder: folder to write the shard to.
+        notes: folder to write the note of the shard to.
         read: function that reads a patch of the source.
     """
 
@@ -47,18 +50,18 @@ class Order:
 
     @property
     def file(self) -> Path:
-        """Path of the shard."""
+        """The path of the shard."""
         return self.folder / f"shard-{self.number:05d}.tfrecord"
 
     @property
     def note_file(self) -> Path:
-        """Path of the note, which describes the shard until the pack is complete."""
+        """The path of the note. The note describes the shard until the pack is complete."""
         return self.notes / f"shard-{self.number:05d}.json"
 
 
 @dataclass(frozen=True)
 class RecordNote:
-    """Offset and content of a record."""
+    """The offset of a record in the shard, and a description of its content."""
 
     offset: int
     patches: int
@@ -68,14 +71,14 @@ class RecordNote:
 
 @dataclass(frozen=True)
 class ShardNote:
-    """Description of a shard that was written.
+    """The description of a shard that was written.
 
     Attributes:
-        digest: SHA-256 of everything that the shard depends on. If it differs from the plan's
-            digest, the shard is outdated.
-        shard: the shard's file.
+        digest: SHA-256 of all inputs of the shard. If it differs from the digest of the plan, the
+            shard is outdated.
+        shard: file of the shard.
         records: records in the order of the file.
-        left_out: patches that were planned for the shard but are not in it.
+        left_out: patches that were planned for the shard but are not in the shard.
     """
 
     digest: str
@@ -86,13 +89,13 @@ class ShardNote:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of writing a shard.
+    """The result of writing a shard.
 
     Attributes:
         planned: number of patches that the plan assigns to the shard.
         kept: whether the complete shard existed already.
-        fatal: patches because of which the source must be rejected; the shard is not written in
-            this case.
+        fatal: patches that do not match the expected format. If there is such a patch, the shard is
+            not written, and the whole source is rejected.
     """
 
     planned: int
@@ -101,7 +104,7 @@ class Outcome:
 
 
 def write_shard(order: Order) -> Outcome:
-    """Write a shard and its note, unless both exist and are up to date."""
+    """Write a shard and its note. If both exist and are up to date, do nothing."""
     digest = order.plan.digest(order.number)
     note = read_note(order.note_file)
     if note is not None and note.digest == digest and _is_whole(order.file, note.shard):
@@ -121,7 +124,7 @@ def write_shard(order: Order) -> Outcome:
 
 
 def read_note(file: Path) -> ShardNote | None:
-    """Return the note of a shard, or None if it does not exist or cannot be read."""
+    """Return the note of a shard. If the note is missing or cannot be read, return `None`."""
     try:
         return read(ShardNote, read_json(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, ConfigError):
@@ -148,14 +151,17 @@ def _write(temporary: Path, order: Order) -> ShardNote:
             offset += len(data) + sum(_FRAME_BYTES)
     _sync(temporary)
     shard = Shard(order.file.name, sha256_of(temporary), offset, len(records))
-    assert temporary.stat().st_size == offset, "a TFRecord is laid out otherwise"
+    assert temporary.stat().st_size == offset, "unexpected size of a TFRecord file"
     digest = order.plan.digest(order.number)
     return ShardNote(digest, shard, tuple(records), tuple(left_out))
 
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Convert TensorFlow errors to `DiskError`, because TensorFlow only writes a file here."""
+    """Convert TensorFlow errors to `DiskError`.
+
+    In this context, TensorFlow only writes a file. Every error is therefore a disk error.
+    """
     try:
         yield
     except tf.errors.OpError as error:

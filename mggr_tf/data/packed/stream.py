@@ -1,11 +1,18 @@
-"""Streams pairs of packed patches during training, with a few chunks per batch row in memory.
+"""Create training pairs from a pack. Only a few chunks per batch row are in memory.
 
-The order of an epoch is a pseudo-random permutation of all chunks. It is not stored: a cipher with
-seed and epoch as key computes the chunk at each position. Each row of a batch has its own chunks of
-the permutation, its window. It uses the window for as many steps as are needed to use each patch
-about once. Meanwhile, the next window is read. A batch is therefore a pure function of seed and
-step, as for samples in memory: a resumed run uses the same batches as an uninterrupted run, and a
-device with some of the rows reads only the chunks of these rows.
+A pack stores the patches (images of one eye) in chunks. A chunk contains patches of one subject,
+side and head pose. A row of a batch is one pair of patches.
+
+In each epoch, the chunks are used in a pseudo-random order. The order is not stored. A cipher
+computes the chunk at each position. The key of the cipher consists of the seed and the epoch.
+
+Each row of a batch uses its own chunks of this order. These chunks are the window of the row. The
+row uses its window for several steps, until each patch was used about once. Meanwhile, the next
+window is read.
+
+The content of a batch depends only on the seed and the step, as for samples in memory. A resumed
+run therefore uses the same batches as a run without interruption. A device that processes only some
+rows reads only the chunks of these rows.
 """
 
 from __future__ import annotations
@@ -24,7 +31,7 @@ from mggr_tf.data.rows import Shares
 Tensors = dict[str, tf.Tensor]
 
 _ROUNDS = 4
-"""Number of rounds of the cipher, the same as in TensorFlow's own shuffle."""
+"""The number of rounds of the cipher. The shuffle of TensorFlow uses the same number."""
 
 
 def packed_pair_dataset(
@@ -39,18 +46,19 @@ def packed_pair_dataset(
     with_landmarks: bool = False,
     closing: Closing | None = None,
 ) -> tf.data.Dataset:
-    """Same as `pairs.pair_dataset`, for patches that do not fit into memory.
+    """Return a dataset of training pairs, for patches that do not fit into memory.
 
-    The lids of packed eyes are assumed to be in their average position
+    The arguments and the elements are those of `pairs.pair_dataset`. A pack does not contain the
+    position of the lids. The lids are therefore assumed to be in their average position
     (`mggr_tf.drawn_eyes.lids.USUAL_REGION`).
 
     Raises:
-        DataError: flow or landmarks are required, which packs do not contain.
+        DataError: flow or landmarks are required. Packs do not contain them.
     """
     if with_flow:
         raise DataError(
-            f"{samples.source} contains no exact flow, which the loss 'exact_flow' requires: train "
-            "on `synthetic`, or set the weight of that loss to 0",
+            f"{samples.source} contains no exact flow, but the loss 'exact_flow' requires it: "
+            "train on `synthetic`, or set the weight of the loss 'exact_flow' to 0",
             code="flow-unknown",
             source=samples.source,
             loss="exact_flow",
@@ -87,7 +95,7 @@ def packed_pair_dataset(
 
 
 class _Windows:
-    """Assigns chunks to rows and steps, and reads them."""
+    """Assigns chunks to batch rows and steps, and reads the chunks."""
 
     def __init__(self, samples: PackedSamples, shares: Shares, seed: int) -> None:
         self.chunks = samples.how.chunks
@@ -96,7 +104,10 @@ class _Windows:
         self._records, self._chosen = Records(samples.index), tf.constant(samples.chosen)
 
     def dataset(self, steps: tuple[int, int]) -> tf.data.Dataset:
-        """Return a dataset of the windows of steps [first, last): (number, chunks in row order)."""
+        """Return a dataset of the windows that the steps [first, last) use.
+
+        An element is (window number, chunks). The chunks are in the order of the rows.
+        """
         last = -(-steps[1] // self._steps) if steps[1] > steps[0] else steps[0] // self._steps
         numbers = tf.data.Dataset.range(steps[0] // self._steps, last)
         chunks = (
@@ -109,20 +120,27 @@ class _Windows:
         return tf.data.Dataset.zip((numbers, chunks))
 
     def elements(self, window: tf.Tensor, steps: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the range of element numbers of a window, limited to steps [first, last)."""
+        """Return the range of element numbers that use a window.
+
+        The range contains only elements of the steps [first, last).
+        """
         first = tf.maximum(window * self._steps, steps[0])
         last = tf.minimum((window + 1) * self._steps, steps[1])
         return first * self._shares.local, last * self._shares.local
 
     def _places(self, window: tf.Tensor) -> tf.Tensor:
-        """Return positions in the list of selected records, [local rows * chunks] int64."""
+        """Return the chunks of a window, [local rows * chunks] int64.
+
+        The numbers are positions in the list of selected records.
+        """
         rows = [self._shares.rows_of(tf.constant(n)).chosen for n in range(self._shares.local)]
         row = window * self._shares.batch + tf.cast(tf.concat(rows, 0), tf.int64)
         nth = tf.reshape(row[:, None] * self.chunks + tf.range(self.chunks, dtype=tf.int64), [-1])
         count = len(self._samples.chosen)
         epoch = nth // count
         of_all = tf.ones_like(epoch)
-        # The public op does not accept a seed for each index, so the raw op is used.
+        # The public TensorFlow op has one seed for all indices. Here, each index needs its own
+        # seed. The code therefore uses the raw op.
         return tf.raw_ops.RandomIndexShuffle(
             index=nth % count,
             seed=tf.stack([of_all * self._seed, epoch, of_all], 1),
@@ -134,10 +152,11 @@ class _Windows:
         return place, self._read(place)
 
     def _whole(self, place: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
-        """Return the record at this position as a string, or the next valid one if it is corrupt.
+        """Return the record at this position as a string.
 
-        This is a separate step, because deterministic ops do not run steps in parallel that may
-        call Python.
+        If the record is corrupt, return the next valid record. This method is a separate step
+        because it can call Python. With deterministic ops, TensorFlow does not run such a step in
+        parallel.
         """
 
         def is_corrupt(_: tf.Tensor, data: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
-"""Loss functions by name; their weights are set in the config.
+"""Loss functions. The config sets the weight of each loss.
 
-Each function returns one value per example, to be minimised, so that a step can average over the
-global batch of a distribution strategy.
+Each function returns one value for each example in the batch. Smaller values are better. The
+training step averages the values over the whole batch, which can be divided between devices.
 """
 
 from mggr_tf.training.losses.adversary import discriminator_loss, gradient_penalty

@@ -1,19 +1,23 @@
 """Losses of the discriminator, and random views for feature networks.
 
-A redirector that is trained against one fixed feature network learns adversarial patterns, which
-reduce the loss of that network only. Therefore each step shows the network a new random view of
-the images: zoomed, transposed, mirrored, shifted and with permuted colour channels. These views
-make the network an ensemble, which has fewer adversarial patterns [5]. In a zoomed view, the
-strided first layer of the network also responds to single pixels.
+In network units, a gaze is divided by the scale in the config. A feature network is a frozen
+network whose feature maps are compared in a loss. If the feature network always gets the same
+images, the redirector learns adversarial patterns. These patterns reduce the loss, but do not make
+the images more similar.
+
+Therefore the feature network gets a new random view of the images in each step. In a view, an image
+is zoomed, transposed, mirrored and shifted, and its colour channels are permuted. With many views,
+the network is similar to an ensemble of networks. There are fewer adversarial patterns for an
+ensemble [5]. The first layer has a stride. In a zoomed view, it also responds to single pixels.
 
 References:
     [1] Lim, Ye, Geometric GAN, 2017 (hinge loss).
     [2] Arjovsky, Chintala, Bottou, Wasserstein GAN, ICML 2017.
-    [3] Mescheder, Geiger, Nowozin, Which Training Methods for GANs do actually
-        Converge?, ICML 2018, eq. 9 (R1).
+    [3] Mescheder, Geiger, Nowozin, Which Training Methods for GANs do actually Converge?, ICML
+        2018, eq. 9 (R1).
     [4] Gulrajani et al., Improved Training of Wasserstein GANs, NeurIPS 2017, eq. 3.
-    [5] Kettunen, Härkönen, Lehtinen, E-LPIPS: Robust Perceptual Image Similarity via
-        Random Transformation Ensembles, 2019.
+    [5] Kettunen, Härkönen, Lehtinen, E-LPIPS: Robust Perceptual Image Similarity via Random
+        Transformation Ensembles, 2019.
 """
 
 from __future__ import annotations
@@ -38,15 +42,15 @@ def discriminator_loss(
 ) -> tf.Tensor:
     """Return the loss of the discriminator, [B].
 
-    It is the adversarial loss of the chosen game [1, 2], plus the gaze error on real images. The
-    gaze head is trained on real images only; generated images are only evaluated by it.
+    The loss is the sum of the adversarial loss [1, 2] and the gaze error on real images. The
+    discriminator does not learn to predict the gaze from generated images.
 
     Args:
-        real: outputs of the discriminator for real images: `realness` [B, h, w, 1] and
+        real: outputs of the discriminator for real images. They are `realness` [B, h, w, 1] and
             `gaze` [B, 2].
-        fake: outputs of the discriminator for generated images, as `real`.
+        fake: the same outputs of the discriminator for generated images.
         real_gaze: [B, 2] gaze of the real images, network units.
-        how: adversarial settings.
+        how: adversarial settings. `how.game` is the type of the adversarial loss.
         with_gaze: whether the discriminator also learns to predict the gaze.
     """
     if how.game == "hinge":
@@ -68,16 +72,19 @@ def gradient_penalty(
     how: AdversaryConfig,
     mix: tf.Tensor,
 ) -> tf.Tensor:
-    """Return the gradient penalty of the discriminator, [B], unweighted.
+    """Return the gradient penalty of the discriminator, [B]. It is not multiplied by its weight.
+
+    There are two penalties. The penalty `real` is half of the squared gradient norm on real images
+    [3]. The penalty `between` uses blends of real and generated images [4]. It is the squared
+    difference between the gradient norm and 1.
 
     Args:
-        realness: function from images to scores [B, h, w, 1], which are averaged per image.
+        realness: function that returns scores [B, h, w, 1] for images. The scores of each image are
+            averaged.
         real: [B, H, W, 3] real images.
         fake: [B, H, W, 3] generated images.
-        how: adversarial settings. The penalty `real` is half the squared gradient norm on real
-            images [3]; `between` is the squared deviation of the gradient norm from 1 on blends
-            of real and generated images [4].
-        mix: [B, 1, 1, 1] fraction of `real` in a blend, in [0, 1].
+        how: adversarial settings. `how.penalty` is the name of the penalty.
+        mix: [B, 1, 1, 1] weight of the real image in each blend, in [0, 1].
     """
     at = real if how.penalty == "real" else mix * real + (1 - mix) * fake
     with tf.GradientTape() as tape:
@@ -90,27 +97,31 @@ def gradient_penalty(
 
 
 MARGIN_PX = 8
-"""Difference between the width of an image and the width of its views; the same for the height."""
+"""Difference in width between an image and its views, pixels. The difference in height is the same.
+"""
 
 LARGEST_ZOOM = 3.0
-"""Largest zoom: number of view pixels per image pixel, in each direction."""
+"""Largest zoom. At this zoom, one pixel of the image covers 3 x 3 pixels of the view."""
 
 
 _SHARPNESS = -0.5
-"""Parameter of Keys' cubic kernel, as in `tf.image.resize`."""
+"""Parameter of Keys' cubic interpolation kernel. `tf.image.resize` uses the same value."""
 
 
 def random_view(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Return the same random view of all images of a batch.
+    """Return a random view of the images of a batch. All images have the same view.
+
+    The function chooses a square part of the images at random. It enlarges this part to the size of
+    the view. The zoom is uniformly distributed on a logarithmic scale. At random, the function also
+    transposes and mirrors the result, and permutes its channels.
 
     Args:
-        pictures: [B, H, W, C] with H = W. Use the same seed for images that are to be compared.
-        seed: [2] integers; the view is a pure function of the seed.
+        pictures: [B, H, W, C] images with H = W.
+        seed: [2] integers. Equal seeds give equal views. If two batches of images are compared, use
+            the same seed for both.
 
     Returns:
-        [B, H - MARGIN_PX, W - MARGIN_PX, C]: a square crop at a random position, enlarged to this
-        size (zooms are uniform on a logarithmic scale), randomly transposed and mirrored, with
-        randomly permuted channels.
+        [B, H - MARGIN_PX, W - MARGIN_PX, C] views.
     """
     seeds = tf.random.experimental.stateless_split(seed, 4)
     size, channels = pictures.shape[1], pictures.shape[-1]
@@ -122,9 +133,9 @@ def random_view(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             (coins[0], coins[1]), _closer(size, seeds[0], seeds[3]), strict=True
         )
     )
-    # All operations are matrix products, because the gradient of a matrix product is a matrix
-    # product, too. The gradients of cropping, mirroring and gathering would fill whole images with
-    # zeros.
+    # Nearly all operations are matrix products, because the gradient of a matrix product is also a
+    # matrix product. The gradients of crop, mirror and gather operations are slower, because they
+    # fill whole images with zeros.
     view = _each_column(down, pictures)
     view = tf.matmul(across, view)
     view = tf.tensordot(view, tf.one_hot(order, channels, axis=0), 1)
@@ -132,14 +143,17 @@ def random_view(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _each_column(matrix: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
-    """Multiply a matrix [N, H] by each column of images [B, H, W, C]; return [B, N, W, C]."""
+    """Multiply a matrix [N, H] by each column of images [B, H, W, C]. Return [B, N, W, C]."""
     height, width, channels = pictures.shape[1:]
     columns = tf.reshape(pictures, [-1, height, width * channels])
     return tf.reshape(tf.matmul(matrix, columns), [-1, matrix.shape[0], width, channels])
 
 
 def _closer(size: int, place: tf.Tensor, distance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the matrices that enlarge a random square to a view: for columns and for rows."""
+    """Return two matrices that enlarge a random square to a view.
+
+    The first matrix enlarges the columns, and the second matrix enlarges the rows.
+    """
     shown = size - MARGIN_PX
     zoom = tf.exp(tf.random.stateless_uniform([], distance) * math.log(LARGEST_ZOOM))
     side = tf.cast(tf.round(shown / zoom), tf.int32)
@@ -148,18 +162,18 @@ def _closer(size: int, place: tf.Tensor, distance: tf.Tensor) -> tuple[tf.Tensor
 
 
 def enlarging(size: int, first: tf.Tensor, count: tf.Tensor, *, shown: int) -> tf.Tensor:
-    """Return a matrix that enlarges a range of pixels of a row by cubic interpolation.
+    """Return a matrix that enlarges a part of a pixel row by cubic interpolation.
 
-    The interpolation equals that of `tf.image.resize`.
+    The interpolation is the same as in `tf.image.resize`.
 
     Args:
-        size: number of pixels of the row.
-        first: [] int32 first pixel of the range.
-        count: [] int32 number of pixels of the range. Pixels outside have no weight.
-        shown: number of pixels of the result.
+        size: number of pixels in the row.
+        first: [] int32 index of the first pixel of the part.
+        count: [] int32 number of pixels in the part. Pixels outside the part have a weight of 0.
+        shown: number of pixels in the result.
 
     Returns:
-        [shown, size] float32; each row sums to 1.
+        [shown, size] float32 matrix. The sum of each matrix row is 1.
     """
     count = tf.cast(count, tf.float32)
     at = (tf.range(shown, dtype=tf.float32) + 0.5) * (count / shown) - 0.5
@@ -171,7 +185,7 @@ def enlarging(size: int, first: tf.Tensor, count: tf.Tensor, *, shown: int) -> t
 
 
 def _keys(d: tf.Tensor) -> tf.Tensor:
-    """Return the weights of Keys' cubic kernel at distances `d` in pixels."""
+    """Return the weights of Keys' cubic kernel for the distances `d`, pixels."""
     a = _SHARPNESS
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a

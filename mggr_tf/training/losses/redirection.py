@@ -1,12 +1,13 @@
-"""Losses between redirected and target images.
+"""Losses that compare redirected images with target images.
+
+In this file, [B] is the shape of a result with one value for each of the B images of a batch. In
+network units, a gaze is divided by the scale in the config.
 
 References:
-    [1] Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer,
-        ECCV 2016, eq. 2.
+    [1] Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer, ECCV 2016, eq. 2.
     [2] Lim, Ye, Geometric GAN, 2017 (hinge loss).
     [3] Wang et al., Image Quality Assessment, IEEE TIP 2004 (SSIM).
-    [4] He et al., Photo-Realistic Monocular Gaze Redirection, ICCV 2019 (cycle and
-        style losses).
+    [4] He et al., Photo-Realistic Monocular Gaze Redirection, ICCV 2019 (cycle and style losses).
     [5] Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018 (LPIPS).
 """
 
@@ -26,7 +27,7 @@ _ROUND_PX = 0.01
 
 @dataclass(frozen=True)
 class LossContext:
-    """Inputs of the loss functions. Optional inputs are None or empty if no loss uses them.
+    """Inputs of the loss functions. An optional input is `None` or empty if no loss uses it.
 
     Attributes:
         source: [B, H, W, 3] source image of the redirection.
@@ -34,15 +35,18 @@ class LossContext:
         target: [B, H, W, 3] real image with the target gaze.
         flow: [B, H, W, 2] predicted flow, pixels.
         target_gaze: [B, 2] target gaze, network units.
-        features: feature maps of (a view of) the image from a frozen network, by name.
-        target_features: feature maps of (the same view of) the target, by name.
-        efficientnet: EfficientNet's feature maps of (the same view of) the image and the target.
-        verdict: outputs `realness` and `gaze` of the discriminator for the image; empty in stages
-            without a discriminator.
-        seen_gaze: [B, 2] gaze that the estimator predicts for the image, network units.
-        cycled: [B, H, W, 3] redirected image, redirected back to the source gaze.
+        features: feature maps of `picture` from a frozen network. The keys are their names. If
+            random views are enabled, these are feature maps of a random view of the image.
+        target_features: feature maps of `target` from the same network and for the same view.
+        efficientnet: feature maps of `picture` and of `target` from EfficientNet, for the same
+            view.
+        verdict: outputs `realness` and `gaze` of the discriminator for `picture`. It is empty in
+            stages without a discriminator.
+        seen_gaze: [B, 2] gaze that the estimator predicts for `picture`, network units.
+        cycled: [B, H, W, 3] cycled image. This is the redirected image after a second redirection,
+            back to the gaze of the source.
         exact_flow: [B, H, W, 2] ground-truth flow, pixels.
-        flow_seen: [B, H, W] 1 where the ground-truth flow is known, else 0.
+        flow_seen: [B, H, W] 1 for pixels with a known ground-truth flow, 0 for other pixels.
     """
 
     source: tf.Tensor
@@ -60,22 +64,22 @@ class LossContext:
     flow_seen: tf.Tensor | None = None
 
     def maps(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        """Return the feature maps of the image and of the target for each level."""
+        """Return the feature maps of `picture` and of `target`, for each level of the network."""
         return [(ours, self.target_features[name]) for name, ours in self.features.items()]
 
 
 def l1(context: LossContext) -> tf.Tensor:
-    """Return the mean absolute difference in the [-1, 1] range, [B]."""
+    """Return the mean absolute difference between both images, [B]. Pixels are in [-1, 1]."""
     return _mean(tf.abs(context.picture - context.target))
 
 
 def l2(context: LossContext) -> tf.Tensor:
-    """Return the mean squared difference in the [-1, 1] range, [B]."""
+    """Return the mean squared difference between both images, [B]. Pixels are in [-1, 1]."""
     return _mean(tf.square(context.picture - context.target))
 
 
 def ssim(context: LossContext) -> tf.Tensor:
-    """Return 1 - SSIM [3] over 7 x 7 windows, [B]."""
+    """Return 1 - SSIM, [B]. The structural similarity SSIM [3] uses windows of 7 x 7 pixels."""
     score = tf.image.ssim(
         (context.picture + 1) / 2, (context.target + 1) / 2, max_val=1.0, filter_size=7
     )
@@ -83,10 +87,11 @@ def ssim(context: LossContext) -> tf.Tensor:
 
 
 def perceptual(context: LossContext) -> tf.Tensor:
-    """Return the mean squared difference of feature maps [1], averaged over levels, [B].
+    """Return the mean squared difference of feature maps [1], [B].
 
-    The value of each level is divided by the mean square of the target features, so that no level
-    dominates because of its scale.
+    The result is an average over the levels of the network. The difference of each level is divided
+    by the mean square of the target's feature maps. Without this division, levels with large values
+    would have too much weight.
     """
     levels = []
     for ours, real in context.maps():
@@ -96,24 +101,25 @@ def perceptual(context: LossContext) -> tf.Tensor:
 
 
 def lpips(context: LossContext) -> tf.Tensor:
-    """Return the learned distance of AlexNet's feature maps [5], [B]; see `alex_distance`."""
+    """Return the LPIPS distance of AlexNet's feature maps [5], [B]; see `alex_distance`."""
     return alex_distance(dict(context.features), dict(context.target_features))
 
 
 def efficientnet(context: LossContext) -> tf.Tensor:
-    """Return the distance of EfficientNet's feature maps, summed over levels, [B].
+    """Return the distance of EfficientNet's feature maps, [B].
 
-    It is LPIPS [5] without learned weights, because the package that provides these weights has
-    none for this network.
+    The result is a sum over the levels of the network. It is LPIPS [5] without learned weights. The
+    package that contains the learned weights has no weights for EfficientNet.
     """
     ours, real = context.efficientnet
     return feature_distance(dict(ours), dict(real))
 
 
 def style(context: LossContext) -> tf.Tensor:
-    """Return the mean squared difference of Gram matrices [4], averaged over levels, [B].
+    """Return the mean squared difference of Gram matrices [4], [B].
 
-    The value of each level is divided by the mean square of the target's Gram matrices.
+    The result is an average over the levels of the network. The difference of each level is divided
+    by the mean square of the target's Gram matrices.
     """
     levels = []
     for ours, real in context.maps():
@@ -124,12 +130,18 @@ def style(context: LossContext) -> tf.Tensor:
 
 
 def gaze(context: LossContext) -> tf.Tensor:
-    """Return the squared error of the estimator's gaze on the image, network units, [B]."""
+    """Return the squared error of the gaze that the estimator predicts for the image, [B].
+
+    The error is in network units.
+    """
     return tf.reduce_mean(tf.square(context.seen_gaze - context.target_gaze), -1)
 
 
 def flow_smoothness(context: LossContext) -> tf.Tensor:
-    """Return the mean absolute difference between neighbouring flow vectors, pixels, [B]."""
+    """Return the mean absolute difference between the flows of neighbouring pixels, [B].
+
+    The difference is in pixels.
+    """
     flow = context.flow
     across = _mean(tf.abs(flow[:, :, 1:] - flow[:, :, :-1]))
     down = _mean(tf.abs(flow[:, 1:] - flow[:, :-1]))
@@ -137,21 +149,30 @@ def flow_smoothness(context: LossContext) -> tf.Tensor:
 
 
 def exact_flow(context: LossContext) -> tf.Tensor:
-    """Return the mean distance from the ground-truth flow where that is known, pixels, [B]."""
+    """Return the mean distance between the flow and the ground-truth flow, [B].
+
+    The distance is in pixels. Only pixels with a known ground-truth flow are included.
+    """
     square = tf.reduce_sum(tf.square(context.flow - context.exact_flow), -1)
-    # Smooth the distance near zero, where the square root has no finite gradient.
+    # Smooth the distance near zero, because the gradient of the square root is not finite at zero.
     off = tf.sqrt(square + _ROUND_PX**2) - _ROUND_PX
     known = tf.reduce_sum(context.flow_seen, [1, 2]) + 1.0
     return tf.reduce_sum(off * context.flow_seen, [1, 2]) / known
 
 
 def adversarial(context: LossContext) -> tf.Tensor:
-    """Return the adversarial loss of the generator [2], [B]: minus the score, for both games."""
+    """Return the adversarial loss of the generator [2], [B].
+
+    It is the negative mean score of the discriminator, for both types of adversarial loss.
+    """
     return -_mean(context.verdict["realness"])
 
 
 def discriminator_gaze(context: LossContext) -> tf.Tensor:
-    """Return the squared error of the discriminator's gaze on the image, network units, [B]."""
+    """Return the squared error of the gaze that the discriminator predicts for the image, [B].
+
+    The error is in network units.
+    """
     return tf.reduce_mean(tf.square(context.verdict["gaze"] - context.target_gaze), -1)
 
 
@@ -178,13 +199,13 @@ LOSSES: dict[LossName, Callable[[LossContext], tf.Tensor]] = {
 
 
 def _gram(features: tf.Tensor) -> tf.Tensor:
-    """Return the products of all pairs of channels, averaged over the image, [B, C, C]."""
+    """Return the Gram matrices, [B, C, C]: the mean product of each pair of channels."""
     pixels = tf.cast(tf.shape(features)[1] * tf.shape(features)[2], tf.float32)
     return tf.einsum("bhwc,bhwd->bcd", features, features) / pixels
 
 
 def _batch_mean(value: tf.Tensor) -> tf.Tensor:
-    """Return the mean over all elements, [], also across the replicas that share a batch."""
+    """Return the mean over all elements, []. It includes the elements on all devices."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(value))
 
@@ -198,11 +219,11 @@ Features = dict[str, tf.Tensor]
 
 
 class Comparison:
-    """Computation of the feature maps of an image and of its target.
+    """Function object that computes the feature maps of an image and of its target.
 
     Args:
-        network: model with the input `eye` [B, H, W, 3] and optionally `head_pose`, which returns
-            a dict of feature maps.
+        network: model that returns a dict of feature maps. It has the input `eye` [B, H, W, 3], and
+            optionally the input `head_pose`.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -218,12 +239,13 @@ class Comparison:
         """Return the float32 feature maps of the image and of the target.
 
         Args:
-            picture: [B, H, W, 3] image in [-1, 1].
-            target: [B, H, W, 3] target in [-1, 1]; no gradient flows through its features.
+            picture: [B, H, W, 3] image. Pixels are in [-1, 1].
+            target: [B, H, W, 3] target. Pixels are in [-1, 1]. The function computes no gradient
+                for the target.
             head: dict with `head_pose` [B, 2].
         """
-        # Process both images separately. In one combined batch, the backward pass would also go
-        # through the target's half, whose gradient is not used.
+        # Process both images separately. For one combined batch, TensorFlow would also compute the
+        # gradient for the target, which is not needed.
         ours = self._features(picture, head)
         real = self._features(target, head)
         return ours, {name: tf.stop_gradient(value) for name, value in real.items()}

@@ -1,5 +1,5 @@
-"""Reading and writing of picture and video files.
+"""Read and write picture and video files.
 
-The modules import optional packages only on use, so that pictures can be processed on a machine
-without PyAV.
+Each module imports an optional package only when the package is used. Therefore, pictures can be
+processed on a machine without PyAV.
 """

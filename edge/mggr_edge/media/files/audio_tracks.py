@@ -1,4 +1,7 @@
-"""Audio tracks of an output video: copied if the container supports them, else encoded as AAC."""
+"""Write the audio tracks of an output video.
+
+A track is copied if the container supports its codec. Otherwise, the track is encoded as AAC.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,23 @@ from mggr_edge.media.files.written import Expected
 _BITS_PER_CHANNEL = 96_000
 """AAC bit rate per channel, in bits per second.
 
-FFmpeg's native encoder is close to transparent at this rate."""
+At this rate, the output of FFmpeg's AAC encoder sounds almost the same as the source."""
 
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-"""Channel count -> channel layout, for sources that state only the count."""
+"""Channel layout for each number of channels.
+
+It is used for sources that state only the number of channels."""
 
 _DAMAGED = "damaged audio packets dropped"
 _TITLES = {"mp4": "MP4", "mov": "QuickTime", "matroska": "Matroska"}
-"""FFmpeg's name of a muxer -> name of the container in messages."""
+"""Name of the container in messages, for each muxer. The keys are FFmpeg's names of the muxers."""
 
 
 class _Track(Protocol):
-    """Conversion of one audio track from the source to the output."""
+    """Converts the packets of one audio track for the output."""
 
     def packets(self, packet: Any) -> Iterable[Any]:
-        """Return the packets to write for one packet of the source."""
+        """Return the packets that are written for one packet of the source."""
         ...
 
     def finish(self) -> Iterable[Any]:
@@ -39,19 +44,19 @@ class _Track(Protocol):
 
 
 class AudioTracks:
-    """All audio tracks of an output.
+    """Writer for all audio tracks of an output.
 
-    A track is copied if the container supports its codec; otherwise it is encoded as AAC. A track
-    that the installed FFmpeg cannot decode is dropped. `notes` lists all changes.
+    A track is copied if the container supports its codec. Otherwise, the track is encoded as AAC.
+    A track that the installed FFmpeg cannot decode is dropped. `notes` lists all changes.
 
     Attributes:
-        streams: source's index of an audio track -> stream of the output.
+        streams: dictionary from the index of an audio track in the source to the output stream.
 
     Args:
-        container: PyAV output container, whose header is not written yet.
+        container: PyAV output container. Its header must not be written yet.
         sources: PyAV audio streams of the input.
         options: options of the muxer.
-        expected: record of the written packets; every packet is added to it.
+        expected: summary of the written packets. Each written audio packet is added to the summary.
     """
 
     def __init__(
@@ -72,7 +77,10 @@ class AudioTracks:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Descriptions of the changed and dropped tracks and packets; complete after `finish`."""
+        """Descriptions of the changed and dropped tracks and packets.
+
+        The descriptions are complete after `finish`.
+        """
         counts = [f"{what}: {number}" for what, number in sorted(self._counts.items())]
         return (*self._changes, *counts)
 
@@ -112,20 +120,27 @@ class AudioTracks:
 
 
 class _Copied:
-    """Copies packets of a track, with strictly increasing times, as containers require."""
+    """Copies the packets of a track.
+
+    Containers require that each packet has a later time than the packet before. Therefore, this
+    class changes times where necessary.
+    """
 
     def __init__(self, source: Any, stream: Any, counts: Counter[str]) -> None:
         self._stream, self._counts = stream, counts
         self._last_dts: int | None = None
         self._filter: Any = None
         # MPEG-TS repeats the AAC parameters before each packet (ADTS header). Other containers
-        # store them once, as extradata.
+        # store these parameters once, as `extradata`.
         if source.codec_context.name == "aac" and not source.codec_context.extradata:
             filter_context = import_pyav().bitstream.BitStreamFilterContext
             self._filter = filter_context("aac_adtstoasc", source)
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """Yield the converted packet; nothing for a damaged packet or one that is entirely late."""
+        """Yield the converted packet.
+
+        A packet is dropped if it is damaged, or if it ends before the time of the last packet.
+        """
         base, duration = packet.time_base, packet.duration
         try:
             filtered = [packet] if self._filter is None else self._filter.filter(packet)
@@ -139,14 +154,17 @@ class _Copied:
                 yield one
 
     def finish(self) -> Iterator[Any]:
-        """Return an empty iterator, because packets are not buffered."""
+        """Return an empty iterator, because this class does not buffer packets."""
         return iter(())
 
     def _rises(self, packet: Any, duration: int | None) -> bool:
-        """Convert the times of a packet to ticks of the output, and make them increase strictly.
+        """Convert the times of a packet to ticks of the output.
+
+        If the packet does not begin after the last packet, the time of the packet is increased.
 
         Returns:
-            Whether to write the packet; False if it ends before or at the time of the last packet.
+            `True` if the packet must be written. `False` if the packet must be dropped, because it
+            ends before or at the time of the last packet.
         """
         tick = self._stream.time_base / packet.time_base
         length = round((duration or 0) / tick)
@@ -171,14 +189,20 @@ class _Copied:
 
 
 class _Encoded:
-    """Decodes a track and encodes it as AAC; gaps are filled with silence to keep the times."""
+    """Decodes a track and encodes it as AAC.
+
+    Gaps are filled with silence, so that the sound after a gap keeps its time.
+    """
 
     def __init__(self, source: Any, stream: Any, counts: Counter[str]) -> None:
         self._source, self._stream, self._counts = source, stream, counts
         self._resampler: _Resampler | None = None
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """Yield AAC packets, which are delayed by the audio that the encoder buffers."""
+        """Yield the AAC packets that are ready.
+
+        The encoder buffers audio, so AAC packets are delayed.
+        """
         try:
             frames = packet.decode()
         except import_pyav().InvalidDataError:
@@ -209,11 +233,11 @@ class _Encoded:
 
 
 class _Resampler:
-    """FFmpeg's resampler with compensation of gaps, for frames of one format.
+    """Resampler of FFmpeg, for frames of the same format. It fills gaps with silence.
 
     Args:
-        first: first audio frame, which determines the input format.
-        encoder: codec context of the encoder, which determines the output format.
+        first: first audio frame. This frame determines the input format.
+        encoder: codec context of the encoder. This context determines the output format.
     """
 
     def __init__(self, first: Any, encoder: Any) -> None:
@@ -242,7 +266,12 @@ class _Resampler:
         return _form(frame) == self._form
 
     def resampled(self, frame: Any) -> Iterator[Any]:
-        """Yield frames in the format of the encoder; None as input drains the resampler."""
+        """Yield frames in the format of the encoder.
+
+        Args:
+            frame: next audio frame. `None` marks the end, so the resampler returns all remaining
+                audio.
+        """
         av = import_pyav()
         self._graph.push(frame)
         with suppress(av.BlockingIOError, av.EOFError):  # no further output is available yet
@@ -255,12 +284,13 @@ def _form(frame: Any) -> tuple[str, int, str]:
 
 
 def _takes(muxer: str, source: Any, options: dict[str, str]) -> bool:
-    """Return whether a container can hold a copy of the track.
+    """Return whether a container supports the codec of the track.
 
-    The function tests this by writing a file header to memory.
+    To test this, the function writes a file header to memory.
     """
     if muxer == "mp4" and source.codec_context.name.startswith("pcm_"):
-        return False  # FFmpeg writes PCM by a standard of 2020 that few players support
+        # FFmpeg writes PCM in a form that was standardized in 2020. Few players support this form.
+        return False
     av = import_pyav()
     trial = av.open(io.BytesIO(), "w", format=muxer, options=options)
     try:
@@ -269,7 +299,8 @@ def _takes(muxer: str, source: Any, options: dict[str, str]) -> bool:
     except (ValueError, av.FFmpegError):
         return False
     finally:
-        with suppress(ValueError, av.FFmpegError):  # errors on closing the test file are irrelevant
+        # An error while the test file is closed does not matter.
+        with suppress(ValueError, av.FFmpegError):
             trial.close()
     return True
 

@@ -1,12 +1,13 @@
-"""Colour conversion of video frames: YUV to RGB and back, with 8 or 10 bits.
+"""Convert the colours of video frames: YUV to RGB and back, with 8 or 10 bits.
 
-If the input file does not state its YUV matrix, the output file does not state it either, so that a
-player makes the same assumption for both files. Written frames always have limited ("TV") range,
-which every player supports.
+If the input file does not state its YUV matrix, the output file does not state a matrix either. A
+player then makes the same assumption for both files. Written frames always have limited ("TV")
+range, because every player supports this range.
 
-RGB values are SDR. For an HDR video, they are the tone-mapped view that is the input of the
-networks. HDR and 10-bit videos are written from the stored values (`TenBitPicture`). Changes are
-added to the stored values as differences, so that unchanged pixels keep their code values exactly.
+RGB values are SDR. For an HDR video, the RGB values are the result of the tone mapping. The
+networks need these SDR values as input. HDR and 10-bit videos are written from the stored values
+(`TenBitPicture`). Edits are added to the stored values as differences. Therefore, the stored values
+of unedited pixels stay exactly the same.
 """
 
 from __future__ import annotations
@@ -30,15 +31,17 @@ PIXEL_FORMAT = "yuv420p10le"
 _BLACK, _LUMA_STEPS, _GREY, _CHROMA_STEPS = 64, 876, 512, 896
 """Limited range in 10 bits (H.273, equations 42 to 44).
 
-The values are: code of black luma, number of luma steps, code of neutral chroma, number of chroma
-steps."""
+The constants are, in this order: code of black luma, number of luma steps, code of neutral chroma,
+number of chroma steps."""
 
 _LARGEST_CODE = 1023
 
 _RED_BLUE = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087)} | {
     9: (0.2627, 0.0593)
 }
-"""libswscale's code of a YUV matrix -> weights of red and blue in luma (H.273, table 4)."""
+"""Weights of red and blue in luma (H.273, table 4), for each YUV matrix.
+
+The keys are libswscale's codes of the matrices."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class TenBitPicture:
         return self.luma.shape[0], self.luma.shape[1]
 
     def copy(self) -> TenBitPicture:
-        """Return a copy with its own planes, which can be changed independently."""
+        """Return a copy. Changes of the copy do not change this picture."""
         cb, cr = self.chroma
         return TenBitPicture(self.luma.copy(), (cb.copy(), cr.copy()), self.matrix)
 
@@ -69,10 +72,10 @@ class TenBitPicture:
         """Return the full-range R'G'B' code values of a part of the picture.
 
         Args:
-            rows, columns: ranges of rows and columns, which start at even numbers.
+            rows, columns: ranges of rows and columns. Each range must start at an even number.
 
         Returns:
-            R'G'B' values, [h, w, 3] float32. Luma is scaled so that limited range becomes 0 to 1.
+            R'G'B' values, [h, w, 3] float32. The limited range is scaled to values from 0 to 1.
         """
         luma = (self.luma[rows, columns].astype(np.float32) - _BLACK) / _LUMA_STEPS
         height, width = luma.shape
@@ -94,9 +97,9 @@ class TenBitPicture:
         """Add a difference of R'G'B' code values to the picture, in place.
 
         Args:
-            change: difference in the unit of `codes`, [h, w, 3]; where it is 0, the stored values
-                stay the same.
-            top, left: row and column of the first pixel of `change` in the picture.
+            change: difference in the unit of `codes`, [h, w, 3]. Where the difference is 0, the
+                stored values stay the same.
+            top, left: row and column of the picture to which the first pixel of `change` is added.
         """
         above, before = top % 2, left % 2
         below, behind = (above + change.shape[0]) % 2, (before + change.shape[1]) % 2
@@ -110,10 +113,12 @@ class TenBitPicture:
             _add(plane, _CHROMA_STEPS * mean, top // 2, left // 2)
 
     def fitted(self, size: tuple[int, int]) -> TenBitPicture:
-        """Resize the picture to fit into `size`, centred on a black background; see `pyav.fitted`.
+        """Resize the picture to fit into `size`, and centre the picture on a black background.
+
+        The aspect ratio is kept; see `pyav.fitted`.
 
         Args:
-            size: (height, width) of the result; a picture of that size is returned unchanged.
+            size: (height, width) of the result. A picture of that size is returned unchanged.
         """
         if self.size == size:
             return self
@@ -124,7 +129,11 @@ class TenBitPicture:
         return picture
 
     def frame(self) -> Any:
-        """Return a PyAV frame; for an odd size, the last row or column is duplicated."""
+        """Return the picture as a PyAV frame.
+
+        If the height is odd, the last row is duplicated. If the width is odd, the last column is
+        duplicated.
+        """
         height, width = self.size
         frame = import_pyav().VideoFrame(width + width % 2, height + height % 2, PIXEL_FORMAT)
         luma = np.pad(self.luma, ((0, height % 2), (0, width % 2)), mode="edge")
@@ -134,10 +143,10 @@ class TenBitPicture:
 
 
 def ten_bit_picture(frame: Any, orientation: int, *, matrix: int) -> TenBitPicture:
-    """Copy a frame in yuv420p10le with limited range to a `TenBitPicture`.
+    """Copy a 10-bit frame to a `TenBitPicture`.
 
     Args:
-        frame: PyAV frame.
+        frame: PyAV frame in the pixel format yuv420p10le, with limited range.
         orientation: EXIF orientation of the frame, 1 to 8.
         matrix: libswscale's code of the YUV matrix of the frame.
     """
@@ -147,13 +156,15 @@ def ten_bit_picture(frame: Any, orientation: int, *, matrix: int) -> TenBitPictu
 
 
 def side_by_side(pictures: Sequence[TenBitPicture]) -> TenBitPicture:
-    """Return pictures of the same size concatenated from left to right."""
+    """Join pictures of the same size to one wide picture, from left to right."""
     if len(pictures) == 1:
         return pictures[0]
     luma = np.concatenate([picture.luma for picture in pictures], axis=1)
     cb, cr = (np.concatenate([picture.chroma[n] for picture in pictures], axis=1) for n in range(2))
     size = (luma.shape[1] + 1) // 2, cb.shape[0]
-    if cb.shape[1] != size[0]:  # for an odd width, chroma samples overlap the border
+    # If the pictures have an odd width, the last chroma sample of a picture covers only one column.
+    # The joined chroma planes are then too wide, so they are resized.
+    if cb.shape[1] != size[0]:
         cb, cr = (cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in (cb, cr))
     return TenBitPicture(luma, (cb, cr), pictures[0].matrix)
 
@@ -175,22 +186,22 @@ def _difference_in_yuv(
 
 def _add(plane: NDArray[np.uint16], change: NDArray[np.float32], top: int, left: int) -> None:
     here = plane[top : top + change.shape[0], left : left + change.shape[1]]
-    change = change[: here.shape[0], : here.shape[1]]  # drop padding beyond an odd border
+    change = change[: here.shape[0], : here.shape[1]]  # drop padding outside the plane
     here[:] = np.clip(np.rint(here + change), 0, _LARGEST_CODE)
 
 
 def _values(plane: Any) -> NDArray[np.uint16]:
-    """Return a view [h, w] of the memory of a plane of 16-bit values."""
+    """Return the memory of a plane with 16-bit values as an array [h, w], without a copy."""
     rows = np.frombuffer(plane, np.uint16).reshape(plane.height, plane.line_size // 2)
     return rows[:, : plane.width]
 
 
-# ITU-T H.273 code points.
+# Codes of ITU-T H.273.
 _UNSPECIFIED = 2
 _BT709, _SMPTE170M, _SMPTE240M, _BT2020 = 1, 6, 7, 9
 _LIMITED, _FULL = 1, 2
 
-# H.273 matrix -> libswscale's code of the matrix.
+# libswscale's code of a YUV matrix, for each H.273 code of the matrix.
 _SWSCALE_MATRIX = {_BT709: 1, 4: 4, 5: 5, _SMPTE170M: 5, _SMPTE240M: 7, _BT2020: 9}
 
 _UNREADABLE = {
@@ -205,20 +216,21 @@ _UNREADABLE = {
 }
 """H.273 matrices that libswscale does not support.
 
-Converting them with another matrix would produce wrong colours."""
+A conversion with another matrix would produce wrong colours."""
 
-# libswscale's flags area, full_chroma_int, full_chroma_inp and accurate_rnd. Without them, the
-# conversion to RGB and back darkens a picture (measured: luma changes by -1.09 levels; with the
-# flags, by 0.006 levels rms).
+# libswscale's flags area, full_chroma_int, full_chroma_inp and accurate_rnd. Without these flags,
+# the conversion to RGB and back makes a picture darker: luma changes by -1.09 levels (measured).
+# With the flags, the root-mean-square error of luma is 0.006 levels.
 _EXACT = 0x20 | 0x2000 | 0x4000 | 0x40000
 
 _BITS, _MOST_BITS = 8, 10
 """Bits per channel of the written videos: 8 with H.264, 10 with H.265."""
 
 _HD_HEIGHT = 720
-"""Minimum frame height in pixels for which players assume BT.709 if no matrix is stated.
+"""Minimum frame height in pixels at which players assume the matrix of BT.709.
 
-For smaller heights, players assume BT.601."""
+For smaller heights, players assume the matrix of BT.601. These assumptions apply only to files that
+do not state a matrix."""
 
 
 @dataclass(frozen=True)
@@ -227,13 +239,15 @@ class VideoColour:
 
     Attributes:
         matrix: libswscale's code of the YUV matrix, for the conversion to RGB and back.
-        is_full_range: whether the *read* frames have full range (luma 0 to 255 in 8 bits).
-        matrix_tag, primaries_tag, transfer_tag: H.273 code points to write to the output.
-        is_ten_bit: whether frames are written from the stored values with 10 bits. True for HDR,
-            and for SDR with more than 8 bits.
+        is_full_range: whether the frames of the input have full range (luma 0 to 255 with 8 bits).
+        matrix_tag, primaries_tag, transfer_tag: H.273 codes of the matrix, the primaries and the
+            transfer characteristics. These codes are written to the output.
+        is_ten_bit: whether frames are written from the stored values with 10 bits. The value is
+            `True` for HDR, and for SDR with more than 8 bits.
         hdr: static HDR metadata of the video.
-        read_format: FFmpeg's name of the pixel format of the read frames, if that format is finer
-            than the written format (4:2:2, 4:4:4, RGB, 12 bits); otherwise None.
+        read_format: FFmpeg's name of the pixel format of the input, if the conversion to the
+            output format loses information. Examples are 4:2:2, 4:4:4, RGB and 12 bits. `None`
+            means that no information is lost.
     """
 
     matrix: int
@@ -247,7 +261,7 @@ class VideoColour:
 
     @property
     def tone_map(self) -> ToneMap | None:
-        """Mapping from the code values of an HDR video to SDR; None for an SDR video."""
+        """Mapping from the code values of an HDR video to SDR. `None` means an SDR video."""
         return tone_map_for(self.transfer_tag, self.primaries_tag)
 
     @property
@@ -280,7 +294,7 @@ def colour_of(frame: Any, codec_context: Any) -> VideoColour:
     bits = max(part.bits for part in frame.format.components)
     assumed = _BT709 if frame.height >= _HD_HEIGHT else _SMPTE170M
     if is_hdr:
-        assumed = _BT2020  # the only matrix of BT.2100 that libswscale supports
+        assumed = _BT2020  # libswscale supports only this matrix of BT.2100
     if frame.format.is_rgb or tag not in (*_SWSCALE_MATRIX, _UNSPECIFIED):
         tag = assumed  # RGB frames have no matrix, but the 4:2:0 output needs one
     return VideoColour(
@@ -296,7 +310,10 @@ def colour_of(frame: Any, codec_context: Any) -> VideoColour:
 
 
 def _is_finer(pixel_format: Any, bits: int) -> bool:
-    """Return whether conversion to 4:2:0 with 8 or 10 bits loses information of the format."""
+    """Return whether frames of the pixel format lose information when they are written.
+
+    The output has 4:2:0 chroma and 8 or 10 bits.
+    """
     has_colour = len(pixel_format.components) >= 3  # grey formats have one or two components
     halves = pixel_format.chroma_width(2), pixel_format.chroma_height(2)
     return bits > _MOST_BITS or (has_colour and halves != (1, 1))
@@ -305,7 +322,8 @@ def _is_finer(pixel_format: Any, bits: int) -> bool:
 def colour_of_rgb(height: int) -> VideoColour:
     """Return the colour properties of a video that is encoded from RGB frames.
 
-    The YUV matrix is the one that players assume for this height, and the output does not state it.
+    The video has the YUV matrix that players assume for this height. Therefore, the output file
+    does not state the matrix.
 
     Args:
         height: frame height in pixels.
@@ -323,8 +341,8 @@ def colour_of_rgb(height: int) -> VideoColour:
 class ColourConverter:
     """Colour converter for the frames of one video.
 
-    The converter keeps libswscale's tables between frames, so it should be used in only one
-    direction.
+    The converter keeps libswscale's tables from frame to frame. Therefore, use one converter only
+    for one direction: to RGB or from RGB.
 
     Args:
         colour: interpretation of the YUV values of the video.
@@ -336,7 +354,10 @@ class ColourConverter:
         self._sdr_view = None if colour.tone_map is None else SdrView(colour.tone_map)
 
     def rgb_from_frame(self, frame: Any) -> NDArray[np.uint8]:
-        """Convert a decoded frame to [H, W, 3] uint8 RGB; an HDR frame is tone-mapped to SDR."""
+        """Convert a decoded frame to RGB, [H, W, 3] uint8.
+
+        An HDR frame is tone-mapped to SDR.
+        """
         source = {} if frame.format.is_rgb else self._source_of_read_frames()
         if self._sdr_view is not None:
             return self._sdr_view.rgb_from_frame(
@@ -347,7 +368,9 @@ class ColourConverter:
         ).to_ndarray()
 
     def ten_bit_from_frame(self, frame: Any, orientation: int) -> TenBitPicture:
-        """Copy the stored values of a decoded frame, converted to 10-bit 4:2:0 with limited range.
+        """Copy the stored values of a decoded frame.
+
+        A frame in another format is first converted to 10-bit 4:2:0 with limited range.
 
         Args:
             frame: PyAV frame.
@@ -386,7 +409,7 @@ class ColourConverter:
 
 
 def tag_encoder(codec_context: Any, colour: VideoColour) -> None:
-    """Set the colour tags of an encoder, before the encoder is opened."""
+    """Set the colour tags of an encoder. Call this function before the encoder is opened."""
     codec_context.color_range = _LIMITED
     codec_context.colorspace = colour.matrix_tag
     codec_context.color_primaries = colour.primaries_tag

@@ -1,10 +1,15 @@
-"""Orientation of pictures and frames: EXIF, XMP and display matrices.
+"""Read and change the orientation of pictures and frames: EXIF, XMP and display matrices.
 
-EXIF blocks are changed in place, so that offsets stay valid, because maker notes contain offsets
-into the block.
+Maker notes in an EXIF block contain offsets within the block. Therefore, this module overwrites
+values without moving any data, so that these offsets stay valid.
 
-Orientations have EXIF's numbers: 1 is upright; 2, 4, 5 and 7 are mirrored; 3 is upside down;
-6 requires a clockwise rotation by 90 degrees, and 8 a counter-clockwise rotation by 90 degrees.
+An orientation is a number that EXIF defines:
+
+- 1 is upright.
+- 3 is upside down.
+- 6 requires a clockwise rotation by 90 degrees.
+- 8 requires a counter-clockwise rotation by 90 degrees.
+- 2, 4, 5 and 7 are mirrored.
 
 References:
     EXIF 2.32: orientation 0x0112 of IFD 0, thumbnail 0x0201 and 0x0202 of IFD 1.
@@ -42,8 +47,8 @@ def upright(image: NDArray, orientation: int) -> NDArray:
         orientation: EXIF orientation, 1 to 8.
 
     Returns:
-        The same pixels as a C-contiguous array, [H, W] or [H, W, C] for orientations 1 to 4, and
-        [W, H] or [W, H, C] for orientations 5 to 8.
+        The same pixels as a C-contiguous array. The shape is [H, W] or [H, W, C] for orientations
+        1 to 4. The shape is [W, H] or [W, H, C] for orientations 5 to 8.
 
     Example:
         >>> upright(np.array([[1, 2]]), 6)  # rotate by 90 degrees clockwise
@@ -60,28 +65,28 @@ def upright(image: NDArray, orientation: int) -> NDArray:
 
 
 def orientation_of_display_matrix(matrix: ArrayLike) -> int:
-    """Return the EXIF orientation that corresponds to a video's display matrix.
+    """Return the EXIF orientation that corresponds to the display matrix of a video.
 
     Args:
-        matrix: [9] 16.16 fixed-point numbers (a b u, c d v, x y w): the stored
-            point (p, q) is shown at (a p + c q + x, b p + d q + y).
+        matrix: nine fixed-point numbers in the format 16.16: (a b u, c d v, x y w). The stored
+            point (p, q) is displayed at (a p + c q + x, b p + d q + y).
 
     Raises:
-        ValueError: the matrix is neither a rotation by a multiple of 90 degrees nor such a
-            rotation with mirroring.
+        ValueError: the matrix is not supported. A supported matrix is a rotation by a multiple of
+            90 degrees. The rotation may be combined with mirroring.
     """
     a, b, _, c, d = np.asarray(matrix, np.float64)[:5]
     largest = max(abs(a), abs(b), 1.0)
     key = tuple(round(value / largest) for value in (a, b, c, d))
     is_quarter_turn = min(abs(a), abs(b)) < 1e-3 * largest
     if not is_quarter_turn or key not in _FROM_DISPLAY_MATRIX:
-        raise ValueError(f"the display matrix {key} is no quarter turn")
+        raise ValueError(f"the display matrix {key} is not a rotation by a multiple of 90 degrees")
     return _FROM_DISPLAY_MATRIX[key]
 
 
 _ORIENTATION, _EXIF_DIRECTORY = 0x0112, 0x8769
 _SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))
-"""Tags of (width, height) in IFD 0, and in the EXIF directory."""
+"""Tags of (width, height) in the first directory (IFD 0), and in the EXIF directory."""
 
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _ENTRY_BYTES = 12
@@ -94,7 +99,8 @@ class UprightExif:
 
     Attributes:
         block: the bytes of the block, starting at its byte-order mark.
-        had_thumbnail: whether a thumbnail was removed, because it shows the unedited picture.
+        had_thumbnail: whether a thumbnail was removed. A thumbnail is removed because it shows
+            the unedited picture.
     """
 
     block: bytes
@@ -108,7 +114,8 @@ def exif_orientation(tiff: bytes) -> int:
         tiff: the EXIF block, starting at its byte-order mark.
 
     Returns:
-        1 to 8; 1 if the tag is missing or the block is damaged, as in picture viewers.
+        The orientation, 1 to 8. If the tag is missing or the block is damaged, the orientation is
+        1, as in picture viewers.
     """
     try:
         block = _Block(tiff)
@@ -119,9 +126,10 @@ def exif_orientation(tiff: bytes) -> int:
 
 
 def upright_exif(tiff: bytes) -> UprightExif:
-    """Set the orientation to upright and remove the thumbnail; damaged parts stay unchanged.
+    """Set the orientation to upright and remove the thumbnail.
 
-    For orientations 5 to 8, the stored width and height are exchanged.
+    For orientations 5 to 8, the stored width and height are exchanged. Damaged parts of the block
+    stay unchanged.
 
     Args:
         tiff: the EXIF block, starting at its byte-order mark.
@@ -133,7 +141,7 @@ def upright_exif(tiff: bytes) -> UprightExif:
     except (struct.error, ValueError):
         return UprightExif(tiff, had_thumbnail=False)
     block.put(first, _ORIENTATION, UPRIGHT)
-    with suppress(struct.error):  # raised if an offset points outside of the block
+    with suppress(struct.error):  # the error occurs if an offset points outside the block
         if orientation >= 5:
             inner = block.value(first, _EXIF_DIRECTORY)
             block.exchange(first, *_SIZES[0])
@@ -144,12 +152,12 @@ def upright_exif(tiff: bytes) -> UprightExif:
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """Return the XMP packet with its orientation set to upright; its length does not change."""
+    """Set the orientation of an XMP packet to upright. The length of the packet does not change."""
     return _XMP_ORIENTATION.sub(lambda found: found[1] + found[0][len(found[1]) : -1] + b"1", xmp)
 
 
 class _Block:
-    """A TIFF structure with read and write access by the tags of its directories.
+    """A TIFF structure whose values can be read and changed by tag.
 
     Attributes:
         content: the bytes of the structure, starting at its byte-order mark.
@@ -165,33 +173,37 @@ class _Block:
         self.first = self._number("I", 4)
 
     def directory(self, at: int) -> dict[int, int]:
-        """Return the mapping from tag to the offset of its entry, for the directory at `at`."""
+        """Return a dictionary with the tags of a directory and the offsets of their entries.
+
+        Args:
+            at: offset of the directory.
+        """
         count = self._number("H", at)
         entries = range(at + 2, at + 2 + _ENTRY_BYTES * count, _ENTRY_BYTES)
         tags = [self._number("H", entry) for entry in entries]
-        # If a tag occurs several times, its first entry is used, as in other readers.
+        # If a tag occurs several times, the first entry is used, as in other readers.
         return dict(zip(reversed(tags), reversed(entries), strict=True))
 
     def value(self, directory: dict[int, int], tag: int) -> int | None:
-        """Return the single SHORT or LONG value of a tag, or None if the tag is missing."""
+        """Return the single SHORT or LONG value of a tag. `None` means that the tag is missing."""
         if tag not in directory:
             return None
         return self._number(self._kind(directory[tag]), directory[tag] + 8)
 
     def put(self, directory: dict[int, int], tag: int, value: int) -> None:
-        """Replace the single SHORT or LONG value of a tag; no effect if the tag is missing."""
+        """Replace the single SHORT or LONG value of a tag, if the block contains the tag."""
         if tag in directory:
             kind = self._order + self._kind(directory[tag])
             struct.pack_into(kind, self.content, directory[tag] + 8, value)
 
     def exchange(self, directory: dict[int, int], one: int, other: int) -> None:
-        """Exchange the type and value of two tags; no effect if either tag is missing."""
+        """Exchange the type and value of two tags, if the block contains both tags."""
         if one in directory and other in directory:
             a, b = (slice(directory[tag] + 2, directory[tag] + 12) for tag in (one, other))
             self.content[a], self.content[b] = self.content[b], self.content[a]
 
     def remove_thumbnail(self) -> bool:
-        """Unlink the second directory and overwrite its JPEG thumbnail with zeros.
+        """Remove the link to the second directory, and overwrite its JPEG thumbnail with zeros.
 
         Returns:
             Whether the block had a second directory.

@@ -1,7 +1,8 @@
-"""Copying of metadata, chapters and track flags of a video, and detection of losses.
+"""Copy metadata, chapters and track flags of a video, and detect losses.
 
-Containers support different kinds of metadata. All metadata are passed to the muxer. `lost` then
-compares the completed file with the source, so that its list contains the actual losses.
+Containers support different kinds of metadata. All metadata are passed to the muxer, but the muxer
+may drop a part of the metadata. Then `lost` compares the completed file with the source, and
+returns the actual losses.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from mggr_edge.media.files.pyav import import_pyav
 _CONTAINER_KEYS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "software"}
 )
-"""Metadata keys that describe the container of the source, not its content."""
+"""Metadata keys that describe the container of the source, not the content of the video."""
 
 _TRACK_KEYS = re.compile(
     r"^(_statistics_|bps|duration|number_of_|vendor_id|encoder|handler_name|rotate|alpha_mode)",
     re.IGNORECASE,
 )
-"""Pattern of metadata keys that muxers write themselves or that describe the source's encoding."""
+"""Pattern of metadata keys that are not copied.
+
+Muxers write some of these keys themselves. The other keys describe the encoding of the source."""
 
 _CHAPTER_CODEC = "bin_data"
 """FFmpeg's name of the codec of chapter tracks in MP4."""
 
 _MOST_NAMES = 6
-"""Maximum number of names in a note; for the other names, the note states their number."""
+"""Maximum number of names in a note. If there are more names, the note states how many more."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,11 @@ class Extras:
     """Metadata, chapters and flags of a video.
 
     Attributes:
-        chapters: PyAV dicts with start, end, time base and metadata.
-        metadata: metadata of the video track, without keys that describe its encoding.
-        disposition: FFmpeg's disposition flags of the video track.
+        chapters: PyAV dictionaries with start, end, time base and metadata of each chapter.
+        metadata: metadata of the video track, without keys that describe the encoding of the track.
+        disposition: FFmpeg's disposition flags of the video track, for example "default".
         audio: (index in the source, metadata, disposition flags) of each audio track.
-        has_alpha: whether the frames have transparency, which H.264 does not support.
+        has_alpha: whether the frames have transparency. H.264 does not support transparency.
     """
 
     chapters: tuple[dict[str, Any], ...] = ()
@@ -70,10 +73,10 @@ def extras_of(container: Any, stream: Any) -> Extras:
 
 
 def other_streams(container: Any, stream: Any) -> tuple[str, ...]:
-    """Return the names of the streams that are neither audio nor the given video stream.
+    """Return the names of all streams except audio streams and the given video stream.
 
-    The tracks in which MP4 stores chapters and timecodes are not listed, because both are read as
-    metadata.
+    MP4 stores chapters and timecodes in separate tracks. These tracks are not listed, because
+    chapters and timecodes are read as metadata.
     """
     chapters = bool(container.chapters())
     return tuple(
@@ -87,12 +90,12 @@ def other_streams(container: Any, stream: Any) -> tuple[str, ...]:
 
 
 def is_cover(stream: Any) -> bool:
-    """Return whether a video stream is a single still picture, such as the cover of a song."""
+    """Return whether a video stream is only a still picture, such as the cover of an album."""
     return bool(stream.disposition & import_pyav().stream.Disposition.attached_pic)
 
 
 def file_metadata(source: Mapping[str, str], comment: str) -> dict[str, str]:
-    """Return the metadata of the output: those of the source, with `comment` appended.
+    """Return the metadata of the source with an additional comment, for the output.
 
     Args:
         source: metadata of the source file.
@@ -104,9 +107,10 @@ def file_metadata(source: Mapping[str, str], comment: str) -> dict[str, str]:
 
 
 def track_metadata(source: Mapping[str, str]) -> dict[str, str]:
-    """Return the metadata of a track, without keys that describe its encoding.
+    """Return the metadata of a track, without keys that describe the encoding of the track.
 
-    The key `name`, which the MP4 demuxer uses, becomes `title`, which muxers expect.
+    The MP4 demuxer uses the key `name` for the title. This key is renamed to `title`, because
+    muxers expect that key.
     """
     kept = {k: v for k, v in source.items() if not _TRACK_KEYS.match(k)}
     if "name" in kept:
@@ -115,17 +119,20 @@ def track_metadata(source: Mapping[str, str]) -> dict[str, str]:
 
 
 def needs_free_keys(metadata: Mapping[str, str]) -> bool:
-    """Return whether MP4 metadata must be written with free keys ("mdta"), as phones do.
+    """Return whether MP4 metadata must be written with free keys ("mdta").
 
-    With this option, common fields such as the title are also written with free keys, and fewer
-    players display them. Therefore free keys are used only if the source has keys like
-    `com.apple.quicktime.make`.
+    Phones write free keys such as `com.apple.quicktime.make`. With free keys, common fields such as
+    the title are also written in this form, and fewer players display these fields. Therefore, free
+    keys are used only if the source has such a key.
     """
     return any("." in key for key in metadata)
 
 
 def not_kept(*losses: Iterable[str]) -> tuple[str, ...]:
-    """Return a tuple with one note that lists all losses; empty if there are no losses."""
+    """Return a tuple with one note that lists all losses.
+
+    The tuple is empty if there are no losses.
+    """
     counts = Counter(loss for some in losses for loss in some)
     if not counts:
         return ()
@@ -134,7 +141,10 @@ def not_kept(*losses: Iterable[str]) -> tuple[str, ...]:
 
 
 def side_data_losses(frame: Any) -> tuple[str, ...]:
-    """Return the names of the side data of a decoded frame that the encoded frame will lack."""
+    """Return the names of the side data that are lost when a decoded frame is encoded again.
+
+    Side data are additional data of a frame, for example closed captions.
+    """
     kinds = import_pyav().sidedata.sidedata.Type
     names = {
         kinds.A53_CC: "closed captions",
@@ -148,13 +158,13 @@ def side_data_losses(frame: Any) -> tuple[str, ...]:
 def lost(
     metadata: Mapping[str, str], extras: Extras, container: Any, tracks: Mapping[int, Any]
 ) -> tuple[str, ...]:
-    """Return the names of the parts of the source that the completed output lacks.
+    """Return descriptions of the parts of the source that the completed output does not contain.
 
     Args:
         metadata: metadata of the source file.
         extras: track metadata, chapters and flags of the source.
         container: PyAV container of the output, opened for reading.
-        tracks: source's index of an audio track -> stream of the output.
+        tracks: dictionary from the index of an audio track in the source to the output stream.
     """
     found = []
     video = container.streams.video[0]
@@ -183,7 +193,8 @@ def _missing(wanted: Mapping[str, str], got: Mapping[str, str]) -> list[str]:
 
 
 def _lost_flags(extras: Extras, tracks: Mapping[int, Any]) -> Iterable[str]:
-    # Every player plays a single track, so the loss of its default flag does not matter.
+    # If the output has only one audio track, every player plays this track. The loss of the flag
+    # "default" then does not matter.
     several = len(tracks) > 1
     known = import_pyav().stream.Disposition
     for index, _, wanted in extras.audio:
@@ -197,7 +208,8 @@ def _lost_flags(extras: Extras, tracks: Mapping[int, Any]) -> Iterable[str]:
 
 
 def _has_alpha(stream: Any) -> bool:
-    # VP8 and VP9 store transparency separately from the stream; only the key `alpha_mode` shows it.
+    # VP8 and VP9 store transparency outside the normal stream, so the pixel format has no alpha.
+    # Only the key `alpha_mode` shows that the file has transparency.
     keys = {key.lower(): value for key, value in stream.metadata.items()}
     form = stream.codec_context.format
     in_frames = form is not None and any(part.is_alpha for part in form.components)
@@ -220,17 +232,21 @@ _DYNAMIC = {
     "DOVI_METADATA": "Dolby Vision metadata",
     "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
 }
-"""PyAV's names of side data that x265 cannot write -> names in notes."""
+"""Text that notes contain for each kind of side data that x265 cannot write.
+
+The keys are PyAV's names of the side data."""
 
 _MASTERING_STRUCT = struct.Struct("=20i2i")
-"""FFmpeg's AVMasteringDisplayMetadata.
+"""Memory layout of FFmpeg's structure `AVMasteringDisplayMetadata`.
 
 The fields are ten fractions, a flag for primaries, and a flag for luminances."""
 
 _LIGHT_LEVEL_STRUCT = struct.Struct("=2I")
 
 _PER_CHROMATICITY, _PER_NIT = 50_000, 10_000
-"""Scale factors of ST 2086 values in H.265: per unit of chromaticity, and per cd/m2."""
+"""Scale factors for ST 2086 values in H.265.
+
+The first factor is per unit of chromaticity. The second factor is per cd/m2."""
 
 
 @dataclass(frozen=True)
@@ -238,9 +254,12 @@ class HdrMetadata:
     """Static HDR metadata of a video.
 
     Attributes:
-        mastering: mastering display in the text format and units of x265; None if not stated.
-        light_level: (MaxCLL, MaxFALL) in cd/m2; None if not stated.
-        left_out: names of metadata of the video that cannot be written.
+        mastering: properties of the mastering display, in the text format and units of x265.
+            `None` means that the video does not state these properties.
+        light_level: (MaxCLL, MaxFALL) in cd/m2: the maximum light level of a pixel, and the
+            maximum average light level of a frame. `None` means that the video does not state
+            these levels.
+        left_out: names of HDR metadata of the video that cannot be written to the output.
     """
 
     mastering: str | None = None

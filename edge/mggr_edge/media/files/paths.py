@@ -1,4 +1,4 @@
-"""Detection of the kind of INPUT and selection of the OUTPUT path, before any file is opened."""
+"""Find the kind of INPUT and choose the path of OUTPUT, before any file is opened."""
 
 from __future__ import annotations
 
@@ -36,10 +36,13 @@ VIDEO_SUFFIXES = (
     *(".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ogv"),
 )
 VIDEO_OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
-"""Containers that hold H.264 and most audio codecs, and that still play when they are truncated."""
+"""Suffixes of the containers that can be written.
+
+These containers support H.264 and most audio codecs. A truncated file in these containers can still
+be played."""
 
 NOWHERE = "null://"
-"""An OUTPUT that discards all frames."""
+"""Address of an OUTPUT that discards all frames."""
 
 _OUTPUT_SUFFIXES = {"picture": PICTURE_OUTPUT_SUFFIXES, "video": VIDEO_OUTPUT_SUFFIXES}
 
@@ -49,7 +52,7 @@ class Source:
     """An existing INPUT.
 
     Attributes:
-        kind: type of the input, which selects the reader.
+        kind: type of the input. The type selects the reader.
         path: path of the file or folder.
     """
 
@@ -58,15 +61,15 @@ class Source:
 
 
 def find_source(named: str | Path) -> Source:
-    """Determine the kind and the path of INPUT.
+    """Return the kind and the path of INPUT.
 
     Args:
-        named: the INPUT; a string is parsed (see `mggr_edge.common.addresses`), a `Path` is used
-            unchanged.
+        named: the INPUT. A string is parsed; see `mggr_edge.common.addresses`. A `Path` is used
+            without parsing.
 
     Raises:
-        UsageError: INPUT is a camera or network address, a device or a pipe, or its suffix is
-            unknown.
+        UsageError: INPUT is a camera or network address, a device or a pipe, or the suffix of
+            INPUT is unknown.
         StreamError: the path does not exist or cannot be accessed.
     """
     path = named if isinstance(named, Path) else _path_of_input(named)
@@ -131,20 +134,23 @@ def _path_of_input(text: str) -> Path:
 
 
 def choose_output(source: Source, output: str | Path | None, *, force: bool) -> Path | None:
-    """Return the path of the output, or None for `null://`.
+    """Return the path of the output, or `None` for `null://`.
 
-    Without `output`, the path is `<name>-redirected` next to the input, with a number if that path
-    exists. The default suffix is `.mp4` for a video whose container is not in
-    `VIDEO_OUTPUT_SUFFIXES`, `.jpg` for a HEIC picture, and the suffix of the input otherwise.
+    The default path is `<name>-redirected` in the folder of the input. If that path exists, a
+    number is appended to the name. The default suffix is the suffix of the input, with two
+    exceptions:
+
+    - `.mp4` for a video whose suffix is not in `VIDEO_OUTPUT_SUFFIXES`
+    - `.jpg` for a HEIC picture
 
     Args:
         source: the input.
-        output: the OUTPUT that the user named; None for the default path.
-        force: whether a named output that exists may be replaced.
+        output: the OUTPUT that the user specified. `None` selects the default path.
+        force: whether an existing `output` may be replaced.
 
     Raises:
-        OutputExistsError: the named output exists and `force` is false.
-        UsageError: the output is of another kind than the input, is the input itself, or is a
+        OutputExistsError: `output` exists and `force` is false.
+        UsageError: the output has another kind than the input, is the input itself, or is a
             folder that contains the input.
     """
     if output is None:
@@ -175,9 +181,10 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
 
 
 def output_suffix(path: Path) -> str:
-    """Return the output suffix for a picture or video: its own suffix if that can be written.
+    """Return the suffix of the output for a picture or video.
 
-    Otherwise the suffix is `.mp4` for a video and `.jpg` for a picture.
+    The output has the suffix of the input if that format can be written. Otherwise, the suffix is
+    `.mp4` for a video and `.jpg` for a picture.
 
     Example:
         >>> [output_suffix(Path(name)) for name in ("a.JPG", "a.heic", "a.webm")]
@@ -192,7 +199,7 @@ def output_suffix(path: Path) -> str:
 def pictures_in(folder: Path) -> tuple[list[Path], int]:
     """Return the pictures in a folder, sorted by name, and the number of other entries.
 
-    Hidden entries, whose names begin with a dot, are neither returned nor counted.
+    Hidden entries, such as `.name`, are neither returned nor counted.
     """
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     pictures = [e for e in entries if e.is_file() and e.suffix.lower() in PICTURE_SUFFIXES]
@@ -202,7 +209,7 @@ def pictures_in(folder: Path) -> tuple[list[Path], int]:
 def files_in(folder: Path) -> tuple[list[Path], int]:
     """Return the pictures and videos in a folder, sorted by name, and the number of other entries.
 
-    Hidden entries, whose names begin with a dot, are neither returned nor counted.
+    Hidden entries, such as `.name`, are neither returned nor counted.
     """
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     suffixes = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
@@ -213,9 +220,10 @@ def files_in(folder: Path) -> tuple[list[Path], int]:
 def output_names(files: Sequence[Path]) -> dict[Path, str]:
     """Return the output file name for each input file of a folder.
 
-    A file whose format can be written keeps its name. Other files get another suffix, and also a
-    number if that name is already used: with `a.jpg` in the same folder, `a.heic` becomes
-    `a-2.jpg`. Names that differ only in case are treated as equal.
+    A file keeps its name if its format can be written. Otherwise, the output gets another suffix.
+    If that name is already used, the output also gets a number. For example, if the folder contains
+    `a.jpg`, the output for `a.heic` is `a-2.jpg`. Names that differ only in upper and lower case
+    are treated as equal.
     """
     names = {file: file.name for file in files if output_suffix(file) == file.suffix}
     taken = {name.lower() for name in names.values()}
@@ -229,11 +237,11 @@ def output_names(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def unnamed_output(source: Source, number: int = 1) -> Path:
-    """Return the default output path, which is next to the input.
+    """Return the default path of the output. The output is in the folder of the input.
 
     Args:
         source: the input.
-        number: the number to append to the name; 1 appends none.
+        number: number that is appended to the name. With 1, no number is appended.
     """
     path = source.path if source.path.name not in ("", "..") else source.path.resolve()
     stem, suffix = (path.name, "") if source.kind == "folder" else (path.stem, output_suffix(path))
@@ -257,7 +265,7 @@ def _check_kind(source: Source, path: Path) -> None:
         if path.suffix.lower() in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
             raise UsageError(
                 f"{source.path} is a folder, so OUTPUT must be a folder; {path.name} has the "
-                "suffix of a file",
+                "suffix of a picture or video",
                 code="output-named-like-file",
                 path=path,
                 source=source.path,
@@ -295,7 +303,7 @@ def _folder_as_output(source: Source, path: Path, *, shown: str) -> UsageError:
 
 
 def _check_apart(source: Source, path: Path) -> None:
-    # `Path.resolve` is not used, because it raises an exception for a link that points to itself.
+    # `Path.resolve` raises an exception for a link that points to itself, so `realpath` is used.
     here, there = (Path(os.path.realpath(one)) for one in (source.path, path))
     if here == there:
         raise UsageError(
@@ -303,7 +311,7 @@ def _check_apart(source: Source, path: Path) -> None:
         )
     if there in here.parents:
         raise UsageError(
-            f"{path} contains the input and would replace it; choose another OUTPUT",
+            f"{path} contains the input and would replace the input; choose another OUTPUT",
             code="output-contains-input",
             path=path,
             source=source.path,

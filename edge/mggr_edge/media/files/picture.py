@@ -1,4 +1,4 @@
-"""Data classes for a still picture or an animation frame, and for its encoder options."""
+"""Data classes for a still picture or an animation frame, and for the encoder options."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ _FULL_CHROMA = 0
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """Encoding of the pixels in a file.
+    """Options with which the pixels in a file are encoded.
 
     An option that does not apply to the format of the file has its default value.
 
     Attributes:
-        subsampling: (JPEG, AVIF) Pillow's option for the chroma subsampling; 4:4:4 for a
-            subsampling that Pillow does not support.
-        is_progressive: (JPEG) whether the encoding is progressive.
-        tables: (JPEG) quantization tables of 64 numbers each.
-        is_lossless: (WebP) whether the encoding is lossless.
-        compression: (TIFF) Pillow's name of the compression; None if not stated.
-        plays: (animations) number of times that the animation is played, 0 for endless; None for
-            other pictures.
-        has_default_image: (PNG) whether the first picture is a default image that is not part of
-            the animation.
+        subsampling: JPEG and AVIF only: Pillow's option for the chroma subsampling. The value is
+            4:4:4 if Pillow does not support the subsampling of the file.
+        is_progressive: JPEG only: whether the encoding is progressive.
+        tables: JPEG only: quantization tables. Each table has 64 numbers.
+        is_lossless: WebP only: whether the encoding is lossless.
+        compression: TIFF only: Pillow's name of the compression. `None` means that the file does
+            not state the compression.
+        plays: number of times that an animation is played. 0 means that the animation is played
+            without end. `None` means that the file is not an animation.
+        has_default_image: PNG only: whether the first picture is a default image. A default image
+            is not part of the animation.
     """
 
     subsampling: int | str = _FULL_CHROMA
@@ -74,17 +75,21 @@ def encoder_options_of(image: Any, content: bytes, facts: PictureFacts) -> Encod
 
 
 def _plays(image: Any) -> int | None:
-    """Return how many times an animation is played, 0 for endless; None for a still picture.
+    """Return how many times an animation is played.
 
-    A GIF stores the number of repetitions, which is one less; without that number it is played
-    once.
+    A GIF stores the number of repetitions, which is one less than the number of plays. A GIF
+    without that number is played once.
+
+    Returns:
+        The number of plays. 0 means that the animation is played without end. `None` means that
+        the file is a still picture.
     """
     if not getattr(image, "is_animated", False):
         return None
     loop = image.info.get("loop")
     if image.format == "GIF":
         return 1 if loop is None else loop + 1 if loop else 0
-    return int(loop or 0)  # AVIF stores no number, because its animations are endless
+    return int(loop or 0)  # AVIF stores no number: AVIF animations are played without end
 
 
 @dataclass(frozen=True)
@@ -93,17 +98,17 @@ class Picture:
 
     Attributes:
         rgb: colours, [H, W, 3] uint8.
-        alpha: opacity, [H, W] uint8; None for a picture without transparency.
+        alpha: opacity, [H, W] uint8. `None` means that the picture has no transparency.
         grey: whether the file has a single colour channel (greyscale).
-        deep: stored 16-bit samples, [H, W, 3] uint16, or [H, W, 4] with alpha; None for pictures
-            without 16-bit samples that can be kept.
-        palette: colours of a picture with at most 256 colours that is stored with a palette,
-            [N, 3] uint8; None for others.
-        duration_ms: display duration of an animation frame in milliseconds; None for pictures and
-            pages.
+        deep: stored 16-bit samples, [H, W, 3] uint16, or [H, W, 4] with alpha. `None` means that
+            the picture has 8 bits per channel, or that its 16-bit samples cannot be written again.
+        palette: colours of the palette, [N, 3] uint8 with N up to 256. `None` means that the
+            picture is stored without a palette.
+        duration_ms: display duration of an animation frame in milliseconds. `None` means that this
+            is a still picture or a page.
         metadata: metadata of the file.
         options: encoder options of the file.
-        damage: description of the missing part of the file; empty for a complete file.
+        damage: description of the missing part of the file. The text is empty for a complete file.
     """
 
     rgb: NDArray[np.uint8]
@@ -117,13 +122,14 @@ class Picture:
     damage: str = ""
 
     def edited(self, rgb: NDArray[np.uint8]) -> Picture:
-        """Return the picture with new pixels, which may be several times as wide.
+        """Return the picture with new pixels.
 
-        The change of the 8-bit values is added to the 16-bit samples, so that samples without a
-        change stay exact.
+        The new pixels may contain several copies of the picture side by side. If the picture has
+        16-bit samples, the change of the 8-bit values is added to these samples. Therefore, samples
+        of unedited pixels stay exactly the same.
 
         Args:
-            rgb: new pixels, [H, n * W, 3] uint8, where n is the number of copies side by side.
+            rgb: new pixels, [H, n * W, 3] uint8, where n is the number of copies.
         """
         columns = rgb.shape[1] // self.rgb.shape[1]
         alpha = None if self.alpha is None else np.tile(self.alpha, (1, columns))

@@ -1,4 +1,4 @@
-"""Encoding of pictures to the bytes of a file; the file suffix selects the format."""
+"""Encode pictures to the bytes of a file. The suffix of the file selects the format."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Encoded:
 
     Attributes:
         content: the bytes of the file.
-        lost: names of the information in the pictures that the file does not contain.
+        lost: descriptions of the information that was lost when the pictures were encoded.
     """
 
     content: bytes
@@ -63,15 +63,15 @@ class Encoded:
 
 
 def encode(path: Path, pictures: Sequence[Picture]) -> Encoded:
-    """Encode a picture, or the frames of an animation or pages of a TIFF.
+    """Encode a picture, the frames of an animation, or the pages of a TIFF.
 
     Args:
-        path: path of the output file; its suffix selects the format.
-        pictures: pictures that all have the same size.
+        path: path of the output file. The suffix selects the format.
+        pictures: pictures of the same size.
 
     Raises:
-        UsageError: the format does not support the transparency or the number of frames of the
-            pictures.
+        UsageError: the pictures need a feature that the format does not support: transparency or
+            several frames.
         StreamError: the pictures cannot be encoded in this format.
     """
     suffix = path.suffix.lower()
@@ -115,7 +115,7 @@ def _without_needless_alpha(picture: Picture, suffix: str) -> Picture:
         return picture
     if (picture.alpha != _OPAQUE).any():
         raise UsageError(
-            f"{suffix} does not support the picture's transparency; "
+            f"{suffix} does not support transparency, but the picture has transparent pixels; "
             f"use {' or '.join(TRANSPARENT_SUFFIXES)}",
             code="format-without-transparency",
             suffix=suffix,
@@ -145,7 +145,13 @@ def _jpeg(pictures: Sequence[Picture]) -> Encoded:
 
 
 def _jpeg_tables(tables: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
-    """Return the encoder options for quality 95 with quantization no coarser than in the input."""
+    """Return the encoder options for quality 95 or better.
+
+    The quantization is never coarser than in the input.
+
+    Args:
+        tables: quantization tables of the input.
+    """
     if not tables or len(tables) > 2:
         return {"quality": _QUALITY}
     image = import_pillow()
@@ -171,11 +177,11 @@ def _png(pictures: Sequence[Picture]) -> Encoded:
 
 
 def _deep_png(deep: NDArray[np.uint16], *, grey: bool) -> bytes:
-    # OpenCV can write grey pictures only without alpha.
+    # OpenCV cannot write grey pictures with alpha.
     stored = deep[..., 0] if grey else deep[..., [2, 1, 0, 3][: deep.shape[2]]]
     ok, encoded = cv2.imencode(".png", np.ascontiguousarray(stored))
     if not ok:
-        raise ValueError("OpenCV cannot encode a PNG of 16 bits")
+        raise ValueError("OpenCV cannot encode a PNG with 16 bits per channel")
     return encoded.tobytes()
 
 
@@ -199,8 +205,8 @@ def _avif(pictures: Sequence[Picture]) -> Encoded:
     first = pictures[0]
     frames, lost = _all_channels(pictures, with_grey_alpha=False, with_grey=False)
     exif, damaged = _parsed_exif(first.metadata)
-    # Pillow 13.0 crashes on an animation whose EXIF contains an orientation. The tag is not needed,
-    # because upright is the default.
+    # Pillow 13.0 crashes if the EXIF block of an animation contains an orientation. This tag is not
+    # needed, because upright is the default.
     exif.pop(_ORIENTATION_TAG, None)
     block = exif.tobytes().removeprefix(b"Exif\0\0") if exif else b""
     metadata = replace(first.metadata, exif=block)
@@ -231,7 +237,8 @@ def _tiff(pictures: Sequence[Picture]) -> Encoded:
         compression = "tiff_adobe_deflate"
     exif, damaged = _parsed_exif(metadata)
     if any(directory in exif for directory in _SUB_DIRECTORIES):
-        compression = "raw"  # libtiff, which does the compression, cannot write sub-directories
+        # Compressed files are written by libtiff. libtiff cannot write sub-directories.
+        compression = "raw"
     if metadata.xmp:
         exif[_XMP_TAG] = metadata.xmp
     profile = _fitting_profile(metadata, frames[0])
@@ -249,7 +256,7 @@ def _tiff(pictures: Sequence[Picture]) -> Encoded:
 def _parsed_exif(metadata: Metadata) -> tuple[Any, tuple[str, ...]]:
     """Return the EXIF block as a `PIL.Image.Exif` object, and the names of lost metadata.
 
-    The object is empty if there is no EXIF block or if the block is damaged.
+    If the EXIF block is missing or damaged, the object is empty.
     """
     exif = import_pillow().Exif()
     if not metadata.exif:
@@ -293,16 +300,17 @@ def _gif(pictures: Sequence[Picture]) -> Encoded:
 def _indexed(picture: Picture, most: int) -> tuple[NDArray[np.intp], NDArray[np.uint8], bool]:
     """Convert a picture to palette indices.
 
-    A picture that was read with a palette keeps that palette if its size allows it, so that
-    unedited pixels stay exact.
+    If the picture was read with a palette of at most `most` entries, this palette is used again.
+    Therefore, the colours of unedited pixels stay exactly the same.
 
     Args:
         picture: the picture to convert.
         most: maximum number of palette entries.
 
     Returns:
-        (indices, palette, is_exact): indices [H, W] of the nearest palette entries, the palette
-        [N, 3] uint8, and whether the palette contains all colours of the picture.
+        (indices, palette, is_exact). `indices`, [H, W], selects the nearest palette entry for each
+        pixel. `palette` is [N, 3] uint8. `is_exact` is `True` if the palette contains all colours
+        of the picture.
     """
     packed, inverse = np.unique(packed_colours(picture.rgb), return_inverse=True)
     colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
@@ -330,12 +338,12 @@ def _all_channels(
 
     Args:
         pictures: frames of one animation, or pages of one file.
-        with_grey_alpha: whether the format supports grey with alpha.
-        with_grey: whether the format supports grey.
+        with_grey_alpha: whether the format supports grey pictures with alpha.
+        with_grey: whether the format supports grey pictures.
 
     Returns:
-        (channels, lost): one array per frame as in `_channels`, and the names of the information
-        that is lost.
+        (channels, lost). `channels` contains one array for each frame; see `_channels`. `lost`
+        contains descriptions of the lost information.
     """
     grey = with_grey and all(one.grey and is_grey(one.rgb) for one in pictures)
     has_alpha = any(one.alpha is not None for one in pictures)
@@ -358,13 +366,14 @@ def _alpha_of(picture: Picture) -> NDArray[np.uint8]:
 def _channels(
     picture: Picture, *, with_grey_alpha: bool
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Return the 8-bit channels of a picture, and the names of the information that is lost.
+    """Return the 8-bit channels of a picture, and descriptions of the lost information.
 
-    The channels are [H, W] grey, [H, W, 2] grey and alpha, [H, W, 3] RGB or [H, W, 4] RGBA.
+    The shape of the channels is one of these: [H, W] for grey, [H, W, 2] for grey with alpha,
+    [H, W, 3] for RGB, [H, W, 4] for RGB with alpha.
 
     Args:
         picture: the picture to write.
-        with_grey_alpha: whether the format supports grey with alpha.
+        with_grey_alpha: whether the format supports grey pictures with alpha.
     """
     lost = () if picture.deep is None else (reduced_depth(16),)
     grey = picture.grey and is_grey(picture.rgb) and (with_grey_alpha or picture.alpha is None)
@@ -375,7 +384,10 @@ def _channels(
 
 
 def _fitting_profile(metadata: Metadata, channels: NDArray) -> bytes:
-    """Return the colour profile if it matches the colour model of `channels`, otherwise `b""`."""
+    """Return the colour profile if it has the same colour model as `channels`.
+
+    Otherwise, return an empty byte string.
+    """
     grey = channels.ndim == 2 or channels.shape[2] < 3
     return metadata.profile if metadata.profile_space == ("GRAY" if grey else "RGB") else b""
 
@@ -385,7 +397,7 @@ def _lost(picture: Picture, file_format: str, channels: NDArray) -> tuple[str, .
     if picture.metadata.profile and not _fitting_profile(picture.metadata, channels):
         space = picture.metadata.profile_space or "unknown"
         lost = tuple(one for one in lost if one != "colour profile")
-        lost += (f"colour profile (of another colour model: {space})",)
+        lost += (f"colour profile (its colour model, {space}, differs from the output)",)
     return lost
 
 
@@ -399,10 +411,11 @@ def _common(metadata: Metadata, channels: NDArray) -> dict[str, Any]:
 
 
 def _timing(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """Return Pillow's options for frame durations and the number of plays; 0 plays is endless.
+    """Return Pillow's options for frame durations and the number of plays.
 
-    The result is empty for a single picture. Pages have neither durations nor plays, and their
-    format, TIFF, does not use this function.
+    0 plays means that the animation is played without end. For a single picture, the result is
+    empty. The encoder for TIFF does not use this function, because the pages of a TIFF have neither
+    durations nor plays.
     """
     if len(pictures) == 1:
         return {}
@@ -411,14 +424,14 @@ def _timing(pictures: Sequence[Picture]) -> dict[str, Any]:
     found: dict[str, Any] = {"duration": [round(one) for one in durations]}
     if options.has_default_image:
         found = {"duration": found["duration"][1:], "default_image": True}
-    return found | {"loop": min(options.plays or 0, 0xFFFF)}  # maximum in WebP
+    return found | {"loop": min(options.plays or 0, 0xFFFF)}  # WebP supports at most 0xFFFF plays
 
 
 def _gif_timing(pictures: Sequence[Picture]) -> dict[str, Any]:
     """Return the options of `_timing` for a GIF.
 
-    A GIF stores the number of repetitions, which is the number of plays minus one. The field is
-    omitted if the animation is played once.
+    A GIF stores the number of repetitions, which is the number of plays minus one. If the
+    animation is played once, the file contains no number.
     """
     found, plays = _timing(pictures), pictures[0].options.plays or 0
     found.pop("loop", None)

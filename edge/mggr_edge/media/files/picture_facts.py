@@ -1,7 +1,8 @@
-"""Properties of the structure of a picture file that decoders do not report.
+"""Examine the structure of a picture file. Decoders do not report some defects of the structure.
 
-Decoders fill the missing part of a truncated JPEG with grey, ignore the checksums of PNG chunks,
-and decode any number of JPEG scans. Pillow reads all other properties; see `picture_pixels`.
+Decoders fill the missing part of a truncated JPEG with grey. Decoders ignore the checksums of PNG
+chunks. Decoders accept a JPEG with any number of scans. Pillow reads all other properties of a
+file; see `picture_pixels`.
 
 References:
     JPEG: ITU-T T.81 annex B and G. PNG: W3C PNG 3. WebP: RFC 9649.
@@ -19,18 +20,18 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8"
 
 _JPEG_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""Pattern of the first marker after entropy-coded data.
+"""Pattern that finds the first marker after entropy-coded data.
 
-Byte stuffing, fill bytes and restart markers do not match."""
+Byte stuffing, fill bytes and restart markers do not match the pattern."""
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of frame headers.
 
-The markers of Huffman tables (C4), the reserved marker C8 and the markers of arithmetic coding
-conditions (CC) are in the same range and are excluded."""
+Three other markers are in the same range and are excluded: Huffman tables (C4), the reserved marker
+C8, and arithmetic coding conditions (CC)."""
 
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Markers that are not followed by a length and data."""
+"""Markers that have no length field and no data."""
 
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _COEFFICIENTS = 64
@@ -41,15 +42,16 @@ class PictureFacts:
     """Structure of a picture file.
 
     Attributes:
-        complete: whether the end of the file is present and (PNG) all checksums are correct; True
-            for formats that are not examined.
-        end: (JPEG) offset of the first byte after the end marker; None if the marker is missing.
-        scans: (JPEG) number of scans.
-        is_progressive: (JPEG) whether the encoding is progressive: every scan covers the whole
-            picture.
-        is_sharp: (JPEG) whether the complete scans contain every coefficient, at least its upper
-            bits. A truncated progressive picture then lacks only fine differences.
-        lossless: (WebP) whether the picture is encoded without loss.
+        complete: whether the end of the file is present. For a PNG, all checksums must also be
+            correct. For formats that this module does not examine, the value is `True`.
+        end: JPEG only: offset of the first byte after the end marker. `None` means that the marker
+            is missing.
+        scans: JPEG only: number of scans. A scan is one pass over the picture.
+        is_progressive: JPEG only: whether the encoding is progressive. Every scan then covers the
+            whole picture.
+        is_sharp: JPEG only: whether the complete scans contain at least the upper bits of every
+            coefficient. A truncated progressive picture then lacks only fine differences.
+        lossless: WebP only: whether the picture is encoded without loss.
     """
 
     complete: bool = True
@@ -61,7 +63,10 @@ class PictureFacts:
 
 
 def picture_facts(content: bytes) -> PictureFacts:
-    """Return the structural properties of a JPEG, PNG or WebP file; defaults for other formats."""
+    """Return the structural properties of a JPEG, PNG or WebP file.
+
+    For other formats, the result contains the default values.
+    """
     if content.startswith(JPEG_MAGIC):
         return _jpeg_facts(content)
     if content.startswith(PNG_MAGIC):
@@ -72,7 +77,7 @@ def picture_facts(content: bytes) -> PictureFacts:
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (kind, data) of the chunks of a PNG, up to and including its end chunk.
+    """Yield (kind, data) for each chunk of a PNG, including the end chunk.
 
     Raises:
         ValueError: a checksum is wrong, or the file ends before its end chunk.
@@ -86,7 +91,7 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ValueError("the PNG ends before its end chunk") from error
         data = content[at + 8 : at + 8 + length]
         if checksum != zlib.crc32(data, zlib.crc32(kind)):
-            raise ValueError(f"the checksum of the PNG's chunk {kind!r} is wrong")
+            raise ValueError(f"the checksum of the PNG chunk {kind!r} is wrong")
         yield kind, data
         if kind == b"IEND":
             return
@@ -100,14 +105,16 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 @dataclass
 class _Scans:
-    """Number of scans of a JPEG, and the coefficients of each component in the complete scans.
+    """Record of the scans of a JPEG, and of the coefficients that the complete scans contain.
+
+    A component is a colour channel. Each block of a component has 64 coefficients.
 
     Attributes:
         components: identifiers of the components in the frame header.
         is_progressive: whether the frame header is progressive.
-        count: number of scans that have begun.
-        current: (components, coefficients) of the scan that has begun last.
-        held: component -> coefficients in the complete scans.
+        count: number of scans that have started.
+        current: (components, coefficients) of the scan that started last.
+        held: for each component, the coefficients in the complete scans.
     """
 
     components: tuple[int, ...] = ()
@@ -168,7 +175,7 @@ def _jpeg_facts(content: bytes) -> PictureFacts:
                     return scans.facts(None)
                 scans.end()
                 at = after.start()
-    except (struct.error, IndexError):  # the file ends within a segment
+    except (struct.error, IndexError):  # the file ends inside a segment
         return scans.facts(None)
 
 
@@ -189,6 +196,6 @@ def _webp_facts(content: bytes) -> PictureFacts:
         if kind in (b"VP8 ", b"VP8L"):
             lossless = kind == b"VP8L"
             break
-        # In an animation frame (ANMF), the chunks follow after 16 bytes of frame parameters.
+        # An animation frame (ANMF) begins with 16 bytes of frame parameters. Chunks follow.
         at += 24 if kind == b"ANMF" else 8 + length + length % 2
     return PictureFacts(complete=len(content) >= size + 8, lossless=lossless)

@@ -1,8 +1,8 @@
-"""Metadata of picture files, and the kinds of metadata that each format can hold.
+"""Read the metadata of picture files, and prepare metadata for the output format.
 
-From JPEG to JPEG and from PNG to PNG, segments and chunks are copied unchanged. Between different
-formats, the colour profile, EXIF, XMP, resolution and text fields are copied if the output format
-has a field for them.
+If a JPEG is written as a JPEG, the segments are copied unchanged. If a PNG is written as a PNG, the
+chunks are copied unchanged. If the format changes, these metadata are copied: colour profile, EXIF,
+XMP, resolution and text fields. Metadata are lost if the output format has no field for them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _PNG_KEPT = frozenset(
 _PNG_PIXELS = frozenset(
     (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"sBIT", b"hIST")
 )
-"""Chunks that describe the storage of the pixels; the encoder writes its own."""
+"""Chunks that describe how the pixels are stored.
+
+These chunks are not copied, because the encoder writes new chunks of these kinds."""
 
 _PNG_COLOURS = ("cICP", "gAMA", "cHRM", "mDCV", "cLLI")
 
@@ -43,7 +45,9 @@ _STRUCTURAL_TAGS = (
     *(284, 290, 291, 292, 293, 301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 338, 339),
     *(340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 34675),
 )
-"""TIFF tags that describe the storage of the pixels or that have their own field in `Metadata`."""
+"""TIFF tags that are not copied.
+
+These tags describe how the pixels are stored, or `Metadata` has a separate field for them."""
 
 _SUB_DIRECTORIES = (0x8769, 0x8825)
 """Tags of the sub-directories of EXIF: the EXIF directory and the GPS directory."""
@@ -72,17 +76,19 @@ class Metadata:
     """Metadata of a picture file, with the orientation set to upright.
 
     Attributes:
-        format: Pillow's name of the format; empty for a picture that was not read from a file.
+        format: Pillow's name of the format. The name is empty for a picture that was not read from
+            a file.
         profile: ICC colour profile.
         exif: EXIF block, starting at its byte-order mark.
         xmp: XMP packet.
-        dpi: resolution (horizontal, vertical) in dots per inch; None if not stated.
+        dpi: resolution (horizontal, vertical) in dots per inch. `None` means that the file does
+            not state the resolution.
         comment: comment of a JPEG or GIF.
         texts: (key, text) pairs of the text fields of a PNG.
-        density: (JPEG) unit and density in the format of JFIF, 5 bytes.
-        segments: (JPEG) all other segments that are kept, with markers and lengths.
-        chunks: (PNG) kind and data of all ancillary chunks that are kept.
-        lost: names of the metadata that no output can hold.
+        density: JPEG only: unit and density in the format of JFIF, 5 bytes.
+        segments: JPEG only: all other segments that are kept, with markers and lengths.
+        chunks: PNG only: kind and data of all optional ("ancillary") chunks that are kept.
+        lost: names of the metadata that are lost in every output format.
     """
 
     format: str = ""
@@ -99,7 +105,10 @@ class Metadata:
 
     @property
     def profile_space(self) -> str:
-        """Colour space of the profile: "RGB", "GRAY", "CMYK", ...; empty if there is no profile."""
+        """Colour space of the profile, for example "RGB", "GRAY" or "CMYK".
+
+        The text is empty if there is no profile.
+        """
         return self.profile[16:20].decode("latin-1").strip()
 
     def lost_in(self, output_format: str) -> tuple[str, ...]:
@@ -113,7 +122,10 @@ class Metadata:
         if output_format != self.format:
             lost += [_segment_name(one) for one in self.segments if one[1] != 0xFE]
             kinds = {kind.decode("latin-1") for kind, _ in self.chunks}
-            if "sRGB" not in kinds:  # sRGB is the default colour space of the other formats
+            # If the PNG has a chunk "sRGB", the colours of the picture are sRGB. The other formats
+            # have sRGB as the default colour space. The loss of the colour chunks then does not
+            # matter.
+            if "sRGB" not in kinds:
                 lost += [f"PNG chunk {kind}" for kind in _PNG_COLOURS if kind in kinds]
         return (*self.lost, *dict.fromkeys(lost))
 
@@ -122,10 +134,10 @@ def tiff_exif(image: Any) -> bytes:
     """Return the EXIF block of an opened TIFF, without the tags in `_STRUCTURAL_TAGS`.
 
     Args:
-        image: a `PIL.Image.Image` that is not loaded yet, because loading closes the file.
+        image: a `PIL.Image.Image` whose pixels are not loaded yet. (Loading closes the file.)
 
     Returns:
-        The block, starting at its byte-order mark; empty if no tags remain.
+        The block, starting at its byte-order mark. The block is empty if no tags remain.
     """
     exif = image.getexif()
     directories = {tag: dict(exif.get_ifd(tag)) for tag in _SUB_DIRECTORIES if tag in exif}
@@ -145,8 +157,8 @@ def metadata_of(
         image: a loaded `PIL.Image.Image`.
         content: the bytes of the file.
         exif_block: the unmodified EXIF block of the file, starting at its byte-order mark.
-        end: offset of the first byte after the picture, where other data may follow; None if
-            unknown.
+        end: offset of the first byte after the picture. Other data may follow there. `None` means
+            that the offset is unknown.
     """
     info = image.info
     file_format = "JPEG" if image.format == "MPO" else image.format
@@ -183,13 +195,13 @@ def metadata_of(
 
 
 def jpeg_segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
-    """Return the metadata segments for a JPEG, and the names of metadata that exceed a segment.
+    """Return the segments with the metadata for a JPEG.
 
-    The colour profile is not included, because the encoder writes it.
+    The segments do not include the colour profile, because the encoder writes the profile.
 
     Returns:
-        (segments, names): the concatenated segments with markers and lengths, and the names of the
-        metadata that are too long for one segment.
+        (segments, names). `segments` are the concatenated segments with markers and lengths.
+        `names` lists the metadata that are lost because they are too long for a segment.
     """
     lost, parts = [], []
     for name, data in (("EXIF", metadata.exif), ("XMP", metadata.xmp)):
@@ -204,13 +216,14 @@ def jpeg_segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
 
 
 def with_png_chunks(content: bytes, metadata: Metadata, *, profile: bytes) -> bytes:
-    """Insert metadata into an encoded PNG that has none.
+    """Insert metadata into an encoded PNG that has no metadata.
 
     Args:
         content: the bytes of the PNG.
         metadata: the metadata to insert.
-        profile: the colour profile to insert; empty for none. It is a separate argument, because
-            the profile in `metadata` may not match the channels of the PNG.
+        profile: the colour profile to insert. If this is empty, no profile is inserted. The profile
+            is a separate argument, because the profile in `metadata` may belong to another colour
+            model than that of the PNG.
 
     Returns:
         The bytes of the PNG with metadata.
@@ -227,7 +240,7 @@ def with_png_chunks(content: bytes, metadata: Metadata, *, profile: bytes) -> by
 def exif_of(image: Any) -> bytes:
     """Return the EXIF block of a loaded image that is not a TIFF; see `tiff_exif` for a TIFF.
 
-    The block starts at its byte-order mark; it is empty if the image has none.
+    The block starts at its byte-order mark. The result is empty if the image has no EXIF block.
     """
     return bytes(image.info.get("exif") or b"").removeprefix(_EXIF)
 
@@ -241,11 +254,14 @@ def _dpi_of(info: dict[str, Any]) -> tuple[float, float] | None:
 
 
 def _kept_segments(applist: list[tuple[str, bytes]], lost: list[str]) -> Iterator[bytes]:
-    """Yield the segments to keep, other than the colour profile, EXIF and XMP, which Pillow reads.
+    """Yield the JPEG segments that are kept.
+
+    The segments with the colour profile, EXIF and XMP are skipped, because Pillow reads them.
 
     Args:
         applist: (name, data) of the segments, as read by Pillow.
-        lost: names of lost metadata; the names of the dropped segments are appended.
+        lost: list of the names of lost metadata. The function appends the names of dropped
+            segments.
     """
     for name, data in applist:
         if name == "APP0" and not data.startswith(_JFIF):
@@ -265,11 +281,11 @@ def _kept_segments(applist: list[tuple[str, bytes]], lost: list[str]) -> Iterato
 
 
 def _without_thumbnail(data: bytes, lost: list[str]) -> bytes:
-    """Return Photoshop's image resources without thumbnails; damaged data are left unchanged.
+    """Return Photoshop's image resources without thumbnails. Damaged data are not changed.
 
     Args:
         data: the data of an APP13 segment.
-        lost: names of lost metadata; a name is appended for each thumbnail.
+        lost: list of the names of lost metadata. The function appends a name for each thumbnail.
     """
     at = len(_PHOTOSHOP)
     kept = [data[:at]]
@@ -296,14 +312,15 @@ def _segment_name(segment: bytes) -> str:
 
 
 def _kept_chunks(content: bytes, exif: bytes, lost: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the ancillary chunks of a PNG that are kept.
+    """Yield the optional ("ancillary") chunks of a PNG that are kept.
 
-    Unknown chunks are kept if their name marks them as safe to copy after an edit.
+    The name of a chunk states whether a program may copy the chunk after an edit of the picture.
+    An unknown chunk is kept if its name allows this.
 
     Args:
         content: the bytes of the PNG.
-        exif: the upright EXIF block, which replaces the block in the file.
-        lost: names of lost metadata; the names of the dropped chunks are appended.
+        exif: the EXIF block with upright orientation. This block replaces the block in the file.
+        lost: list of the names of lost metadata. The function appends the names of dropped chunks.
     """
     for kind, data in png_chunks(content):
         if kind in _PNG_PIXELS:
@@ -323,7 +340,7 @@ def _kept_chunks(content: bytes, exif: bytes, lost: list[str]) -> Iterator[tuple
 
 
 def _made_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the PNG chunks for metadata that were read from a file of another format."""
+    """Yield PNG chunks with the metadata of a file that has another format."""
     if metadata.dpi is not None:
         x, y = (round(dpi / 0.0254) for dpi in metadata.dpi)
         yield b"pHYs", struct.pack(">IIB", min(x, 2**31 - 1), min(y, 2**31 - 1), 1)

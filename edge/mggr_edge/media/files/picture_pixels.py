@@ -1,7 +1,9 @@
-"""Decoding of picture files to 8-bit RGB, and to 16-bit samples where these can be kept.
+"""Decode picture files to 8-bit RGB.
 
-Pillow decodes the pixels in all of its supported colour modes. OpenCV decodes PNG files with
-16 bits per channel, because Pillow reduces them to 8 bits.
+For some PNG files, this module also returns the stored 16-bit samples.
+
+Pillow decodes all pictures except PNG files with 16 bits per channel. OpenCV decodes these PNG
+files, because Pillow reduces their samples to 8 bits.
 """
 
 from __future__ import annotations
@@ -41,14 +43,15 @@ class Pixels:
 
     Attributes:
         rgb: colours, [H, W, 3] uint8.
-        alpha: opacity, [H, W] uint8; None for a picture without transparency.
+        alpha: opacity, [H, W] uint8. `None` means that the picture has no transparency.
         grey: whether the file has a single colour channel (greyscale).
-        deep: 16-bit samples, [H, W, 3] uint16, or [H, W, 4] with alpha; None for a picture whose
-            16-bit samples cannot be written again, and for all 8-bit pictures.
-        palette: colours of a picture that is stored with a palette, [N, 3] uint8; None for others.
-        is_converted: whether the colours were converted to sRGB, which makes the file's colour
-            profile invalid.
-        lost: descriptions of the information that the 8-bit RGB does not contain.
+        deep: 16-bit samples, [H, W, 3] uint16, or [H, W, 4] with alpha. `None` means that the
+            picture has 8 bits per channel, or that its 16-bit samples cannot be written again.
+        palette: colours of the palette, [N, 3] uint8. `None` means that the picture is stored
+            without a palette.
+        is_converted: whether the colours were converted to sRGB. The colour profile of the file
+            is then invalid.
+        lost: descriptions of the information in the file that `rgb` does not contain.
     """
 
     rgb: NDArray[np.uint8]
@@ -64,7 +67,7 @@ def pixels_of(path: Path, image: Any, content: bytes) -> Pixels:
     """Return the pixels of an image that Pillow has loaded.
 
     Args:
-        path: the picture file, for error messages.
+        path: path of the picture file, used in error messages.
         image: a loaded `PIL.Image.Image`.
         content: the bytes of the file.
 
@@ -78,7 +81,7 @@ def pixels_of(path: Path, image: Any, content: bytes) -> Pixels:
     if mode in ("I", "F") or (mode == "LAB" and "icc_profile" not in image.info):
         raise StreamError(
             f"{path} has the unsupported sample mode {mode}; expected grey, RGB or CMYK with 8 or "
-            "16 bits: convert it first",
+            "16 bits; convert the picture first",
             code="sample-mode-unsupported",
             path=path,
             mode=mode,
@@ -103,15 +106,15 @@ def pixels_of(path: Path, image: Any, content: bytes) -> Pixels:
 
 
 def deep_pixels(image: Any, content: bytes) -> Pixels | None:
-    """Return the 16-bit pixels of a PNG, or None if the picture has none that can be kept.
+    """Return the 16-bit pixels of a PNG, or `None` for any other picture.
 
     Args:
         image: a `PIL.Image.Image` of the same file.
         content: the bytes of the file.
 
     Returns:
-        None for other formats and bit depths, for a PNG with a transparent colour (`tRNS`), and
-        for a PNG that OpenCV cannot decode to 16 bits.
+        The pixels. The function also returns `None` for a PNG with a transparent colour (`tRNS`),
+        and for a PNG that OpenCV cannot decode to 16 bits.
     """
     if not content.startswith(PNG_MAGIC) or content[_PNG_DEPTH_AT] != 16:
         return None
@@ -140,7 +143,10 @@ def _eight_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def _lost_depth(image: Any, content: bytes) -> list[str]:
-    """Return a note if Pillow reduces the samples to 8 bits on reading, otherwise an empty list."""
+    """Return a list with one note if Pillow reduced the samples to 8 bits.
+
+    Otherwise the list is empty.
+    """
     bits = 8
     if image.format == "TIFF":
         samples = image.tag_v2.get(_BITS_PER_SAMPLE, 8)
@@ -155,18 +161,24 @@ def _lost_depth(image: Any, content: bytes) -> list[str]:
 
 
 def reduced_depth(bits: int) -> str:
-    """Return the name of the loss when channels with `bits` bits are reduced to 8 bits."""
+    """Return a note that channels with `bits` bits were reduced to 8 bits."""
     return f"{bits} bits per channel (now 8)"
 
 
 def avif_bits(content: bytes) -> int:
-    """Return the bits per channel in the first AV1 configuration box, or 8 if there is none."""
+    """Return the bits per channel of an AVIF file.
+
+    The first AV1 configuration box states this number. Without such a box, the result is 8.
+    """
     flags = av1_flags(content)
     return 12 if flags & 0x20 else 10 if flags & 0x40 else 8
 
 
 def av1_flags(content: bytes) -> int:
-    """Return byte 2 of the first AV1 configuration box (AV1-ISOBMFF 2.3.3); 0 if there is none."""
+    """Return the flags of the first AV1 configuration box.
+
+    The flags are byte 2 of the box (AV1-ISOBMFF 2.3.3). Without such a box, the result is 0.
+    """
     at = content.find(b"av1C")
     return content[at + 6] if 0 <= at < len(content) - 6 else 0
 
@@ -174,12 +186,14 @@ def av1_flags(content: bytes) -> int:
 def _print_pixels(image: Any, lost: list[str]) -> Pixels:
     """Convert a CMYK or LAB image to RGB.
 
-    The conversion uses the colour profile of the file. If the profile is missing, damaged or of
-    another colour model, Pillow's conversion without a profile is used (for CMYK, inversion).
+    The conversion uses the colour profile of the file. The profile may be missing or damaged, or
+    it may belong to another colour model. In these cases, Pillow converts the image without a
+    profile. For CMYK, Pillow then inverts the values.
 
     Args:
         image: a loaded `PIL.Image.Image`.
-        lost: notes about lost information; a note about the conversion is appended.
+        lost: list of notes about lost information. The function appends a note about the
+            conversion.
     """
     from PIL import ImageCms
 
@@ -208,7 +222,7 @@ def _palette_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
 
 
 def packed_colours(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Pack [..., 3] uint8 colours into [...] uint32, one number per colour (0xRRGGBB)."""
+    """Convert [..., 3] uint8 colours to [...] uint32: one number 0xRRGGBB per colour."""
     wide = rgb.astype(np.uint32)
     return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], np.uint32)
 
@@ -223,20 +237,22 @@ DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
     *(IndexError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError),
 )
-"""Exceptions that Pillow's plugins raise for damaged files."""
+"""Exceptions that Pillow can raise while it reads a damaged file."""
 
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 
 _OPENING = threading.Lock()
-"""Lock for changes to Pillow's pixel limit, which is a global variable."""
+"""Lock that a thread holds while Pillow's pixel limit is disabled.
+
+The lock is needed because the limit is a global variable."""
 
 
 def import_pillow() -> Any:
     """Import `PIL.Image`.
 
     Raises:
-        MissingPackageError: Pillow is not installed or too old.
+        MissingPackageError: Pillow is not installed, or its version is too old.
     """
     try:
         import PIL
@@ -257,27 +273,28 @@ def open_image(path: Path, content: bytes) -> Any:
     """Open a picture without decoding its pixels.
 
     Args:
-        path: the file name to use in error messages.
+        path: path of the file, used in error messages.
         content: the bytes of the file.
 
     Returns:
-        A `PIL.Image.Image`. Use it inside `decoder_errors`.
+        A `PIL.Image.Image`. Use the image only inside a `decoder_errors` context.
 
     Raises:
-        MissingPackageError: Pillow, or a package that it needs for this format, is not installed.
-        StreamError: the file is damaged or its format is not supported.
+        MissingPackageError: Pillow is not installed, or a package that Pillow needs for this
+            format is not installed.
+        StreamError: the file is damaged, or its format is not supported.
     """
     image = import_pillow()
     formats = [name for name in READABLE if name in _registered(path, content)]
-    # Pillow's pixel limit is disabled, because the caller checks a limit that also depends on the
+    # Pillow's pixel limit is disabled. The caller checks its own limit, which also depends on the
     # length of the file.
     with decoder_errors(path), _unlimited(image):
         try:
             return image.open(io.BytesIO(content), formats=formats)
         except image.UnidentifiedImageError as error:
             raise StreamError(
-                f"{path} cannot be decoded; expected a JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or "
-                "HEIC file: it is damaged, or its format differs from its suffix",
+                f"{path} cannot be decoded: the file is damaged, or it has another format; "
+                "expected a JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC file",
                 code="picture-format-unknown",
                 path=path,
             ) from error
@@ -285,13 +302,13 @@ def open_image(path: Path, content: bytes) -> Any:
 
 @contextmanager
 def decoder_errors(path: Path) -> Iterator[None]:
-    """Convert Pillow's exceptions for a damaged file to `StreamError`, and hide its warnings."""
+    """Convert Pillow's exceptions for a damaged file to `StreamError`, and hide warnings."""
     with without_warnings():
         try:
             yield
         except (*DECODER_ERRORS, import_pillow().DecompressionBombError) as error:
             raise StreamError(
-                f"{path} is damaged or truncated ({error}); copy it again from its source",
+                f"{path} is damaged or truncated ({error}); copy the file again from its source",
                 code="picture-damaged",
                 path=path,
                 reason=str(error),
@@ -300,14 +317,16 @@ def decoder_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Hide Python warnings, such as those that Pillow issues for damaged EXIF data."""
+    """Hide Python warnings, for example Pillow's warnings about damaged EXIF data."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _registered(path: Path, content: bytes) -> set[str]:
-    """Return the formats that Pillow can open, after registering the HEIF opener if needed.
+    """Return the names of the formats that Pillow can open.
+
+    For a HEIC file, the function first registers the HEIF opener of pillow-heif.
 
     Raises:
         MissingPackageError: the file is AVIF or HEIC, and the installed packages cannot read it.
@@ -334,9 +353,11 @@ def _registered(path: Path, content: bytes) -> set[str]:
 
 
 def _brands(content: bytes) -> frozenset[bytes]:
-    """Return all brands of an ISO base media file; empty for other files.
+    """Return all brands of an ISO base media file.
 
-    HEIC and AVIF share some brands, so the major brand alone does not identify the format.
+    A brand is a code of four bytes for a file format. A file has one major brand and may have
+    other brands. HEIC and AVIF share some brands, so the major brand alone does not identify the
+    format. If the file is not an ISO base media file, the result is empty.
     """
     if content[4:8] != b"ftyp":
         return frozenset()

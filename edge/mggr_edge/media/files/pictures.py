@@ -1,4 +1,4 @@
-"""Reading and writing of still and animated pictures: upright RGB pixels with metadata."""
+"""Read and write still and animated pictures: upright RGB pixels with metadata."""
 
 from __future__ import annotations
 
@@ -27,39 +27,43 @@ from mggr_edge.media.files.written import write_whole
 
 _END_OF_JPEG = b"\xff\xd9"
 _FILLING = 128
-"""Grey level with which a JPEG decoder fills missing rows."""
+"""Grey level that a JPEG decoder writes to missing rows."""
 
 _MOST_PIXELS = 1 << 28
-"""Maximum number of pixels of all frames together.
+"""Maximum total number of pixels in all frames of a file.
 
 The largest sensors of phones have 200 million pixels."""
 
 _EMPTY_PIXELS = 1 << 25
-"""Pixel limit for small files: the size of an 8K video frame, which needs 100 MB of memory."""
+"""Number of pixels that every file may have, even a very small file.
+
+This is the size of an 8K video frame, and needs 100 MB of memory."""
 
 _PIXELS_PER_BYTE = 100
 """Maximum number of pixels per byte of the file, for pictures with more than `_EMPTY_PIXELS`.
 
-Photographs of low quality have 25 pixels per byte; decompression bombs have thousands."""
+A photograph of low quality has 25 pixels per byte. A decompression bomb has thousands of pixels per
+byte. Such a bomb is a small file that fills the memory when it is decoded."""
 
 _MOST_SCANS = 100
-"""Maximum number of scans of a JPEG.
+"""Maximum number of scans in a JPEG.
 
-Encoders write about ten scans. Decoding each scan takes as long as decoding the whole picture."""
+A progressive JPEG stores the picture in several scans, and each scan adds details. Usual encoders
+write about ten scans. Each scan needs as much decoding time as a whole picture."""
 
 
 def read_picture(path: Path) -> Picture:
     """Read a still picture; see `read_pictures`.
 
     Raises:
-        MissingPackageError: as in `read_pictures`.
-        StreamError: as in `read_pictures`; also if the file has several frames or pages.
+        MissingPackageError: see `read_pictures`.
+        StreamError: the file has several frames or pages. `read_pictures` lists the other causes.
     """
     pictures = read_pictures(path)
     if len(pictures) > 1:
         raise StreamError(
-            f"{path} contains {len(pictures)} pictures, expected one; process it with "
-            "`mggr-edge run`, or save one of its pictures as a file",
+            f"{path} contains {len(pictures)} pictures, expected one; process the file with "
+            "`mggr-edge run`, or save one of the pictures as a separate file",
             code="several-pictures",
             path=path,
             found=len(pictures),
@@ -68,16 +72,19 @@ def read_picture(path: Path) -> Picture:
 
 
 def read_whole_picture(path: Path) -> Picture:
-    """Read a complete still picture, for callers that do not report damage; see `read_pictures`.
+    """Read a still picture, and raise an error if any part of the file is missing.
+
+    Use this function if the caller does not report `Picture.damage`.
 
     Raises:
-        MissingPackageError: as in `read_pictures`.
-        StreamError: as in `read_picture`; also if any part of the file is missing.
+        MissingPackageError: see `read_pictures`.
+        StreamError: a part of the file is missing. `read_picture` lists the other causes.
     """
     picture = read_picture(path)
     if picture.damage:
         raise StreamError(
-            f"{path} is damaged or truncated: {picture.damage}; copy it again from its source",
+            f"{path} is damaged or truncated: {picture.damage}; copy the file again from its "
+            "source",
             code="picture-incomplete",
             path=path,
             damage=picture.damage,
@@ -89,14 +96,17 @@ def read_pictures(path: Path) -> tuple[Picture, ...]:
     """Read a picture, all frames of an animation, or all pages of a TIFF, in upright orientation.
 
     The supported formats are JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF. With the package
-    pillow-heif, the primary picture of a HEIC file can also be read. A truncated JPEG is accepted,
-    as in picture viewers: a sequential JPEG needs at least half of its rows, and a progressive JPEG
-    needs complete scans of all coefficients. `Picture.damage` then describes the missing part.
+    pillow-heif, the primary picture of a HEIC file can also be read.
+
+    A truncated JPEG is accepted, as in picture viewers, if enough data are present. A sequential
+    JPEG needs at least half of its rows. A progressive JPEG needs complete scans of all
+    coefficients. `Picture.damage` then describes the missing part.
 
     Raises:
-        MissingPackageError: Pillow, or a package that it needs for the format, is not installed.
-        StreamError: the file is missing, damaged or truncated, has an unsupported format or sample
-            type, or has too many pixels.
+        MissingPackageError: Pillow is not installed, or a package that Pillow needs for this
+            format is not installed.
+        StreamError: the file is missing or damaged, has a format or sample type that is not
+            supported, or has too many pixels.
     """
     try:
         content = path.read_bytes()
@@ -112,8 +122,8 @@ def read_pictures(path: Path) -> tuple[Picture, ...]:
     facts = picture_facts(content)
     if facts.scans > _MOST_SCANS:
         raise StreamError(
-            f"{path} is a JPEG with {facts.scans} scans, expected at most {_MOST_SCANS}; encode it "
-            "again",
+            f"{path} is a JPEG with {facts.scans} scans, expected at most {_MOST_SCANS}; encode "
+            "the picture again",
             code="too-many-scans",
             path=path,
             found=facts.scans,
@@ -122,7 +132,7 @@ def read_pictures(path: Path) -> tuple[Picture, ...]:
     is_cut_jpeg = not facts.complete and facts.scans > 0
     if not facts.complete and not is_cut_jpeg:
         raise StreamError(
-            f"{path} is damaged or truncated; copy it again from its source",
+            f"{path} is damaged or truncated; copy the file again from its source",
             code="picture-truncated",
             path=path,
         )
@@ -141,10 +151,10 @@ def read_pictures(path: Path) -> tuple[Picture, ...]:
 
 
 def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> None:
-    """Raise an error for a decompression bomb, before any pixel is decoded.
+    """Raise an error if the picture is too large, before any pixel is decoded.
 
     Args:
-        path: the picture file, for error messages.
+        path: path of the picture file, used in error messages.
         size: (width, height) in pixels.
         frames: number of frames.
         length: length of the file in bytes.
@@ -157,7 +167,7 @@ def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> 
     allowed = min(_MOST_PIXELS, max(_EMPTY_PIXELS, _PIXELS_PER_BYTE * length))
     if pixels == 0:
         raise StreamError(
-            f"{path} is damaged: its stated size is {width} x {height} pixels",
+            f"{path} is damaged: the size in its header is {width} x {height} pixels",
             code="picture-size-zero",
             path=path,
             width=width,
@@ -167,7 +177,7 @@ def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> 
         shown = f"{frames} frames of " if frames > 1 else ""
         raise StreamError(
             f"{path} has {shown}{width} x {height} pixels in {length} bytes; the limit for a file "
-            f"of this length is {allowed // 1_000_000} megapixels: reduce its size first",
+            f"of this length is {allowed // 1_000_000} megapixels; reduce the picture size first",
             code="picture-too-large",
             path=path,
             width=width,
@@ -178,7 +188,8 @@ def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> 
 
 
 def _frame_count(image: Any) -> int:
-    # The additional pictures of an MPO or HEIC file are previews, depth maps and gain maps.
+    # Only the first picture of an MPO or HEIC file is read. The other pictures are previews, depth
+    # maps and gain maps.
     return 1 if image.format in ("MPO", "HEIF") else int(getattr(image, "n_frames", 1))
 
 
@@ -219,7 +230,10 @@ def _upright(pixels: Pixels, orientation: int) -> dict[str, Any]:
 
 
 def _orientation_of(image: Any) -> int:
-    """Return the EXIF orientation; 1 for TIFF and HEIF, which Pillow rotates on loading."""
+    """Return the EXIF orientation.
+
+    For TIFF and HEIF, the result is 1, because Pillow already rotates these pictures.
+    """
     if image.format in ("TIFF", "HEIF"):
         return UPRIGHT
     return exif_orientation(exif_of(image))
@@ -229,21 +243,22 @@ def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientat
     """Return a description of the missing part of a truncated JPEG.
 
     Args:
-        path: the picture file, for error messages.
+        path: path of the picture file, used in error messages.
         rgb: upright pixels, [H, W, 3] uint8.
         facts: structure of the file.
         orientation: EXIF orientation, 1 to 8.
 
     Raises:
-        StreamError: more than half of the rows are missing, or (progressive JPEG) the details of
-            the whole picture are missing.
+        StreamError: more than half of the rows are missing. For a progressive JPEG: the details
+            of the whole picture are missing.
     """
     if facts.is_progressive:
         if facts.is_sharp:
-            return "its end with the fine brightness details is missing"
+            return "the last part, with fine brightness details, is missing"
         raise StreamError(
             f"{path} is damaged or truncated: scan {facts.scans} of this progressive JPEG is "
-            "incomplete, so the details of the picture are missing; copy it again from its source",
+            "incomplete, so the details of the picture are missing; copy the file again from its "
+            "source",
             code="picture-details-missing",
             path=path,
             scan=facts.scans,
@@ -254,20 +269,20 @@ def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientat
     missing = int(is_there[::-1].argmax()) if is_there.any() else height
     if 2 * missing > height:
         raise StreamError(
-            f"{path} is damaged or truncated: {missing} of {height} rows are missing, and at most "
-            "half may be missing; copy it again from its source",
+            f"{path} is damaged or truncated: {missing} of {height} rows are missing, expected at "
+            "most half of the rows; copy the file again from its source",
             code="picture-rows-missing",
             path=path,
             missing=missing,
             rows=height,
         )
     if missing:
-        return f"its end is missing, and {missing} of {height} rows are grey"
-    return "its end marker is missing"
+        return f"the end of the file is missing, and {missing} of {height} rows are grey"
+    return "the end marker of the file is missing"
 
 
 def _stored(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Return the pixels of an upright picture in the orientation of its file."""
+    """Convert upright pixels back to the orientation that is stored in the file."""
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
     return upright(rgb, inverse)
 
@@ -278,17 +293,19 @@ def write_picture(path: Path, picture: Picture) -> tuple[str, ...]:
 
 
 def write_pictures(path: Path, pictures: Sequence[Picture]) -> tuple[str, ...]:
-    """Write a picture, or the frames of an animation; the suffix selects the format.
+    """Write a picture, the frames of an animation, or the pages of a TIFF.
 
-    Lossy formats are written at quality 95 or above. If the output has the format of the input, the
-    chroma subsampling, lossless encoding and metadata of the input are kept.
+    The suffix of `path` selects the format. Lossy formats are written at quality 95 or above. If
+    the output has the format of the input, the chroma subsampling and metadata of the input are
+    kept. A lossless input is then written without loss.
 
     Returns:
-        Names of the information that the output does not contain; empty if nothing is lost.
+        Descriptions of the information that is missing in the output. The tuple is empty if nothing
+        is lost.
 
     Raises:
-        UsageError: the format does not support the transparency or the number of frames of the
-            pictures.
+        UsageError: the pictures need a feature that the format does not support: transparency or
+            several frames.
         StreamError: the picture cannot be encoded, or the file cannot be written.
     """
     encoded = encode(path, pictures)

@@ -1,9 +1,10 @@
-"""Helpers for PyAV: import on demand, error conversion, deinterlacing and fitting of frames.
+"""Helpers for PyAV: import on demand, error conversion, deinterlacing and resizing of frames.
 
-An interlaced frame contains two fields, recorded at two times: one in its odd rows and one in its
-even rows. A moving face then has comb artifacts. The landmark and gaze models were not trained on
-such artifacts, and browsers display them. FFmpeg's filter `bwdif` replaces the rows of the second
-field by an estimate for the time of the first field.
+An interlaced frame contains two fields that were recorded at different times. One field has the odd
+rows, and the other field has the even rows. If a face moves, its edges look like the teeth of a
+comb. The landmark and gaze models were not trained on such edges. Browsers do not remove such edges
+when they play a video. Therefore, FFmpeg's filter `bwdif` replaces the rows of the second field.
+The new rows are an estimate for the time of the first field.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def import_pyav() -> ModuleType:
 
 
 def file_url(path: Path) -> str:
-    """Return the `file:` URL of a path, because FFmpeg parses `a:b.mp4` as a protocol named `a`."""
+    """Return the `file:` URL of a path.
+
+    Without `file:`, FFmpeg would treat the name `a:b.mp4` as an address with the protocol `a`.
+    """
     return f"file:{path}"
 
 
@@ -45,9 +49,10 @@ def file_url(path: Path) -> str:
 def closed_for_good(container: Any) -> Iterator[Any]:
     """Close an input container and release its memory immediately.
 
-    A container and its streams refer to each other and keep one or two frames in memory. Without
-    an explicit garbage collection, each reconnection to a camera would occupy another megabyte,
-    because the few objects do not trigger an automatic collection.
+    A container and its streams refer to each other, so they keep one or two frames in memory.
+    These few objects do not trigger the automatic garbage collection. Therefore, this function
+    starts the garbage collection. Otherwise, each reconnection to a camera would occupy another
+    megabyte.
     """
     try:
         with container:
@@ -62,8 +67,8 @@ def stream_errors(path: Path, action: str) -> Iterator[None]:
     """Convert FFmpeg errors to a `StreamError` that names the file.
 
     Args:
-        path: the file name to use in error messages.
-        action: "read" or "written", for the error message.
+        path: path of the file, used in error messages.
+        action: verb in the error message: "read" or "written".
     """
     try:
         yield
@@ -84,12 +89,12 @@ def _reason(error: Any) -> str:
 class Deinterlacer:
     """Deinterlacing filter that starts with the first interlaced frame.
 
-    Frames before the first interlaced frame are passed through. All later frames go through
-    FFmpeg's filter, which changes only frames that are flagged as interlaced, and which delays its
-    output by one frame.
+    Frames before the first interlaced frame are returned unchanged. All later frames pass through
+    FFmpeg's filter. The filter changes only frames that are marked as interlaced. The filter
+    returns a frame only when it has received the next frame.
 
     Attributes:
-        has_worked: whether any frame was interlaced so far.
+        has_worked: whether any frame so far was interlaced.
 
     Args:
         time_base: duration of a tick of the frame times, in seconds.
@@ -102,7 +107,12 @@ class Deinterlacer:
         self._form: tuple[int, int, str] | None = None
 
     def frames(self, frame: Any) -> Iterator[Any]:
-        """Yield the progressive frames that are ready, in order; input None drains the filter."""
+        """Yield the frames that the filter has finished, in their order.
+
+        Args:
+            frame: next frame of the video. `None` marks the end of the video, so the filter
+                returns all remaining frames.
+        """
         if frame is None:
             yield from self._filtered(None)
             return
@@ -136,7 +146,7 @@ class Deinterlacer:
         with suppress(av.BlockingIOError, av.EOFError):  # no further output is available yet
             while True:
                 done = self._graph.pull()
-                if done.pts is not None:  # the filter's time base is half a tick
+                if done.pts is not None:  # the time base of the filter is half a tick of the video
                     done.pts = round(done.pts * done.time_base / self._time_base)
                     done.time_base = self._time_base
                 yield done
@@ -146,13 +156,13 @@ Value = TypeVar("Value", np.uint8, np.float32)
 
 
 def fitted(rgb: NDArray[Value], size: tuple[int, int]) -> NDArray[Value]:
-    """Resize a frame to fit into the given size, and centre it on a black background.
+    """Resize a frame to fit into the given size, and centre the frame on a black background.
 
     The aspect ratio is kept.
 
     Args:
-        rgb: frame, [H, W, 3] uint8 or float32; black is 0.
-        size: (height, width) of the result; a frame of that size is returned unchanged.
+        rgb: frame, [H, W, 3] uint8 or float32. Black is 0.
+        size: (height, width) of the result. A frame of that size is returned unchanged.
     """
     height, width = rgb.shape[:2]
     if (height, width) == size:

@@ -1,25 +1,32 @@
-"""Correction of packet and frame times, and the end time of a track.
+"""Correct the times of packets and frames, and read the end time of a track.
 
-The module corrects times that are missing or repeated, or that jump.
+The module corrects times that are missing or repeated, and times that jump.
 
-`Timeline` joins segments with different clocks. Such segments occur in MPEG transport and program
-streams, and in a Matroska file that a recorder continued after a restart. Each segment is shifted
-so that it begins at the end of the previous segment. The shift is the same for all streams, so that
-audio and video stay synchronous. Only jumps of the video clock start a new segment, because audio
-packets of a damaged file may be out of order. The file may contain audio of the next segment before
-the first frame of that segment, so `Timeline` reads some packets in advance.
+`Timeline` joins segments with different clocks. A segment is a part of the file with one continuous
+clock. MPEG transport and program streams can contain several segments. A Matroska file contains
+several segments if a recorder continued the file after a restart. Each segment is shifted so that
+the segment begins at the end of the previous segment. The shift is the same for all streams, so
+that audio and video stay synchronous. Only a jump of the video clock starts a new segment, because
+audio packets of a damaged file may be out of order. Audio packets of the next segment may be stored
+before the first frame of that segment. Therefore, `Timeline` reads some packets in advance.
 
 `LeadingTimes` computes the times of the first frames if only a later frame has a time.
 
-`SlotTimes` computes the frame times of AVI files. FFmpeg estimates the times of AVI packets with
-B-frames; its estimates start too late, and for H.264 they are not in order. The number of a packet
-(dts) is exact. A decoder with B-frames delays its output: the first frame is returned together with
-a later packet. All frames are delayed by the same number of packets as the first frame.
+`SlotTimes` computes the frame times of AVI files. For AVI files with B-frames, FFmpeg only
+estimates the packet times. The estimates start too late, and for H.264 they are not in order. The
+number of a packet (`dts`), however, is exact. A decoder with B-frames delays its output: the first
+frame is returned together with a later packet. All other frames have the same delay, in packets, as
+the first frame.
 
-`track_end_s` reads the end of a track, from which the duration of the last frame follows. MP4
-stores the steps between packets in decoding order. With B-frames, the frame that is displayed last
-is not decoded last, so the step after its packet is not its duration. Matroska stores no durations
-of video frames. Both formats state the length of the whole track.
+`track_end_s` reads the end time of a track. The duration of the last frame is computed from this
+end time. Two formats do not state the duration of the last frame directly:
+
+- MP4 stores the steps between packets in decoding order. With B-frames, the last displayed frame is
+  not the last decoded frame. Therefore, the step after the packet of this frame is not the duration
+  of the frame.
+- Matroska stores no durations of video frames.
+
+Both formats state the length of the whole track.
 """
 
 from __future__ import annotations
@@ -40,20 +47,22 @@ _MAY_JUMP = 0x0200
 """AVFMT_TS_DISCONT: flag of a container format in which FFmpeg expects jumps of times."""
 
 _NEVER_BACK = "mp4"
-"""Container format whose times cannot decrease, because they are sums of durations."""
+"""Container format whose times cannot decrease, because each time is a sum of durations."""
 
 _FORWARD_S = 10
-"""Maximum length of a gap in seconds; a longer step means that another clock starts.
+"""Maximum length of a gap in seconds.
 
-This is also FFmpeg's limit (dts_delta_threshold)."""
+A longer step means that a new clock starts. FFmpeg has the same limit (`dts_delta_threshold`)."""
 
 _AHEAD = 96
-"""Number of packets that are read in advance: about one second of video and audio."""
+"""Number of packets that are read in advance.
+
+These packets contain about one second of video and audio."""
 
 _CLOSE = 3
-"""Maximum number of packets of a stream between a packet that is marked as damaged and a join.
+"""Number of packets before a join from which damage marks are removed.
 
-A join is the position where the next segment begins."""
+A join is the position where the next segment begins. Only packets of the same stream count."""
 
 
 @dataclass
@@ -61,11 +70,12 @@ class _Track:
     """Current position in one stream.
 
     Attributes:
-        first_s: presentation time of the first packet in seconds of the file's clock.
-        last_s: decoding time of the last packet in seconds of the file's clock.
+        first_s: presentation time of the first packet, in seconds of the file's clock.
+        last_s: decoding time of the last packet, in seconds of the file's clock.
         duration_s: duration of the last packet in seconds.
-        shift_s: current offset in seconds from the file's clock to the timeline.
-        end_s: end of the stream so far, in seconds on the timeline.
+        shift_s: seconds that are currently added to a time of the file's clock. The result is the
+            time on the timeline.
+        end_s: latest end time of all packets so far, in seconds on the timeline.
     """
 
     first_s: Fraction
@@ -75,12 +85,12 @@ class _Track:
     end_s: Fraction = Fraction(0)
 
     def take(self, packet: Any, time_s: Fraction) -> None:
-        """Move the position to `packet`, whose decoding time is `time_s`."""
+        """Move the position to `packet`. `time_s` is the decoding time of this packet."""
         self.last_s, self.duration_s = time_s, _seconds(packet, packet.duration or 0)
         self.end_s = max(self.end_s, _shown_s(packet) + self.shift_s + self.duration_s)
 
     def goes_back(self, time_s: Fraction) -> bool:
-        """Return whether a packet with the decoding time `time_s` lies before this position."""
+        """Return whether a packet with the decoding time `time_s` is earlier than this position."""
         return time_s + self.duration_s <= self.last_s and time_s < self.last_s
 
     @property
@@ -90,7 +100,9 @@ class _Track:
 
 
 class Timeline:
-    """Shifts the packets of a file to one continuous timeline, in the order of reading.
+    """Shifts the times of the packets of a file to one continuous timeline.
+
+    The order of the packets is not changed.
 
     Args:
         container: opened PyAV container.
@@ -108,11 +120,12 @@ class Timeline:
     def packets(self, note: Callable[[Any], None]) -> Iterator[Any]:
         """Yield all packets, with `pts` and `dts` on the timeline.
 
-        FFmpeg may mark a packet shortly before a join as damaged, because the counters of the two
-        segments do not match. The mark is removed, because the packet is complete.
+        FFmpeg may mark a packet shortly before the start of the next segment as damaged, because
+        the packet counters of the two segments do not match. This mark is removed, because the
+        packet is complete.
 
         Args:
-            note: callback that receives every packet before its times are changed.
+            note: callback that receives every packet before the times of the packet are changed.
         """
         for packet in self._container.demux():
             note(packet)
@@ -145,8 +158,9 @@ class Timeline:
     def _follow(self, packet: Any, track: _Track, time_s: Fraction) -> None:
         """Update the shift of the track for this packet."""
         if track.shift_s != self._shift_s:
-            # The video is already in the next segment. The packet belongs to the segment for which
-            # its time is closer to the end of the track.
+            # The video is already in the next segment, but this packet may belong to the old
+            # segment. Therefore, the time on the timeline is computed for both segments. The time
+            # that is closer to the current end of the track is the correct one.
             if abs(time_s + self._shift_s - track.end_s) < abs(
                 time_s + track.shift_s - track.end_s
             ):
@@ -157,13 +171,13 @@ class Timeline:
                 track.shift_s = self._shift_s = self._next_shift_s(first)
 
     def _next_shift_s(self, first: Any) -> Fraction:
-        """Return the shift with which a new segment begins at the end of all streams.
+        """Return the shift with which a new segment begins when all streams have ended.
 
-        If the video began later than the other streams in the first segment, the same delay is
-        used in the new segment.
+        In the first segment, the video may begin later than the other streams. The video then has
+        the same delay in the new segment.
 
         Args:
-            first: first video packet of the segment.
+            first: first video packet of the new segment.
         """
         ends_s = max(track.end_s for track in self._tracks.values())
         begins_s = min(track.first_s for track in self._tracks.values())
@@ -174,9 +188,10 @@ class Timeline:
     def _jumps(self, track: _Track, time_s: Fraction) -> bool:
         """Return whether a packet of a track with the decoding time `time_s` uses another clock.
 
-        A long step forward is a gap of the same clock if an earlier packet has a time that is less
-        than `_FORWARD_S` seconds smaller. That packet belongs to another stream, or it is a frame
-        that is displayed after B-frames but decoded before them.
+        A long step forward in one stream is not always a new clock. If any previous packet has a
+        time at most `_FORWARD_S` seconds before `time_s`, the step is only a gap. The previous
+        packet can belong to another stream. The previous packet can also be a frame that is decoded
+        before B-frames but displayed after these B-frames.
         """
         if not self._forward or track.goes_back(time_s):
             return track.goes_back(time_s)
@@ -185,7 +200,10 @@ class Timeline:
         return time_s > reached_s + _FORWARD_S
 
     def _video_behind_a_jump(self) -> Any | None:
-        """Return the next segment's first video packet, or None if it is not read yet."""
+        """Return the first video packet of the next segment.
+
+        `None` means that this packet is not read yet.
+        """
         track = self._tracks.get(self._video.index)
         if track is None:
             return None
@@ -195,11 +213,13 @@ class Timeline:
         return any(True for _ in self._behind_jumps(track, among=_CLOSE))
 
     def _behind_jumps(self, track: _Track, *, among: int | None = None) -> Iterator[Any]:
-        """Yield the packets directly after a clock jump, from the packets read in advance.
+        """Yield each packet that is directly after a jump of the clock.
+
+        Only packets that were read in advance are examined.
 
         Args:
             track: track whose packets are examined.
-            among: maximum number of packets to examine; None for all packets.
+            among: maximum number of examined packets. `None` means that all packets are examined.
         """
         place = replace(track)
         next_ones = (p for p in self._ahead if self._tracks.get(p.stream.index) is track)
@@ -218,10 +238,11 @@ def _seconds(packet: Any, ticks: int) -> Fraction:
 
 
 def _decoded_s(packet: Any) -> Fraction | None:
-    """Return the decoding time of a packet in seconds, or None if it is unknown.
+    """Return the decoding time of a packet in seconds. `None` means that the time is unknown.
 
-    For audio, the presentation time can replace a missing decoding time, because both have the same
-    order. Video frames may be displayed in another order than they are decoded.
+    If an audio packet has no decoding time, the presentation time is used, because audio packets
+    are decoded and played in the same order. For video, the presentation time cannot be used,
+    because frames may be displayed in another order than they are decoded.
     """
     ticks = packet.dts
     if ticks is None and packet.stream.type == "audio":
@@ -245,17 +266,19 @@ _NO_TIMES = 0x0080
 """AVFMT_NOTIMESTAMPS: flag of a raw stream format without frame times."""
 
 _MOST_HELD = 32
-"""Maximum number of decoded frames that are held.
+"""Maximum number of decoded frames that wait for a time.
 
-In a program stream, the interval between times is at most 0.7 seconds."""
+In a program stream, at least one time is stored every 0.7 seconds."""
 
 
 class LeadingTimes:
-    """Computes the missing times of the first frames backwards from the first frame with a time.
+    """Computes the missing times of the first frames.
+
+    The computation starts at the first frame with a time, and goes back by one step for each frame.
 
     Args:
         container: opened PyAV container.
-        step: number of ticks between frames.
+        step: number of ticks between two frames.
     """
 
     def __init__(self, container: Any, *, step: int) -> None:
@@ -266,8 +289,8 @@ class LeadingTimes:
     def frames(self, packet: Any) -> Iterator[Any]:
         """Decode a packet and yield its frames.
 
-        Frames are held until the first time is known, `_MOST_HELD` frames are held, or the stream
-        ends.
+        The first frames are stored until a frame has a time. Storing also ends when `_MOST_HELD`
+        frames are stored or when the stream ends. Later frames are yielded immediately.
         """
         for frame in packet.decode():
             if self._waits:
@@ -280,7 +303,7 @@ class LeadingTimes:
             yield from self._release()
 
     def _release(self) -> Iterator[Any]:
-        """Yield the held frames. If any of them has a time, it is the last one."""
+        """Yield the stored frames. Only the last stored frame can have a time."""
         self._waits = False
         held, self._held = self._held, []
         known = held[-1].pts if held else None
@@ -291,7 +314,7 @@ class LeadingTimes:
 
 
 class SlotTimes:
-    """Computes the times of frames in presentation order from the numbers of their packets."""
+    """Computes the presentation times of frames from the numbers of their packets."""
 
     def __init__(self) -> None:
         self._first_dts: int | None = None
@@ -301,7 +324,7 @@ class SlotTimes:
         self._next = 0
 
     def note(self, packet: Any) -> None:
-        """Record the number of a packet, before it is decoded."""
+        """Record the number of a packet. Call this method before the packet is decoded."""
         if not packet.size or packet.dts is None:
             return
         if self._first_dts is None or self._last_dts is None:
@@ -317,8 +340,8 @@ class SlotTimes:
         the smallest step between packets.
 
         Args:
-            frame: decoded frame; its `dts` is that of the packet with which the decoder returned
-                it.
+            frame: decoded frame. Its `dts` is the number of the packet that the decoder received
+                last before it returned this frame.
         """
         first = self._first_dts or 0
         if frame.dts is None:
@@ -335,7 +358,10 @@ _MATROSKA_LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 def track_end_s(path: Path, container: Any, stream: Any) -> Fraction | None:
-    """Return the end time of a track in seconds, or None if the file does not state it."""
+    """Return the end time of a track in seconds.
+
+    `None` means that the file does not state the end time.
+    """
     if "mp4" in container.format.name:
         with path.open("rb") as file:
             return _mp4_end_s(file, stream)
@@ -348,15 +374,15 @@ def track_end_s(path: Path, container: Any, stream: Any) -> Fraction | None:
 
 
 def _mp4_end_s(file: IO[bytes], stream: Any) -> Fraction | None:
-    """Return the end time of a track in seconds from the headers of an MP4 file.
+    """Compute the end time of a track, in seconds, from the headers of an MP4 file.
 
-    The track header (`tkhd`) states the duration in ticks of the movie header (`mvhd`), which are
-    often milliseconds. The media header (`mdhd`) uses the more precise ticks of the track. If both
-    durations agree within one tick of the movie header, the result is computed from the media
-    header.
+    The track header (`tkhd`) states the duration in ticks of the movie header (`mvhd`). These ticks
+    are often milliseconds. The media header (`mdhd`) states the duration in ticks of the track.
+    The ticks of the track are usually shorter. If the two durations differ by less than one tick of
+    the movie header, the result is computed from the media header.
 
     Returns:
-        None if the headers do not state a duration, as in fragmented files.
+        The end time. `None` means that the headers do not state a duration, as in fragmented files.
     """
     movie = next((box for box in boxes(file) if box.kind == b"moov"), None)
     if movie is None:
@@ -374,9 +400,9 @@ def _mp4_end_s(file: IO[bytes], stream: Any) -> Fraction | None:
 
 
 def _media_s(file: IO[bytes], track: Box) -> Fraction:
-    """Return the duration of a track's media in seconds (`mdhd`), ignoring edit lists.
+    """Return the duration in the media header (`mdhd`) of a track, in seconds.
 
-    The result is 0 if the duration is not stated.
+    Edit lists are ignored. The result is 0 if the header does not state the duration.
     """
     for media in (box for box in boxes(file, track) if box.kind == b"mdia"):
         for header in (box for box in boxes(file, media) if box.kind == b"mdhd"):
@@ -386,12 +412,14 @@ def _media_s(file: IO[bytes], track: Box) -> Fraction:
 
 
 def _numbers(file: IO[bytes], box: Box) -> tuple[int, int, int]:
-    """Return three numbers from an `mvhd`, `mdhd` or `tkhd` box; zeros if the box is too short.
+    """Return three numbers from an `mvhd`, `mdhd` or `tkhd` box.
+
+    If the box is too short, all numbers are 0.
 
     Returns:
-        (modification time, ticks per second, duration) of an `mvhd` or `mdhd`;
-        (modification time, track number, duration) of a `tkhd`, where four reserved bytes
-        separate the number from the duration.
+        (modification time, ticks per second, duration) for an `mvhd` or `mdhd` box.
+        (modification time, track number, duration) for a `tkhd` box. In a `tkhd` box, four reserved
+        bytes follow the track number.
     """
     file.seek(box.content)
     content = file.read(36)

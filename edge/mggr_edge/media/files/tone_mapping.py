@@ -1,19 +1,24 @@
-"""Tone mapping of HDR frames to SDR, which is the input of the networks.
+"""Convert HDR frames to SDR by tone mapping. The networks need SDR frames as input.
 
-The chain follows ITU-R recommendations:
+The steps follow ITU-R recommendations:
 
-1. Convert BT.2100 code values to display light in cd/m2: with the PQ EOTF, or with the HLG inverse
-   OETF and the HLG OOTF for a display of 1000 cd/m2 (system gamma 1.2).
-2. Convert BT.2020 (or Display P3) primaries to BT.709. Colours outside BT.709 are clipped.
-3. Apply the EETF of BT.2390 from 1000 to 203 cd/m2. The EETF is applied to the maximum of R, G and
-   B, so that hues are kept. 203 cd/m2 is the level of diffuse white in HDR (BT.2408) and becomes
-   SDR white. Below the knee at 90 cd/m2, SDR material that was converted to HDR by BT.2408 gets
-   its original values again.
-4. Convert to sRGB code values, because the networks were trained with sRGB.
+1. Convert the BT.2100 code values to display light in cd/m2. For PQ, this step uses the PQ EOTF.
+   For HLG, this step uses the HLG inverse OETF and the HLG OOTF. The OOTF is for a display with a
+   peak of 1000 cd/m2 (system gamma 1.2).
+2. Convert the primaries from BT.2020 (or Display P3) to BT.709. Colours outside BT.709 are clipped.
+3. Compress the light from at most 1000 cd/m2 to at most 203 cd/m2 with the EETF of BT.2390. The
+   EETF is applied to the maximum of R, G and B, so that hues are kept. In HDR, 203 cd/m2 is the
+   level of diffuse white (BT.2408). This level becomes SDR white. The EETF does not change light
+   below 90 cd/m2. SDR material may have been converted to HDR as BT.2408 recommends. Below
+   90 cd/m2, such material therefore gets its original SDR values again.
+4. Convert the light to sRGB code values, because the networks were trained with sRGB.
 
-The peak luminance of the source is not read from the metadata of the file. Metadata often state
-4000 or 10,000 cd/m2 although no pixel reaches that level, and a knee derived from them would darken
-faces.
+The peak luminance is always 1000 cd/m2 and is not read from the metadata of the file. Metadata
+often state 4000 or 10,000 cd/m2, although no pixel reaches that level. An EETF for such a peak
+would darken faces.
+
+Terms: EOTF, OETF, OOTF and EETF are the electro-optical, opto-electronic, opto-optical and
+electrical-electrical transfer functions.
 """
 
 from __future__ import annotations
@@ -36,7 +41,7 @@ from mggr_edge.media.files.pyav import import_pyav
 Transfer = Literal["pq", "hlg"]
 
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
-"""H.273 transfer characteristics -> transfer function."""
+"""Transfer function for each H.273 code of the transfer characteristics."""
 
 _WHITE_D65 = (0.3127, 0.3290)
 _BT709, _BT2020, _P3_D65 = 1, 9, 12
@@ -45,7 +50,7 @@ _PRIMARIES = {
     _BT2020: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
     _P3_D65: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
 }
-"""H.273 colour primaries -> chromaticities (x, y) of red, green and blue."""
+"""Chromaticities (x, y) of red, green and blue, for each H.273 code of the colour primaries."""
 
 _PEAK_NITS, _DIFFUSE_WHITE_NITS = 1000.0, 203.0
 
@@ -60,26 +65,29 @@ _INVERSE_STEPS = 4096
 
 
 class CodeMap(Protocol):
-    """Mapping between the code values of a file and SDR code values.
+    """Mapping of the code values of a file to SDR code values, and back.
 
     All arrays have shape [..., 3] and values in [0, 1].
     """
 
     def sdr_from_codes(self, codes: NDArray, /) -> NDArray:
-        """Return the SDR code values, which are the input of the networks."""
+        """Return the SDR code values. The networks need these values as input."""
         ...
 
     def codes_from_sdr(self, sdr: NDArray, /) -> NDArray:
-        """Invert `sdr_from_codes`; exact for colours that `sdr_from_codes` does not clip."""
+        """Apply the inverse of `sdr_from_codes`.
+
+        The inverse is exact for colours that `sdr_from_codes` does not clip.
+        """
         ...
 
     def codes_from_graphics(self, sdr: NDArray, /) -> NDArray:
-        """Return the code values of graphics that are drawn on a frame."""
+        """Return the code values for graphics that are drawn on a frame, such as labels."""
         ...
 
 
 class SameCodes:
-    """Identity mapping for SDR files, whose code values already are SDR code values."""
+    """Identity mapping for SDR files. Their code values are already SDR code values."""
 
     def sdr_from_codes(self, codes: NDArray, /) -> NDArray:
         """Return the code values, clipped to [0, 1]."""
@@ -98,7 +106,7 @@ class ToneMap:
 
     Attributes:
         transfer: transfer function of the signal.
-        primaries: H.273 colour primaries of the signal; 1, 9 or 12.
+        primaries: H.273 code of the colour primaries of the signal: 1, 9 or 12.
     """
 
     transfer: Transfer
@@ -108,7 +116,7 @@ class ToneMap:
         """Map HDR code values to sRGB code values.
 
         Args:
-            codes: R'G'B' code values, [..., 3]; values outside [0, 1] are clipped.
+            codes: R'G'B' code values, [..., 3]. Values outside [0, 1] are clipped.
 
         Returns:
             The sRGB code values, [..., 3] in [0, 1].
@@ -120,10 +128,10 @@ class ToneMap:
         return _srgb_from_linear(np.minimum(nits * scale / _DIFFUSE_WHITE_NITS, 1.0))
 
     def codes_from_sdr(self, sdr: NDArray, /) -> NDArray:
-        """Map sRGB code values to HDR code values: the inverse of `sdr_from_codes`.
+        """Map sRGB code values to HDR code values, as the inverse of `sdr_from_codes`.
 
         Args:
-            sdr: sRGB code values, [..., 3] in [0, 1]; 1 becomes the peak of 1000 cd/m2.
+            sdr: sRGB code values, [..., 3] in [0, 1]. White (1) becomes 1000 cd/m2.
         """
         nits = _linear_from_srgb(sdr) * _DIFFUSE_WHITE_NITS
         greatest = nits.max(axis=-1, keepdims=True)
@@ -133,7 +141,7 @@ class ToneMap:
         """Map sRGB code values to HDR code values by the rule of BT.2408 for graphics.
 
         Args:
-            sdr: sRGB code values, [..., 3] in [0, 1]; white (1) becomes 203 cd/m2.
+            sdr: sRGB code values, [..., 3] in [0, 1]. White (1) becomes 203 cd/m2.
         """
         return self._codes_from_bt709(_linear_from_srgb(sdr) * _DIFFUSE_WHITE_NITS)
 
@@ -165,12 +173,12 @@ SDR = SameCodes()
 
 
 def tone_map_for(transfer_tag: int, primaries_tag: int) -> ToneMap | None:
-    """Return the tone map of a video, or None for an SDR video.
+    """Return the tone map of a video, or `None` for an SDR video.
 
     Args:
-        transfer_tag: H.273 transfer characteristics.
-        primaries_tag: H.273 colour primaries; unknown primaries are treated as BT.2020, the only
-            primaries that BT.2100 allows.
+        transfer_tag: H.273 code of the transfer characteristics.
+        primaries_tag: H.273 code of the colour primaries. Unknown primaries are treated as
+            BT.2020, because BT.2100 allows only these primaries.
 
     Example:
         >>> tone_map_for(18, 9)
@@ -193,7 +201,7 @@ def _nits_from_pq(codes: NDArray) -> NDArray:
 
 
 def _compressed(nits: NDArray) -> NDArray:
-    """Apply the EETF of BT.2390-8, section 5.4.1, without black level lift."""
+    """Apply the EETF of BT.2390-8, section 5.4.1. Its step for the black level is omitted."""
     peak = _pq_from_nits(np.array(_PEAK_NITS))
     return _nits_from_pq(_eetf(np.minimum(_pq_from_nits(nits) / peak, 1.0)) * peak)
 
@@ -209,7 +217,7 @@ def _expanded(nits: NDArray) -> NDArray:
 def _eetf(source: NDArray) -> NDArray:
     """Apply the Hermite spline of BT.2390.
 
-    Input and output are PQ values relative to the PQ value of the source peak.
+    Input and output are PQ values, divided by the PQ value of the peak luminance.
     """
     top = _pq_from_nits(np.array(_DIFFUSE_WHITE_NITS)) / _pq_from_nits(np.array(_PEAK_NITS))
     knee = 1.5 * top - 0.5
@@ -241,7 +249,7 @@ def _from_primaries(source: int, target: int) -> NDArray[np.float64]:
 def _xyz_from_rgb(primaries: int) -> NDArray[np.float64]:
     """Return the 3 x 3 matrix that converts linear RGB to CIE XYZ.
 
-    The second row holds the luminance of red, green and blue.
+    The second row contains the luminance of red, green and blue.
     """
     chromaticities = (*_PRIMARIES[primaries], _WHITE_D65)
     columns = np.array([(x / y, 1.0, (1 - x - y) / y) for x, y in chromaticities]).T
@@ -252,14 +260,15 @@ def _xyz_from_rgb(primaries: int) -> NDArray[np.float64]:
 _STEPS = 33
 """Number of entries along each axis of the lookup table.
 
-On a frame with a face, the table differs from the exact tone map by 0.34 (PQ) and 0.21 (HLG) levels
-on average, and by at most 1.4 (PQ) and 0.8 (HLG) levels for 99 % of the pixels."""
+The error of the table was measured on a frame with a face, in 8-bit levels. On average, the table
+differs from the exact tone map by 0.34 levels for PQ and by 0.21 levels for HLG. For 99 % of the
+pixels, the difference is at most 1.4 levels for PQ and 0.8 levels for HLG."""
 
 _PLANAR_RGB = "gbrp16le"
 """Pixel format of the frames that the filter `lut3d` processes.
 
-`lut3d` has vector instructions for this format. The format rgb48 is not used, because libswscale
-converts 10-bit frames to it incorrectly with full chroma interpolation (FFmpeg 8.0)."""
+For this format, `lut3d` uses vector instructions. The format rgb48 is not used: with full chroma
+interpolation, libswscale of FFmpeg 8.0 converts 10-bit frames to rgb48 incorrectly."""
 
 
 class SdrView:
@@ -282,8 +291,8 @@ class SdrView:
 
         Args:
             frame: PyAV frame.
-            dst_color_range, interpolation, source: parameters of libswscale for the conversion to
-                RGB.
+            dst_color_range, interpolation, source: libswscale parameters for the conversion of
+                the frame to RGB.
         """
         to_full = {"dst_color_range": dst_color_range, "interpolation": interpolation}
         planar = self._reformatter.reformat(frame, format=_PLANAR_RGB, **to_full, **source)
@@ -303,7 +312,7 @@ def _graph_of(tone_map: ToneMap, frame: Any) -> tuple[Any, Any, Any]:
     entry = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1)
     )
-    with _table_file(tone_map) as table:  # the filter reads the file when it is created
+    with _table_file(tone_map) as table:  # the file is read when the filter is created
         mapping = graph.add("lut3d", file=str(table), interp="tetrahedral")
     sink = graph.add("buffersink")
     entry.link_to(mapping)
@@ -314,7 +323,7 @@ def _graph_of(tone_map: ToneMap, frame: Any) -> tuple[Any, Any, Any]:
 
 @contextmanager
 def _table_file(tone_map: ToneMap) -> Iterator[Path]:
-    """Write the table to a temporary file, because `lut3d` reads its table only from a file."""
+    """Write the lookup table to a temporary file. `lut3d` can read a table only from a file."""
     try:
         with tempfile.TemporaryDirectory(prefix="mggr-edge-") as folder:
             table = Path(folder) / "tone-map.cube"
@@ -331,7 +340,11 @@ def _table_file(tone_map: ToneMap) -> Iterator[Path]:
 
 @lru_cache(maxsize=4)
 def _cube(tone_map: ToneMap) -> str:
-    """Return the table as text of a .cube file: one line per colour, with red changing fastest."""
+    """Return the lookup table as text in the .cube format.
+
+    Each line contains the output colour for one input colour. From line to line, the red value of
+    the input changes fastest.
+    """
     axis = np.linspace(0.0, 1.0, _STEPS)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")
     colours = tone_map.sdr_from_codes(np.stack([red, green, blue], axis=-1)).reshape(-1, 3)

@@ -1,9 +1,11 @@
-"""Reader for video files: upright RGB frames with their times, and unchanged audio packets.
+"""Read video files: upright RGB frames with their times, and unchanged audio packets.
 
-Damage is reported as an error and never concealed. FFmpeg fills the missing parts of a broken frame
-with earlier content, and it treats the end of a truncated file as a normal end. Therefore this
-module raises an error for packets and frames that FFmpeg marks as corrupt, and for files that end
-before the duration in their header.
+This module reports damage as an error and never conceals it. FFmpeg, in contrast, fills the missing
+parts of a damaged frame with earlier content. FFmpeg also treats the end of a truncated file as a
+normal end. Therefore, this module raises an error in two cases:
+
+- FFmpeg marks a packet or a frame as corrupt.
+- The file ends earlier than the duration in its header states.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ from mggr_edge.media.files.pyav import (
 from mggr_edge.media.files.timeline import LeadingTimes, SlotTimes, Timeline, track_end_s
 
 _INDEXED_FORMATS = ("mp4", "matroska")
-"""Containers whose header states the duration. For other containers FFmpeg only estimates it."""
+"""Containers whose header states the duration.
+
+For other containers, FFmpeg only estimates the duration."""
 
 _ONLY_VIDEOS = {
     "protocol_whitelist": "file",
@@ -48,11 +52,13 @@ _ONLY_VIDEOS = {
 }
 """FFmpeg options that allow only local files of the listed formats.
 
-The formats are the containers of `VIDEO_SUFFIXES` and raw video streams without a container.
+The list contains the formats of `VIDEO_SUFFIXES`, and raw video streams without a container.
 """
 
 _MOST_PIXELS = 1 << 26
-"""Maximum number of pixels per frame: twice 8K. A decoder keeps about twelve frames in memory."""
+"""Maximum number of pixels per frame: twice the pixels of an 8K frame.
+
+The limit is needed because a decoder keeps about twelve frames in memory."""
 
 _DURATION_TOLERANCE_S = 0.5
 
@@ -63,11 +69,12 @@ class TimedFrame:
 
     Attributes:
         rgb: upright pixels, [H, W, 3] uint8.
-        pts: presentation time in ticks of the video's time base; strictly increasing.
-        duration: display duration in ticks; None if the file does not state it.
+        pts: presentation time in ticks of the video's time base. Each frame has a later time than
+            the frame before.
+        duration: display duration in ticks. `None` means that the file does not state the duration.
         time_s: `pts` in seconds.
-        original: stored values of an HDR or 10-bit frame, whose `rgb` is an 8-bit SDR view; None
-            for other frames.
+        original: stored values of an HDR or 10-bit frame. The `rgb` of such a frame is an 8-bit
+            SDR view. `None` means that the frame is neither HDR nor 10-bit.
     """
 
     rgb: NDArray[np.uint8]
@@ -79,10 +86,10 @@ class TimedFrame:
 
 @dataclass(frozen=True)
 class AudioPacket:
-    """An encoded audio packet, which is passed on unchanged.
+    """An encoded audio packet of the file, without any change.
 
     Attributes:
-        packet: PyAV packet; `packet.stream` is its track.
+        packet: PyAV packet. `packet.stream` is the audio track to which the packet belongs.
     """
 
     packet: Any
@@ -93,17 +100,17 @@ class VideoLayout:
     """Properties of a video that a writer needs to write an equivalent video.
 
     Attributes:
-        size: (height, width) of the first frame in upright orientation, in pixels; later frames may
+        size: (height, width) of the first frame in upright orientation, in pixels. Later frames may
             have another size.
         time_base: duration of a tick in seconds.
         rate: average frame rate, in frames per second.
-        pixel_aspect: width of a pixel divided by its height, in upright orientation; None if the
-            file does not state it.
+        pixel_aspect: width of a pixel divided by its height, in upright orientation. `None` means
+            that the file does not state the aspect.
         colour: interpretation of the YUV values.
         audio: PyAV audio streams.
         metadata: metadata of the file.
-        left_out: names of the other streams, which are not passed on.
-        frames: expected number of frames; None if unknown.
+        left_out: names of the streams that the reader ignores, for example subtitles.
+        frames: expected number of frames. `None` means that the number is unknown.
         extras: track metadata, chapters and flags.
     """
 
@@ -119,7 +126,7 @@ class VideoLayout:
     extras: Extras = NO_EXTRAS
 
     def widened(self, columns: int) -> VideoLayout:
-        """Return this layout with the frame width multiplied by `columns`."""
+        """Return a copy of this layout with the frame width multiplied by `columns`."""
         height, width = self.size
         return replace(self, size=(height, columns * width))
 
@@ -130,11 +137,12 @@ class Video:
 
     Attributes:
         layout: size, rate, colour and other properties of the video.
-        items: frames and audio packets in file order; can be iterated once, while the video is
-            open.
-        notes: descriptions of the changes that reading made; complete after all items are read.
-        losses: names of the side data of frames that a writer does not keep; complete after all
-            items are read.
+        items: frames and audio packets in the order of the file. The iterator can be used only
+            once, while the video is open.
+        notes: descriptions of the changes that the reader made to the frames. The list is complete
+            after all items are read.
+        losses: names of side data that a writer cannot keep. Side data are additional data of a
+            frame, for example closed captions. The set is complete after all items are read.
     """
 
     layout: VideoLayout
@@ -149,12 +157,13 @@ def open_video(path: Path) -> Iterator[Video]:
 
     Raises:
         MissingPackageError: PyAV is not installed.
-        StreamError: the file contains no video or is damaged; also raised while the items are read.
+        StreamError: the file contains no video or is damaged. The iteration over the items can
+            also raise this error.
     """
     av = import_pyav()
     with stream_errors(path, "read"):
         # The `file:` URL prevents FFmpeg from treating the name as an address. Playlist formats are
-        # excluded, because FFmpeg would open the files and addresses that they list.
+        # excluded, because FFmpeg would open the files and addresses in a playlist.
         container = av.open(file_url(path), metadata_errors="replace", options=_ONLY_VIDEOS)
     with closed_for_good(container):
         stream = container.streams.best("video")
@@ -184,7 +193,7 @@ def open_video(path: Path) -> Iterator[Video]:
 def _check_size(path: Path, height: int, width: int) -> None:
     if height * width > _MOST_PIXELS:
         raise StreamError(
-            f"{path} has frames of {width} x {height} pixels, expected at most "
+            f"{path} has frames of {width} x {height} pixels; expected at most "
             f"{_MOST_PIXELS // 1_000_000} megapixels per frame",
             code="video-frame-too-large",
             path=path,
@@ -267,7 +276,10 @@ class _Decoder:
             self.notes.append("interlaced frames were deinterlaced to one frame each")
 
     def _decoded(self, packet: Any) -> Iterator[Any]:
-        """Decode the frames of a packet; in AVI files, only `SlotTimes` determines their times."""
+        """Decode the frames of a packet.
+
+        In AVI files, only `SlotTimes` determines the times of the frames.
+        """
         if self._slots is not None:
             return iter(packet.decode())
         return self._leading.frames(packet)
@@ -282,10 +294,10 @@ class _Decoder:
             yield TimedFrame(rgb, pts, duration, float(pts * self._time_base), original)
 
     def _settle_last_duration(self) -> None:
-        """Set the duration of the last displayed frame from the end of the track.
+        """Set the duration of the last displayed frame, so that the frame ends with the track.
 
-        All other frames end at the time of the next frame. In MP4, the duration of the packet is
-        kept if the frame that is displayed last is also decoded last.
+        All other frames end at the time of the next frame. In MP4, the last displayed frame may
+        also be the last decoded frame. The duration in its packet is then correct and is kept.
         """
         pts, is_mp4 = self._shown_last, "mp4" in self._container.format.name
         if pts is None or (is_mp4 and pts == self._decoded_last):
@@ -313,10 +325,10 @@ class _Decoder:
         return self._converter.ten_bit_from_frame(frame, self._orientation)
 
     def _rising(self, pts: int | None) -> int:
-        """Return a strictly increasing time in ticks for the next frame.
+        """Return the time of the next frame in ticks, always later than the last returned time.
 
-        A frame without a time gets the last time plus one frame step. A time that is not later than
-        the last time is replaced by the last time plus one tick.
+        A frame without a time gets the last time plus one frame step. A frame whose time is not
+        later than the last time gets the last time plus one tick.
         """
         if pts is None:
             pts = 0 if self._last_pts is None else self._last_pts + self._step
@@ -333,14 +345,15 @@ class _Decoder:
     def _check_whole(self) -> None:
         duration, start = self._container.duration, self._container.start_time or 0
         if "matroska" in self._container.format.name:
-            start = 0  # in Matroska, the duration is the end time, even if the start is not 0
+            # In Matroska, the stated duration is the end time, even if the start time is not 0.
+            start = 0
         if not duration or not any(n in self._container.format.name for n in _INDEXED_FORMATS):
             return
         promised_s = (start + duration) / 1e6
         if self._end_s < promised_s - _DURATION_TOLERANCE_S:
             raise StreamError(
-                f"{self._path} is truncated: it ends at {self._end_s:.1f} s "
-                f"of {promised_s:.1f} s; copy it again from its source",
+                f"{self._path} is truncated: the file ends after {self._end_s:.1f} s, expected "
+                f"{promised_s:.1f} s; copy the file again from its source",
                 code="video-truncated",
                 path=self._path,
                 end_s=round(self._end_s, 1),
@@ -356,8 +369,8 @@ class _Decoder:
     def _damaged(self, state: str, *, code: str) -> StreamError:
         time_s = 0.0 if self._last_pts is None else float(self._last_pts * self._time_base)
         return StreamError(
-            f"{self._path} is {state} after {time_s:.1f} s (frame {self._count}); copy it again "
-            "from its source, or encode it again",
+            f"{self._path} is {state} after {time_s:.1f} s (frame {self._count}); copy the file "
+            "again from its source, or encode the video again",
             code=code,
             path=self._path,
             time_s=round(time_s, 1),
@@ -373,8 +386,8 @@ def _orientation(path: Path, frame: Any) -> int:
         return orientation_of_display_matrix(np.frombuffer(bytes(matrix), np.int32))
     except ValueError as error:
         raise StreamError(
-            f"{path} has a display rotation that is not a multiple of 90 degrees; encode it again "
-            "without this rotation",
+            f"{path} has a display rotation that is not a multiple of 90 degrees; encode the video "
+            "again without this rotation",
             code="rotation-unsupported",
             path=path,
         ) from error

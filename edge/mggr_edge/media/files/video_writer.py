@@ -1,9 +1,9 @@
-"""Writer for video files: H.264 for 8 bits, H.265 for HDR and 10 bits.
+"""Write video files: H.264 for 8 bits, H.265 for HDR and 10 bits.
 
-The file is written in fragments of two seconds. It can therefore be played up to the last complete
-fragment even if the process is killed. The index is written together with the first fragment
-(`delay_moov`), because the start time of the audio, which is often negative, is known only then.
-So no track has to be shifted in time.
+The file is written in fragments of two seconds. If the process is killed, the complete fragments of
+the file can still be played. The index is written together with the first fragment (`delay_moov`).
+The reason is the start time of the audio: it is often negative, and it is known only at that time.
+With this start time in the index, the writer does not have to shift any track in time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Encoding:
         encoder: FFmpeg's name of the encoder.
         pixel_format: FFmpeg's name of the pixel format.
         options: options of the encoder.
-        mp4_tag: sample entry code in MP4 and MOV; None for FFmpeg's default.
+        mp4_tag: code of the sample entry in MP4 and MOV. `None` selects FFmpeg's default.
     """
 
     encoder: str
@@ -53,32 +53,37 @@ class Encoding:
     mp4_tag: str | None = None
 
 
-# Measured with 720p on two cores: 80 frames/s at 42 dB; the preset "medium" halves the speed
-# without better quality.
-# B-frames are disabled, so that an MP4 file states the duration of each frame; this costs a fifth
-# more bytes.
-# The keyframe interval of x264 is unlimited (2^30 is x264's value for "infinite"), because x264
-# counts it in frames, and the writer requests keyframes by time.
+# preset: "veryfast" encoded 80 frames/s with a PSNR of 42 dB (measured with 720p on two cores).
+# "medium" has half of this speed, and its quality is not better.
+# bf: B-frames are disabled, so that an MP4 file states the duration of each frame. Without
+# B-frames, files are a fifth larger than with B-frames.
+# g: The keyframe interval of x264 is unlimited (x264 treats 2^30 as "infinite"). x264 counts the
+# interval in frames, but this writer requests keyframes by time.
 _H264 = Encoding(
     "libx264", "yuv420p", {"preset": "veryfast", "crf": "17", "bf": "0", "g": str(1 << 30)}
 )
 
-# log-level: x265 would otherwise write to stderr.
-# Chroma offsets: colours of BT.709 occupy a smaller part of the value range in BT.2020, so they
-# need finer quantization.
+# log-level: Without this parameter, x265 writes messages to stderr.
+# cbqpoffs and crqpoffs: In BT.2020, the colours of BT.709 use a smaller part of the value range.
+# Therefore, chroma needs finer quantization.
 _X265_PARAMS = ("bframes=0", "keyint=-1", "cbqpoffs=-4", "crqpoffs=-4", "log-level=none")
 
 _CRF, _CRF_OF_PQ = "17", "12"
-"""Constant rate factors of x265: for HLG and 10-bit SDR, and for PQ.
+"""Constant rate factors of x265. The first is for HLG and 10-bit SDR, the second is for PQ.
 
-PQ needs finer quantization, because half of its code values are above SDR white. Measured on 12
-frames: H.264 in SDR has 43.4, 50.4 and 51.4 dB in luma, Cb and Cr. The SDR view of HLG has 43.6,
-51.9 and 51.3 dB, and that of PQ has 43.4, 50.9 and 49.8 dB. Both files have at most nine tenths of
-the bytes of the H.264 file."""
+PQ needs finer quantization, because half of its code values are above SDR white. With these
+factors, the quality is similar to that of H.264 in SDR. The PSNR in luma, Cb and Cr was measured on
+12 frames (higher is better):
+
+- H.264 in SDR: 43.4, 50.4 and 51.4 dB
+- SDR view of HLG: 43.6, 51.9 and 51.3 dB
+- SDR view of PQ: 43.4, 50.9 and 49.8 dB
+
+The HLG file and the PQ file are both at least 10 % smaller than the H.264 file."""
 
 
 def encoding_of(colour: VideoColour) -> Encoding:
-    """Return the encoder settings for a video with these colour properties."""
+    """Return the encoder settings for a video with the given colour properties."""
     if not colour.is_ten_bit:
         return _H264
     is_pq = colour.tone_map is not None and colour.tone_map.transfer == "pq"
@@ -99,7 +104,7 @@ def add_video_stream(container: Any, encoding: Encoding, *, rate: Fraction, path
         container: PyAV output container.
         encoding: encoder settings.
         rate: nominal frame rate in frames per second.
-        path: the output file; its suffix selects whether `mp4_tag` applies.
+        path: path of the output file. Its suffix decides whether `mp4_tag` is used.
 
     Raises:
         StreamError: the installed FFmpeg does not have the encoder.
@@ -109,7 +114,7 @@ def add_video_stream(container: Any, encoding: Encoding, *, rate: Fraction, path
     except import_pyav().codec.codec.UnknownCodecError as error:
         raise StreamError(
             f"{path} cannot be written: the installed PyAV does not contain FFmpeg's encoder "
-            f"{encoding.encoder}; install the PyAV wheel: pip install --force-reinstall av",
+            f"{encoding.encoder}; install the PyAV wheel with: pip install --force-reinstall av",
             code="encoder-missing",
             path=path,
             encoder=encoding.encoder,
@@ -120,25 +125,27 @@ def add_video_stream(container: Any, encoding: Encoding, *, rate: Fraction, path
 
 
 REDIRECTED = f"gaze redirected by mggr-tf {__version__}"
-"""Comment in the metadata of an output file, which marks the gaze as altered."""
+"""Comment in the metadata of an output file. The comment marks the gaze as altered."""
 
 ESTIMATED = f"gaze estimated, not altered, by mggr-tf {__version__}"
-"""Comment in the metadata of an output file that contains only drawn annotations."""
+"""Comment in the metadata of an output file with drawn annotations. The eyes are unaltered."""
 
 _FRAGMENT_S = 2.0
 _FINE_TICKS = 90_000
 _LONGEST_TICKS = 1 << 30
 """Maximum duration of a frame in an MP4 file, in ticks.
 
-FFmpeg changes the times if a frame lasts 2^31 ticks or more."""
+If a frame lasts 2^31 ticks or more, FFmpeg changes the times of the frames."""
 
 
 class VideoWriter:
-    """Writer for frames and audio, created by `open_writer`.
+    """Writer for frames and audio. Use `open_writer` to create a writer.
+
+    The method `read_back` sets the attributes at the end.
 
     Attributes:
-        notes: descriptions of the changes to frames and audio; set by `read_back`.
-        losses: names of the parts of the source that are not in the file; set by `read_back`.
+        notes: descriptions of the changes to frames and audio.
+        losses: descriptions of the parts of the source that the file does not contain.
     """
 
     def __init__(
@@ -160,19 +167,19 @@ class VideoWriter:
         """Write a frame with the time of its source frame.
 
         Args:
-            picture: frame with the size of the layout: [H, W, 3] uint8 RGB, or the stored values
-                for a video that is written with 10 bits.
-            at: source frame, whose time is used.
+            picture: frame with the size of the layout. For a video with 8 bits: RGB pixels,
+                [H, W, 3] uint8. For a video with 10 bits: a `TenBitPicture`.
+            at: source frame. The written frame gets the time of this frame.
 
         Raises:
-            ValueError: the frame has another size or type than the layout.
+            ValueError: the size or type of the frame differs from the layout.
         """
         frame = self._frame_of(picture)
         self._bridge(at.pts)
         frame.pts, frame.time_base = at.pts, self._layout.time_base
         if at.time_s - self._keyed_s >= _FRAGMENT_S:
-            # Keyframes are requested by time and not by number of frames, because the actual frame
-            # rate of a live source or a variable-rate video differs from the nominal rate.
+            # Keyframes are requested by time, not by the number of frames. The actual frame rate of
+            # a live source or of a variable-rate video differs from the nominal rate.
             frame.pict_type = import_pyav().video.frame.PictureType.I
             self._keyed_s = at.time_s
         self._last, self._shown = at, frame
@@ -181,7 +188,10 @@ class VideoWriter:
     def _frame_of(self, picture: NDArray[np.uint8] | TenBitPicture) -> Any:
         if isinstance(picture, TenBitPicture):
             if picture.size != self._layout.size or not self._layout.colour.is_ten_bit:
-                raise ValueError(f"expected {self._layout.size}, got 10 bits of {picture.size}")
+                raise ValueError(
+                    f"expected a frame of size {self._layout.size}, got a 10-bit frame of size "
+                    f"{picture.size}"
+                )
             return picture.frame()
         expected = (*self._layout.size, 3)
         if picture.shape != expected or picture.dtype != np.uint8:
@@ -191,7 +201,10 @@ class VideoWriter:
         return self._converter.frame_from_rgb(_even(picture))
 
     def pass_audio(self, audio: AudioPacket) -> None:
-        """Write an encoded audio packet, which `AudioTracks` copies, encodes again or drops."""
+        """Write an encoded audio packet.
+
+        `AudioTracks` copies the packet, encodes the packet again, or drops the packet.
+        """
         self._audio.write(audio.packet)
 
     def end_at(self, pts: int) -> None:
@@ -204,8 +217,8 @@ class VideoWriter:
         for packet in self._video.encode():
             last = self._last
             if last is not None and last.duration is not None and packet.pts == last.pts:
-                # All other frames end at the next frame. For the last frame, the encoder can only
-                # estimate the duration.
+                # The encoder can only estimate the duration of the last frame. All other frames
+                # end when the next frame begins.
                 packet.duration = last.duration
             self._mux([packet])
         self._audio.finish()
@@ -237,7 +250,11 @@ class VideoWriter:
             self._container.mux(packet)
 
     def _bridge(self, pts: int) -> None:
-        """Repeat the last frame if the gap before `pts` is too long for one frame in MP4."""
+        """Repeat the last frame if the gap before `pts` is too long for one frame of an MP4 file.
+
+        Args:
+            pts: time of the next frame in ticks.
+        """
         last, ticks = self._last, _LONGEST_TICKS // self._layout.time_base.numerator
         if last is None or self._container.format.name == "matroska":
             return
@@ -266,7 +283,7 @@ class VideoWriter:
 
 
 class NoWriter:
-    """Writer with the interface of `VideoWriter` that discards all frames and audio."""
+    """Writer that discards all frames and audio. It has the interface of `VideoWriter`."""
 
     def write(self, picture: NDArray[np.uint8] | TenBitPicture, at: TimedFrame) -> None:
         """Discard a frame."""
@@ -279,23 +296,27 @@ class NoWriter:
 def open_writer(
     temporary: Path, layout: VideoLayout, *, path: Path, comment: str = REDIRECTED
 ) -> Iterator[VideoWriter]:
-    """Open a video file for writing; leaving the context without an error completes the file.
+    """Open a video file for writing.
+
+    The file is completed when the context ends without an error.
 
     4:2:0 supports only even sizes. For an odd size, the last row or column is duplicated, so that
     no pixel is lost.
 
     Args:
-        temporary: path to which the file is written; its suffix selects the container.
+        temporary: path at which the file is written. The suffix selects the container.
         layout: properties of the source video.
-        path: final path of the file, for error messages.
-        comment: comment to add to the metadata, after a comment of the source.
+        path: final path of the file, used in error messages.
+        comment: text that is added to the metadata. If the source has a comment, the text is
+            added after that comment.
 
     Raises:
-        StreamError: writing failed, or the end of the completed file is missing or differs from the
-            written packets.
+        StreamError: the file cannot be written, or the end of the completed file is missing or
+            differs from the written packets.
     """
     av = import_pyav()
-    # Packets are flushed, because a fragment in a buffer is lost if the process is killed.
+    # Packets are written to the disk immediately. If the process is killed, a fragment that is
+    # still in a buffer is lost.
     options = {"flush_packets": "1"}
     if temporary.suffix.lower() != ".mkv":
         options |= _mp4_options(layout)
@@ -312,7 +333,7 @@ def open_writer(
 
 
 def is_padded(layout: VideoLayout) -> bool:
-    """Return whether a row or column must be duplicated to make the size even."""
+    """Return whether a row or column must be duplicated to get an even size."""
     return any(length % 2 for length in layout.size)
 
 
@@ -329,8 +350,8 @@ def _picture_notes(layout: VideoLayout) -> tuple[str, ...]:
         height, width = layout.size
         wide, high = width + width % 2, height + height % 2
         notes.append(
-            f"frames of {width} x {height} were extended to {wide} x {high}, because 4:2:0 needs "
-            "even sizes"
+            f"frames of {width} x {height} were extended to {wide} x {high}, because the chroma "
+            "format 4:2:0 needs even sizes"
         )
     if layout.colour.read_format is not None:
         bits = 10 if layout.colour.is_ten_bit else 8
@@ -340,10 +361,11 @@ def _picture_notes(layout: VideoLayout) -> tuple[str, ...]:
 
 def _mp4_options(layout: VideoLayout) -> dict[str, str]:
     free_keys = "+use_metadata_tags" if needs_free_keys(layout.metadata) else ""
-    # The time scale of MP4 is a whole number of ticks per second; a time base of 1001/30000 s needs
-    # 30000. The start times of tracks are stated in the movie time scale. A multiple of the video
-    # time scale keeps the start of the video exact, and at least 90000 ticks per second keep the
-    # start of the audio precise.
+    # The time scale of MP4 is a whole number of ticks per second. For example, a time base of
+    # 1001/30000 s needs 30000 ticks per second. The start times of tracks are in ticks of the movie
+    # time scale. The movie time scale is a multiple of the video time scale, so that the start of
+    # the video is exact. The movie time scale has at least 90000 ticks per second, so that the
+    # start of the audio is precise.
     ticks = layout.time_base.denominator
     return {
         "movflags": f"frag_keyframe+delay_moov{free_keys}",

@@ -1,12 +1,14 @@
-"""Verified writing of files: check for a video before its rename, and write and copy functions.
+"""Write files and verify their content.
 
-FFmpeg's MP4 muxer does not report an error of its last write, for example on a full disk. It
-reports errors of earlier writes, so the check reads only the end of the file: the packets from the
-last keyframe on, and the headers of all boxes. The check takes tens of milliseconds for a video of
-any length.
+The module contains functions that write or copy a file, and a check for completed videos. The check
+runs before a video gets its final name. The check is necessary, because FFmpeg's MP4 muxer does not
+report an error of its last write, for example on a full disk. The muxer reports errors of earlier
+writes. Therefore, the check reads only the headers of all boxes, and the packets from the last
+keyframe to the end of the file. The check takes tens of milliseconds for a video of any length.
 
 References:
-    ISO/IEC 14496-12 (ISO base media file format): boxes of size, type and content.
+    ISO/IEC 14496-12 (ISO base media file format): a file consists of boxes. Each box has a size, a
+    type and content.
 """
 
 from __future__ import annotations
@@ -31,12 +33,12 @@ _SIZE_FOLLOWS, _UP_TO_THE_END = 1, 0
 
 @dataclass(frozen=True)
 class Box:
-    """A box of an ISO base media file and its position.
+    """Type and position of a box in an ISO base media file.
 
     Attributes:
-        kind: four-character type of the box.
-        content: offset of the first byte of its content in the file.
-        end: offset of the first byte after the box.
+        kind: type of the box, a code of four characters.
+        content: offset of the first byte of the content of the box, from the start of the file.
+        end: offset of the first byte after the box, from the start of the file.
     """
 
     kind: bytes
@@ -45,11 +47,13 @@ class Box:
 
 
 def boxes(file: IO[bytes], within: Box | None = None) -> Iterator[Box]:
-    """Yield the boxes of a file, or those inside a box, and stop at the first truncated box.
+    """Yield the boxes of a file, or the boxes inside another box.
+
+    The function stops at the first truncated box.
 
     Args:
-        file: opened file; its position is changed.
-        within: the box whose inner boxes are read; None for the whole file.
+        file: opened file. The function changes the read position of the file.
+        within: the box whose inner boxes are read. `None` selects the boxes of the file itself.
     """
     length = file.seek(0, os.SEEK_END) if within is None else within.end
     place = 0 if within is None else within.content
@@ -75,7 +79,7 @@ def cut_to_whole_fragments(path: Path) -> bool:
         path: path of a fragmented MP4 or QuickTime file.
 
     Returns:
-        Whether the file has a complete fragment; otherwise the file is left unchanged.
+        `True` if the file has a complete fragment. Otherwise, the file is not changed.
     """
     with path.open("r+b") as file:
         ends = [box.end for box in boxes(file) if box.kind == b"mdat"]
@@ -85,7 +89,7 @@ def cut_to_whole_fragments(path: Path) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a file consists only of complete boxes, without data after the last box."""
+    """Return whether a file contains only complete boxes, and no data after the last box."""
     with path.open("rb") as file:
         ends = [box.end for box in boxes(file)]
         return bool(ends) and ends[-1] == file.seek(0, os.SEEK_END)
@@ -99,15 +103,15 @@ _NEVER = Fraction(-(1 << 62))
 class Expected:
     """Summary of the packets that were passed to the muxer.
 
-    If the first times are negative, the muxer may shift all times to later times. It never shifts
-    them to earlier times.
+    If the first times are negative, the muxer may increase all times by the same amount. The muxer
+    never decreases times.
 
     Attributes:
         keyed_s: time of the last keyframe in seconds.
-        frames: number of video packets from the last keyframe on, including it.
+        frames: number of video packets from the last keyframe to the end. The keyframe is included.
         last_s: time of the last frame in seconds.
-        audio_s: output's index of an audio track -> (time, duration) of its last packet, in
-            seconds.
+        audio_s: dictionary from the index of an audio track in the output to the last packet of
+            the track. A value is (time, duration) of the packet in seconds.
     """
 
     keyed_s: Fraction = Fraction(0)
@@ -116,11 +120,11 @@ class Expected:
     audio_s: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
 
     def note(self, packet: Any, stream: Any) -> None:
-        """Add a packet to the summary, before it is muxed.
+        """Add a packet to the summary. Call this method before the packet is passed to the muxer.
 
         Args:
             packet: encoded PyAV packet.
-            stream: stream of the output.
+            stream: stream of the output to which the packet belongs.
         """
         if packet.pts is None or packet.time_base is None:
             return
@@ -136,12 +140,14 @@ class Expected:
 
 @contextmanager
 def read_back(temporary: Path, expected: Expected, *, path: Path) -> Iterator[Any]:
-    """Check the end of a completed file against the written packets, and yield its PyAV container.
+    """Check that the end of a completed file contains the written packets.
+
+    The context manager yields the PyAV container of the file, opened for reading.
 
     Args:
         temporary: path of the completed file.
-        expected: summary of the packets that were written to it.
-        path: final path of the file, for error messages.
+        expected: summary of the packets that were written to the file.
+        path: final path of the file, used in error messages.
 
     Raises:
         StreamError: the end of the file is missing or cannot be read.
@@ -174,17 +180,18 @@ def _check_end(container: Any, expected: Expected, *, path: Path) -> None:
             audio_s[packet.stream.index] = max(end_s, audio_s.get(packet.stream.index, end_s))
         elif packet.stream.index == video.index:
             times_s.append(time_s)
-    # A container rounds times to its own ticks, which are milliseconds in Matroska.
+    # A container rounds times to its own ticks. In Matroska, a tick is a millisecond.
     tick_s = 2 * max(video.time_base, _ROUNDING_S)
     last_s = max(times_s, default=_NEVER)
-    # The demuxer's keyframe flags are not used, because it also sets them on other intra frames.
+    # The keyframe flags of the demuxer are not used. The demuxer also sets these flags for other
+    # intra frames.
     frames = sum(time_s >= expected.keyed_s - tick_s for time_s in times_s)
     if frames < expected.frames or last_s < expected.last_s - tick_s:
         raise _incomplete(
             path,
             f"after the last keyframe, {expected.frames} frames up to "
-            f"{float(expected.last_s):.2f} s were written, but it contains {frames} frames up to "
-            f"{max(0.0, float(last_s)):.2f} s",
+            f"{float(expected.last_s):.2f} s were written, but the file contains {frames} frames "
+            f"up to {max(0.0, float(last_s)):.2f} s",
             code="frames-missing",
             expected=expected.frames,
             found=frames,
@@ -214,12 +221,12 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file, read it back and compare its content.
 
     Raises:
-        StreamError: the file cannot be written, for example on a full disk; the incomplete file is
+        StreamError: the file cannot be written, for example on a full disk. The incomplete file is
             deleted.
     """
     try:
-        # cv2.imwrite and Image.save are not used, because they do not support every file name on
-        # every system.
+        # `cv2.imwrite` and `Image.save` are not used. On some systems, these functions do not
+        # support all file names.
         with open(path, "wb") as file:
             file.write(content)
             file.flush()
@@ -240,7 +247,7 @@ def copy_whole(source: Path, path: Path) -> None:
     """Copy a file, and compare the copy with the source.
 
     Raises:
-        StreamError: the file cannot be copied, for example to a full disk; the incomplete copy is
+        StreamError: the file cannot be copied, for example to a full disk. The incomplete copy is
             deleted.
     """
     try:

@@ -1,1 +1,1 @@
-"""Live sources and outputs: only the newest frame is processed, and dropped frames are counted."""
+"""Live sources and outputs. Only the newest frame is processed, and dropped frames are counted."""

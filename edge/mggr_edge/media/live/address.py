@@ -1,4 +1,4 @@
-"""Addresses of live sources, and the frame format that is requested from a camera."""
+"""Define addresses of live sources, and the frame format that is requested from a camera."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class LiveAddress:
     """Address of a live source.
 
     Attributes:
-        scheme: kind of the source, which selects the capture class.
-        place: URL of a stream, device file, number of a CSI sensor, or path of a file.
-        loops: number of additional times that a video file is played; -1 for endless.
+        scheme: kind of the source. The kind selects the capture class.
+        place: URL of a stream, path of a device file, number of a CSI sensor, or path of a file.
+        loops: number of repetitions of a video file after it was played once. -1 means that the
+            file is played without end.
     """
 
     scheme: Scheme
@@ -31,7 +32,7 @@ class LiveAddress:
 
     @property
     def is_own_camera(self) -> bool:
-        """True if the source is a camera of this machine."""
+        """`True` if the source is a camera that is connected to this machine."""
         return self.scheme in ("csi", "v4l2")
 
     def __str__(self) -> str:
@@ -40,7 +41,10 @@ class LiveAddress:
 
 
 def live_address(text: str) -> LiveAddress | None:
-    """Parse an INPUT and return the address of the live source; None for a file or folder.
+    """Parse an INPUT and return the address of the live source.
+
+    Returns:
+        The address. `None` means that the INPUT is a file or folder.
 
     Raises:
         UsageError: see `mggr_edge.common.addresses.input_address`.
@@ -56,7 +60,7 @@ def live_address(text: str) -> LiveAddress | None:
 Flip = Literal["none", "rotate-90", "rotate-180", "rotate-270", "horizontal", "vertical"]
 """Rotation or mirroring of a frame.
 
-Rotations are clockwise, in degrees. `horizontal` exchanges left and right, `vertical` exchanges top
+Rotations are clockwise, in degrees. `horizontal` exchanges left and right. `vertical` exchanges top
 and bottom."""
 
 FLIPS: tuple[str, ...] = get_args(Flip)
@@ -71,10 +75,12 @@ _MIRRORS = {"horizontal": 1, "vertical": 0}
 
 @dataclass(frozen=True)
 class CameraFormat:
-    """Requested frame format of a camera; None selects the default of the camera.
+    """Requested frame format of a camera.
+
+    If `width`, `height` or `rate` is `None`, the default of the camera is used.
 
     Attributes:
-        width, height: frame size in pixels, before rotation.
+        width, height: frame size in pixels, before the rotation.
         rate: frame rate in frames per second.
         flip: rotation or mirroring of the frames; see `Flip`.
     """
@@ -86,11 +92,14 @@ class CameraFormat:
 
     @property
     def is_asked_for(self) -> bool:
-        """True if a size or rate is requested from the camera; `flip` does not count."""
+        """`True` if a size or rate is requested from the camera. `flip` does not matter."""
         return (self.width, self.height, self.rate) != (None, None, None)
 
     def filled(self, default: CameraFormat) -> CameraFormat:
-        """Return this format, with missing size and rate replaced by those of `default`."""
+        """Return a copy of this format that has no missing values.
+
+        If the width, height or rate is missing, the copy has the value of `default`.
+        """
         return CameraFormat(
             self.width or default.width,
             self.height or default.height,
@@ -100,11 +109,11 @@ class CameraFormat:
 
 
 ANY_FORMAT = CameraFormat()
-"""Format without any request, rotation or mirroring."""
+"""Camera format without a requested size or rate, and without rotation or mirroring."""
 
 
 def flipped(rgb: NDArray[np.uint8], flip: Flip) -> NDArray[np.uint8]:
-    """Return a frame [H, W, 3] rotated or mirrored as `flip` states."""
+    """Rotate or mirror a frame [H, W, 3] as `flip` specifies."""
     if flip in _ROTATIONS:
         return np.asarray(cv2.rotate(rgb, _ROTATIONS[flip]), np.uint8)
     if flip in _MIRRORS:

@@ -1,4 +1,4 @@
-"""CSI cameras of a Jetson through GStreamer, and the import of GStreamer."""
+"""Read CSI cameras of a Jetson with GStreamer, and import GStreamer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GStreamer:
     Attributes:
         gst: module `Gst`.
         glib: module `GLib`.
-        rtsp: module `GstRtspServer`; None if it was not requested.
+        rtsp: module `GstRtspServer`. `None` means that this module was not requested.
     """
 
     gst: Any
@@ -34,11 +34,11 @@ def import_gstreamer(*, serving: bool = False) -> GStreamer:
     """Import and initialize GStreamer.
 
     Args:
-        serving: whether to import the RTSP server too.
+        serving: whether GStreamer's RTSP server is also imported.
 
     Raises:
-        StreamError: GStreamer or its Python bindings are not installed; the message contains the
-            installation command.
+        StreamError: GStreamer or its Python bindings are not installed. The message contains the
+            command that installs them.
     """
     try:
         import gi
@@ -53,7 +53,7 @@ def import_gstreamer(*, serving: bool = False) -> GStreamer:
 
             rtsp = GstRtspServer
     except (ImportError, ValueError, AttributeError) as error:
-        # AttributeError occurs if a folder named `gi` is imported instead of the package.
+        # AttributeError occurs if Python finds a folder named `gi` instead of the package.
         what = "GStreamer's RTSP server" if serving else "GStreamer"
         packages = _SERVER_PACKAGES if serving else _PACKAGES
         raise StreamError(
@@ -82,11 +82,11 @@ _NS_PER_S = 1e9
 class CsiCapture:
     """Capture for a CSI camera.
 
-    This class was not tested on hardware: tests use another source instead of NVIDIA's.
+    This class was not tested on hardware. Tests replace NVIDIA's camera source by another source.
 
     Args:
-        address: address of the camera; `place` is the number of the sensor.
-        wanted: requested size and rate; the defaults are 1280 x 720 at 30 frames per second.
+        address: address of the camera. Its `place` is the number of the sensor.
+        wanted: requested size and rate. The default is 1280 x 720 at 30 frames per second.
 
     Raises:
         StreamError: GStreamer or NVIDIA's camera source is not installed.
@@ -120,14 +120,16 @@ class CsiCapture:
                 reason=reason,
             )
         self.stream_time_s: float | None = None
-        """Time of the last frame in seconds of the pipeline's clock; None if unknown."""
+        """Time of the last frame, in seconds of the pipeline's clock.
+
+        `None` means that the time is unknown."""
 
     def read(self) -> NDArray[np.uint8] | None:
         """Return the next frame; see `Capture`.
 
         Raises:
-            StreamError: no frame arrived before the timeout. A camera has no end, so a missing
-                frame means that the camera is lost.
+            StreamError: no frame arrived before the timeout. The stream of a camera never ends, so
+                a missing frame means that the camera is lost.
         """
         sample = self._sink.emit("try-pull-sample", _SILENT_NS)
         if sample is None:
@@ -144,7 +146,7 @@ class CsiCapture:
         pts_ns = buffer.pts
         self.stream_time_s = None if pts_ns == self._gst.CLOCK_TIME_NONE else pts_ns / _NS_PER_S
         content = buffer.extract_dup(0, buffer.get_size())
-        # Rows are padded to a multiple of four bytes.
+        # GStreamer pads each row to a multiple of four bytes.
         rows = np.frombuffer(content, np.uint8).reshape(height, -1)
         return np.ascontiguousarray(rows[:, : 3 * width]).reshape(height, width, 3)
 

@@ -1,4 +1,4 @@
-"""Video and picture files as live sources; a video is played once or in a loop."""
+"""Use video and picture files as live sources. A video is played once or in a loop."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ def open_looped(path: Path, loops: int) -> Iterator[Video]:
 
     Args:
         path: path of the file.
-        loops: number of additional times that the video is played; -1 for endless.
+        loops: number of repetitions after the video was played once. -1 means that the video is
+            played without end.
 
     Raises:
         MissingPackageError: PyAV is not installed.
-        StreamError: the file contains no video or is damaged; also raised while the items are read.
+        StreamError: the file contains no video or is damaged. The iteration over the items can
+            also raise this error.
     """
     with open_video(path) as video:
         frames = None if video.layout.frames is None else video.layout.frames * (loops + 1)
@@ -51,12 +53,13 @@ def _again_and_again(path: Path, loops: int, first: Video) -> Iterator[TimedFram
 
 
 def _from(start: int | None, video: Video, layout: VideoLayout) -> Generator[TimedFrame, None, int]:
-    """Yield the frames of a video, shifted in time.
+    """Yield the frames of a video with changed times.
 
     Args:
-        start: time of the first frame in ticks; None to keep the times of the file.
+        start: new time of the first frame in ticks. All other times are changed by the same amount.
+            `None` means that the times of the file are kept.
         video: opened video.
-        layout: layout with the time base and rate.
+        layout: layout with the time base and rate of the video.
 
     Returns:
         The end time of the last frame in ticks.
@@ -78,11 +81,12 @@ _PICTURE_EVERY_S = 0.1
 
 
 def shown_file(named: str | Path, *, loops: int = 0) -> LiveAddress:
-    """Return the live address of a file that is played in real time.
+    """Return the live address of a file, which is then played in real time.
 
     Args:
         named: the file; see `find_source`.
-        loops: number of additional times that a video is played; -1 for endless.
+        loops: number of repetitions after a video was played once. -1 means that the video is
+            played without end.
 
     Raises:
         StreamError: the file does not exist or cannot be accessed.
@@ -102,11 +106,12 @@ class VideoFileCapture:
     """Capture that plays a video file in real time, without audio.
 
     Args:
-        address: address of the file; `place` is its path.
+        address: address of the file. Its `place` is the path of the file.
 
     Raises:
         MissingPackageError: PyAV is not installed.
-        StreamError: the file contains no video or is damaged; also raised by `read`.
+        StreamError: the file contains no video or is damaged. The method `read` can also raise
+            this error.
     """
 
     def __init__(self, address: LiveAddress) -> None:
@@ -118,10 +123,15 @@ class VideoFileCapture:
         )
         self._begun_s: float | None = None
         self.stream_time_s: float | None = None
-        """Time of the last frame in seconds, continued over all loops; None before the first."""
+        """Time of the last frame in seconds. The time continues to increase over all repetitions.
+
+        `None` means that no frame was read yet."""
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Wait until the time of the next frame and return it; None at the end of the last loop."""
+        """Wait until the next frame is due, and return the frame.
+
+        `None` means that the last repetition has ended.
+        """
         frame = next(self._frames, None)
         if frame is None:
             return None
@@ -132,7 +142,7 @@ class VideoFileCapture:
         return frame.rgb
 
     def close(self) -> None:
-        """Close the file, also if another loop is being played."""
+        """Close the file, even during a repetition."""
         self._frames = iter(())
         self._opened.close()
 
@@ -141,20 +151,21 @@ class PictureFileCapture:
     """Capture that repeats a picture ten times per second without end.
 
     Args:
-        address: address of the file; `place` is its path.
+        address: address of the file. Its `place` is the path of the file.
 
     Raises:
-        MissingPackageError: Pillow, or a package that it needs for the format, is not installed.
-        StreamError: the file is not a still picture, or `read_picture` cannot read it.
+        MissingPackageError: Pillow is not installed, or a package that Pillow needs for this
+            format is not installed.
+        StreamError: the file is not a still picture, or `read_picture` cannot read the file.
     """
 
     def __init__(self, address: LiveAddress) -> None:
         self._rgb = read_picture(find_source(Path(address.place)).path).rgb
 
     def read(self) -> NDArray[np.uint8]:
-        """Wait for 0.1 seconds and return the picture; the source never ends."""
+        """Wait for 0.1 seconds, and return the picture. The source never ends."""
         time.sleep(_PICTURE_EVERY_S)
         return self._rgb
 
     def close(self) -> None:
-        """Do nothing, because no resource is open."""
+        """Do nothing, because this capture keeps no file open."""

@@ -1,10 +1,11 @@
-"""Reader for the newest frame of a live source, and computation of frame times.
+"""Read the newest frame of a live source, and compute the time of each frame.
 
-Frames arrive late, in bursts and in pairs. Filters and recordings need the capture times, which the
-timestamps of the source provide. However, the clock of a source may be missing, repeat a time,
-restart with the connection, jump, or run at another rate. Therefore the source's clock is used only
-while it is plausible compared with the arrival times. At an implausible timestamp, the time
-advances by the arrival time, and the source's clock is used again from that frame on.
+Frames arrive late, in bursts and in pairs. Filters and recordings need the times at which the
+frames were captured. The timestamps of the source provide these times. However, a source may have
+no clock. The clock may also repeat a time, restart with the connection, jump, or run at a wrong
+rate. Therefore, each timestamp is compared with the arrival time of the frame. If a timestamp is
+not plausible, the frame gets a time that is computed from its arrival time. The source's clock is
+used again from that frame on.
 """
 
 from __future__ import annotations
@@ -23,30 +24,31 @@ from mggr_edge.common.timing import MAX_GAP_S
 from mggr_edge.media.live.sources import Capture, stream_time_s
 
 _LATEST_S = 5.0
-"""Maximum difference in seconds between the elapsed times of this machine's and the source's clock.
+"""Maximum drift of the source's clock relative to the clock of this machine, in seconds.
 
-A capture reports a loss after this time without a frame. A larger difference is therefore not a
-delay of frames: the clocks have drifted apart."""
+A larger difference cannot be a delay of frames. If no frame arrives for this time, a capture
+reports that the source is lost."""
 
 _RATES = (0.9, 1.1)
-"""Accepted range of the rate of a source's clock divided by the rate of this machine's clock.
+"""Accepted range of the rate of a source's clock, relative to the rate of this machine's clock.
 
-Quartz clocks differ only by a factor of about 0.0001."""
+The rates of two quartz clocks differ only by about 0.01 %."""
 
 _LEAST_STEP_S = 0.001
 """Minimum time between two frames in seconds.
 
-It keeps the ticks of recordings and the steps of filters distinct."""
+With this minimum, two frames never have the same tick in a recording, and filters never get a step
+of zero."""
 
 
 @dataclass(frozen=True)
 class _Instant:
-    """Times of one frame by three clocks.
+    """Time of a frame on three clocks.
 
     Attributes:
-        stream_s: timestamp of the source's clock in seconds.
-        arrived_s: arrival time by this machine's clock in seconds.
-        time_s: time that `StreamClock` returned, in seconds.
+        stream_s: timestamp of the frame, in seconds of the source's clock.
+        arrived_s: arrival time of the frame, in seconds of this machine's clock.
+        time_s: time that `StreamClock` returned for the frame, in seconds.
     """
 
     stream_s: float
@@ -55,15 +57,18 @@ class _Instant:
 
 
 class StreamClock:
-    """Computes strictly increasing times, starting at 0, for the frames of one source."""
+    """Computes the times of the frames of one source.
+
+    The first time is 0. Each time is later than the time of the frame before.
+    """
 
     def __init__(self) -> None:
         self._is_trusted = True
         self._arrived_s: float | None = None
         self._time_s = 0.0
-        # `_last` is the last frame with a source timestamp. `_anchor` is the reference frame from
-        # which times are computed. `_unbroken_from` is the frame since which the source's clock has
-        # had no break.
+        # `_last` is the last frame with a timestamp. `_anchor` is the reference frame: times are
+        # computed as differences from the timestamp of this frame. `_unbroken_from` is the first
+        # frame after the last restart or jump of the source's clock.
         self._last: _Instant | None = None
         self._anchor: _Instant | None = None
         self._unbroken_from: _Instant | None = None
@@ -72,8 +77,9 @@ class StreamClock:
         """Return the time of the next frame in seconds since the first frame.
 
         Args:
-            stream_s: timestamp of the source's clock in seconds; None if the frame has none.
-            arrived_s: arrival time by this machine's monotonic clock in seconds.
+            stream_s: timestamp of the frame, in seconds of the source's clock. `None` means that
+                the frame has no timestamp.
+            arrived_s: arrival time of the frame, in seconds of this machine's monotonic clock.
         """
         arrival_step_s = 0.0 if self._arrived_s is None else arrived_s - self._arrived_s
         by_arrival_s = self._time_s + max(arrival_step_s, _LEAST_STEP_S)
@@ -96,8 +102,8 @@ class StreamClock:
             return by_arrival_s
         by_stream_s = self._anchor.time_s + stream_s - self._anchor.stream_s
         if by_stream_s < self._time_s - MAX_GAP_S:
-            # The arrival times were ahead of the source's clock. A new anchor avoids a long series
-            # of minimum steps.
+            # The returned times are ahead of the source's clock. Without a new anchor, many frames
+            # would get the minimum step.
             self._anchor = _Instant(stream_s, arrived_s, by_arrival_s)
             return by_arrival_s
         return max(by_stream_s, self._time_s + _LEAST_STEP_S)
@@ -105,8 +111,8 @@ class StreamClock:
     def _is_plausible(self, stream_s: float, arrived_s: float) -> bool:
         """Return whether the step of the source's clock since the last frame is plausible.
 
-        The step must be positive. It may exceed the step of the arrival times only by the lateness
-        of the last frame plus `MAX_GAP_S`.
+        The step must be positive. The step may be longer than the step of the arrival times, but at
+        most by the delay of the last frame plus `MAX_GAP_S`.
         """
         assert self._last is not None
         held_back_s = max(0.0, self._late_s(self._last))
@@ -114,15 +120,16 @@ class StreamClock:
         return 0 < step_s <= arrived_s - self._last.arrived_s + held_back_s + MAX_GAP_S
 
     def _late_s(self, frame: _Instant) -> float:
-        """Return the additional delay of a frame in seconds, relative to the anchor frame."""
+        """Return the delay of a frame minus the delay of the anchor frame, in seconds."""
         assert self._anchor is not None
         arrived_s = frame.arrived_s - self._anchor.arrived_s
         return arrived_s - (frame.stream_s - self._anchor.stream_s)
 
     def _check(self, frame: _Instant) -> None:
-        """Set a new anchor if the clocks have drifted apart, and distrust a clock of another rate.
+        """Check whether the source's clock has drifted away from this machine's clock.
 
-        A source's clock that is not trusted is ignored for all later frames.
+        After a large drift, a new anchor is set. If the rate of the source's clock is wrong, this
+        clock is ignored for all later frames.
         """
         if abs(self._late_s(frame)) <= _LATEST_S:
             return
@@ -131,16 +138,18 @@ class StreamClock:
         passed_s = frame.arrived_s - self._unbroken_from.arrived_s
         low, high = _RATES
         rate = (frame.stream_s - self._unbroken_from.stream_s) / max(passed_s, _LEAST_STEP_S)
-        # The rate is not checked shortly after the connection, because a burst of frames at the
-        # start does not allow an estimate of the rate.
+        # The rate is not checked in the first seconds after a connection. The source may send many
+        # frames at once, and the rate cannot be estimated from these frames.
         self._is_trusted = passed_s < _LATEST_S or low <= rate <= high
 
 
 _LOOK_S = 0.1
-"""Interval in seconds at which a waiting consumer calls `meanwhile`."""
+"""Interval in seconds between two calls of `meanwhile`, while the consumer waits for a frame."""
 
 _GRACE_S = 0.5
-"""Time in seconds to wait for the reader thread to stop; a hung reader is then abandoned."""
+"""Maximum time in seconds to wait until the reader thread stops.
+
+If the thread is still running after this time, the program continues without it."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +158,10 @@ class LiveFrame:
 
     Attributes:
         rgb: pixels, [H, W, 3] uint8.
-        time_s: strictly increasing time in seconds since the first frame. It is based on the
-            source's clock if that is plausible, otherwise on the arrival times (`StreamClock`).
-        number: index of the frame among all received frames, including dropped frames, from 0.
+        time_s: time in seconds since the first frame. Each frame has a later time than the frame
+            before. The time is computed from the source's clock if this clock is plausible.
+            Otherwise, the time is computed from the arrival times; see `StreamClock`.
+        number: index of the frame, starting at 0. Dropped frames are included in the numbering.
     """
 
     rgb: NDArray[np.uint8]
@@ -162,18 +172,19 @@ class LiveFrame:
 class LatestFrameReader:
     """Reader thread that keeps only the newest frame of a source.
 
-    A new frame replaces a frame that was not consumed yet. Frames therefore do not wait in a queue,
-    and a slow consumer always gets the newest frame. The reader thread also closes the source,
-    because a source must not be closed while it is read, and because a hung source must not block
-    the end of the program.
+    A new frame replaces the previous frame if the consumer has not fetched the previous frame yet.
+    Therefore, frames do not wait in a queue, and a slow consumer always gets the newest frame.
+
+    The reader thread also closes the source, for two reasons. A source must not be closed while it
+    is read. A hung source must not block the end of the program.
 
     Attributes:
-        dropped: number of frames that were replaced before they were consumed.
+        dropped: number of frames that were replaced before the consumer fetched them.
 
     Args:
-        capture: source to read.
-        stop: event that ends the reading; any thread may set it.
-        beat: callback for the heartbeat, which the reader thread calls before each read.
+        capture: source of the frames.
+        stop: event that ends the reading. Any thread may set the event.
+        beat: callback that updates the heartbeat. The reader thread calls `beat` before each read.
         meanwhile: callback that the consumer calls repeatedly while it waits for a frame.
     """
 
@@ -208,15 +219,16 @@ class LatestFrameReader:
         """Yield frames until the source ends or `stop` is set.
 
         Raises:
-            StreamError: the source is lost; the error is raised after the last received frame.
+            StreamError: the source is lost. The last received frame is yielded before the error is
+                raised.
         """
         while (frame := self._next()) is not None:
             yield frame
 
     def _next(self) -> LiveFrame | None:
         while not self._has_news(within_s=_LOOK_S):
-            # The lock is not held here, because `meanwhile` may take seconds to close a file, and
-            # the reader thread must not wait for it.
+            # The lock is released here. `meanwhile` may need seconds to close a file, and the
+            # reader thread must not wait for this.
             self._meanwhile()
         with self._changed:
             frame, self._waiting = self._waiting, None
@@ -227,7 +239,12 @@ class LatestFrameReader:
         return frame
 
     def _has_news(self, *, within_s: float) -> bool:
-        """Wait for a frame, the end or `stop`; return False after `within_s` seconds."""
+        """Wait for a frame, the end of the source, or `stop`.
+
+        Returns:
+            `True` if one of these events occurred. `False` after `within_s` seconds without an
+            event.
+        """
         with self._changed:
             return self._changed.wait_for(
                 lambda: self._waiting is not None or self._has_ended or self._stop.is_set(),
@@ -239,8 +256,8 @@ class LatestFrameReader:
             self._read()
         except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
             self._error = error
-        # The end is reported before the source is closed, because closing may hang in a driver or
-        # fail.
+        # The end is reported before the source is closed, because the call of `close` may fail or
+        # hang in a driver.
         with self._changed:
             self._has_ended = True
             self._changed.notify()

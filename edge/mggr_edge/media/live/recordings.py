@@ -1,8 +1,9 @@
-"""Recordings of a live source: one video file, or numbered files of at most a given length.
+"""Record a live source to one video file, or to numbered video files with a maximum length.
 
-Numbered files are named `call-0001.mp4`, `call-0002.mp4` and so on. Every file is complete and
-begins at time zero. A file ends when its length is reached, even if no frames arrive. Therefore, if
-the source is lost for longer than that, the recording continues in a new file.
+Numbered files are named `call-0001.mp4`, `call-0002.mp4` and so on. Each file is complete and can
+be played separately. The times in each file begin at zero. A file ends when its maximum length is
+reached, even if no frames arrive. Therefore, after a long loss of the source, the recording
+continues in a new file.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class LiveWriter(Protocol):
 
         Args:
             rgb: processed frame, [H, W, 3] uint8 RGB.
-            at: source frame from which `rgb` was computed; its time is used.
+            at: source frame of `rgb`. The written frame gets the time of `at`.
         """
         ...
 
@@ -51,12 +52,15 @@ class RecordingWriter(LiveWriter, Protocol):
 
 @dataclass(frozen=True)
 class Recording:
-    """Recording to a video file, which gets its name when the source has ended or the disk is full.
+    """Output that records to one video file.
+
+    During the recording, the file has a temporary name. The file gets its final name when the
+    source has ended or the disk is full.
 
     Attributes:
         path: path of the file.
         comment: comment in the metadata of the file.
-        verb: verb for the summary of a run.
+        verb: word that the summary of a run uses for this output, here "wrote".
         force: whether an existing file may be replaced.
     """
 
@@ -75,8 +79,9 @@ class Recording:
         """Open the file for frames of the given layout.
 
         Raises:
-            StreamError: the file cannot be written, or another file with this path was created
-                during the recording; the message names the path of the recording.
+            StreamError: the file cannot be written. The error is also raised if another program
+                created a file with this path during the recording. The message then contains the
+                path of the recording.
         """
         moved: list[Path] = []
         with recorded(
@@ -97,15 +102,15 @@ class Recording:
 def recorded(
     path: Path, layout: VideoLayout, *, comment: str, force: bool, moved: list[Path]
 ) -> Iterator[RecordingWriter]:
-    """Record one file; frames that were recorded before an error are kept.
+    """Record one file. After an error, the frames that were recorded before the error are kept.
 
     Args:
         path: path of the file.
         layout: size, rate and colour of the frames.
         comment: comment in the metadata of the file.
         force: whether an existing file may be replaced.
-        moved: list to which the actual path is appended, if another file with the path `path` was
-            created during the recording.
+        moved: list that receives the actual path of the recording. The path is appended only if
+            another program created a file at `path` during the recording.
 
     Raises:
         StreamError: the file cannot be written.
@@ -132,8 +137,8 @@ def recorded(
 def _is_worth_keeping(temporary: Path) -> bool:
     """Return whether an interrupted recording contains frames.
 
-    An incomplete fragment at the end of an MP4 or QuickTime file is removed, so that the file plays
-    to its end.
+    If an MP4 or QuickTime file ends with an incomplete fragment, the function removes this
+    fragment. Players can then play the whole file.
     """
     if not temporary.exists():
         return False
@@ -152,23 +157,25 @@ def _holds_a_picture(path: Path) -> bool:
 
 _DIGITS = 4
 _MOST_NAMES = 3
-"""Maximum number of file names in the summary; for more files, only the first and last appear."""
+"""Maximum number of file names in the summary.
+
+If there are more files, the summary contains only the first and the last name."""
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Recording to numbered video files, each of which gets its name when it is complete.
+    """Output that records to numbered video files. Each file gets its name when it is complete.
 
     Attributes:
-        path: pattern of the file names: `call.mp4` means `call-0001.mp4`, `call-0002.mp4` and so
-            on. The path itself is not written.
+        path: path from which the names of the files are derived. For example, `call.mp4` results in
+            `call-0001.mp4`, `call-0002.mp4` and so on. No file is written at `path` itself.
         every_s: maximum length of a file in seconds.
         comment: comment in the metadata of the files.
-        verb: verb for the summary of a run.
-        force: whether numbers begin at 1 and existing files are replaced. Otherwise, numbers
-            continue after the highest existing number, so that no file is replaced.
+        verb: word that the summary of a run uses for this output, here "wrote".
+        force: if `True`, the numbers begin at 1 and existing files are replaced. If `False`, the
+            numbers continue after the highest existing number, so that no file is replaced.
         files: paths of the written files, in order.
-        clock: function that returns a monotonic time in seconds; tests replace it.
+        clock: function that returns a monotonic time in seconds. Tests replace this function.
     """
 
     path: Path
@@ -181,7 +188,7 @@ class Segments:
 
     @property
     def name(self) -> str:
-        """Names of the written files; `path` if there are none yet."""
+        """Names of the written files. If no file is written yet, this is `path`."""
         if not self.files:
             return str(self.path)
         first, *others = (str(self.files[0]), *(path.name for path in self.files[1:]))
@@ -191,13 +198,16 @@ class Segments:
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[SegmentWriter]:
-        """Open a writer, which creates the first file with the first frame."""
+        """Open a writer. The writer creates the first file when the first frame is written."""
         with SegmentWriter(self, layout) as writer:
             yield writer
 
 
 class SegmentWriter:
-    """Writer that distributes frames to numbered files by their time."""
+    """Writer that distributes the frames of a recording to numbered files.
+
+    The time of a frame decides to which file the frame is written.
+    """
 
     def __init__(self, segments: Segments, layout: VideoLayout) -> None:
         self._segments, self._layout = segments, layout
@@ -223,11 +233,11 @@ class SegmentWriter:
             raise self._failure
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
-        """Write a frame; a new file begins if the current file has reached its length.
+        """Write a frame. If the current file has reached its maximum length, begin a new file.
 
         Args:
             rgb: processed frame, [H, W, 3] uint8 RGB.
-            at: source frame from which `rgb` was computed; its time is used.
+            at: source frame of `rgb`. The written frame gets the time of `at`.
 
         Raises:
             StreamError: a file cannot be written.
@@ -246,9 +256,11 @@ class SegmentWriter:
         self._writer.write(rgb, shifted)
 
     def idle(self) -> None:
-        """End the current file if it has reached its length while no frame arrived.
+        """End the current file if it has reached its maximum length.
 
-        An error is stored and raised by the next `write`, or on leaving the context.
+        This method is called while no frame arrives. If an error occurs, the error is stored. The
+        next call of `write` raises the stored error. Without such a call, the error is raised when
+        the context ends.
         """
         if self._begun is not None and self._segments.clock() >= self._ends_s:
             try:
@@ -292,6 +304,6 @@ def _segment_path(path: Path, number: int) -> Path:
 def _highest_number(path: Path) -> int:
     pattern = re.compile(rf"{re.escape(path.stem)}-(\d{{{_DIGITS},}}){re.escape(path.suffix)}")
     if not path.parent.is_dir():
-        return 0  # opening the first file raises the error
+        return 0  # the missing folder causes an error later, when the first file is opened
     found = (pattern.fullmatch(entry.name) for entry in path.parent.iterdir())
     return max((int(match[1]) for match in found if match), default=0)

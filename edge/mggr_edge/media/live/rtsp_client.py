@@ -1,4 +1,4 @@
-"""Reader for RTSP streams, based on FFmpeg."""
+"""Read RTSP streams with FFmpeg."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from mggr_edge.media.files.pyav import closed_for_good, import_pyav
 from mggr_edge.media.live.address import LiveAddress
 
 _OPEN_S, _SILENT_S = 10.0, 5.0
-"""Timeouts in seconds: for opening a connection, and for the next undamaged frame."""
+"""Timeouts in seconds.
+
+The first is for opening a connection. The second is for the next undamaged frame."""
 
 _OPTIONS = {
     # TCP is used, because each lost UDP packet would damage a frame.
     "rtsp_transport": "tcp",
-    # Frames that arrive during the analysis of the stream are not buffered, because they would add
-    # latency, and the analysis is limited to 0.5 seconds.
+    # When a stream is opened, FFmpeg analyses it for at most 0.5 seconds. Frames that arrive during
+    # this time are not buffered, because buffered frames would add latency.
     "fflags": "nobuffer",
     "analyzeduration": "500000",
     "flags": "low_delay",
-    # Audio is excluded, because it would hide that the video has stopped.
+    # Audio is excluded. With audio packets, no timeout would occur if only the video stops.
     "allowed_media_types": "video",
 }
 
@@ -38,7 +40,7 @@ class RtspCapture:
     Damaged frames are skipped, because the frames of a live stream cannot be requested again.
 
     Args:
-        address: address of the stream; `place` is its URL.
+        address: address of the stream. Its `place` is the URL of the stream.
 
     Raises:
         StreamError: the server does not answer, or the stream has no video.
@@ -62,7 +64,9 @@ class RtspCapture:
         self._frames = self._whole_frames()
         self._converter: ColourConverter | None = None
         self.stream_time_s: float | None = None
-        """RTP time of the last frame in seconds since the start of the session; None if unknown."""
+        """RTP time of the last frame, in seconds since the start of the session.
+
+        `None` means that the time is unknown."""
 
     def read(self) -> NDArray[np.uint8] | None:
         """Return the next undamaged frame; see `Capture`."""
@@ -77,8 +81,8 @@ class RtspCapture:
         """Yield the undamaged frames.
 
         Raises:
-            StreamError: no undamaged frame arrived for `_SILENT_S` seconds, even if damaged frames
-                arrived.
+            StreamError: no undamaged frame arrived for `_SILENT_S` seconds. Damaged frames do not
+                prevent this error.
         """
         last_s = time.monotonic()
         for packet in self._container.demux(video=0):
@@ -125,13 +129,13 @@ class RtspCapture:
             yield
         except (self._av.FFmpegError, OSError) as error:
             reason = error.strerror or type(error).__name__
-            # After a timeout, FFmpeg may report an unrelated error of the code that was
-            # interrupted, so the elapsed time is also checked.
+            # After a timeout, FFmpeg may report an unrelated error of the interrupted code.
+            # Therefore, the elapsed time is also checked.
             if isinstance(error, self._av.ExitError) or time.monotonic() - began_s >= limit_s:
                 reason = f"no answer for {limit_s:g} seconds"
                 code = "rtsp-open-timeout" if opening else "rtsp-read-timeout"
             elif opening and error.errno == errno.EIO:
-                # FFmpeg reports this error if the lookup of the host name fails.
+                # FFmpeg reports this error if the host name cannot be resolved.
                 reason = f"{reason}; check that the host name can be resolved"
                 code = "rtsp-host-unresolved"
             failed = (

@@ -1,4 +1,4 @@
-"""RTSP server in this process, which sends the processed frames to all clients in real time."""
+"""Run an RTSP server that sends the processed frames to all clients in real time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.csi import GStreamer, import_gstreamer
 
 _ENCODERS = {
-    # Hardware encoder of a Jetson; not tested on hardware.
+    # Hardware encoder of a Jetson. It was not tested on hardware.
     "nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 "
     "! nvv4l2h264enc insert-sps-pps=true idrinterval=30",
     "x264enc": "x264enc tune=zerolatency speed-preset=veryfast key-int-max=30",
 }
-"""GStreamer's name of an H.264 encoder -> pipeline description.
+"""Pipeline description for each H.264 encoder. The keys are GStreamer's names of the encoders.
 
-The first encoder that is installed and whose device can be opened is used. The second condition is
-necessary, because NVIDIA's plugin is also installed on an Orin Nano, which has no encoder."""
+The server uses the first encoder that is installed and can open its hardware device. The device
+must be tested: NVIDIA's plugin is also installed on an Orin Nano, which has no hardware encoder."""
 
 _PIPELINE = (
     "( appsrc name=frames is-live=true do-timestamp=true format=time "
@@ -33,14 +33,16 @@ _PIPELINE = (
 )
 
 _SESSIONS_EVERY_S = 2
-"""Interval in seconds for removing the sessions of clients that did not close their connection."""
+"""Interval in seconds at which the server removes the sessions of lost clients.
+
+A lost client has lost its network connection and did not close its session."""
 
 
 class _Served:
-    """Writer to the pipeline that all connected clients share.
+    """Writer that sends frames to the pipeline. All connected clients share the pipeline.
 
-    The pipeline and its `appsrc` exist only while at least one client is connected; other frames
-    are dropped.
+    The pipeline and its `appsrc` exist only while at least one client is connected. Without a
+    client, frames are dropped.
 
     Args:
         gstreamer: initialized modules of GStreamer.
@@ -53,10 +55,13 @@ class _Served:
         self._is_hungry = False
 
     def configure(self, factory: Any, media: Any) -> None:
-        """Connect to the source of a new pipeline; called when the first client connects."""
+        """Connect this writer to a new pipeline.
+
+        The server calls this method when the first client connects.
+        """
         source = media.get_element().get_by_name_recurse_up("frames")
-        # Frames are pushed only while the source requests data. Buffered frames would occupy
-        # memory and add latency.
+        # Frames are pushed only while the source requests data. Otherwise, frames would be
+        # buffered, which needs memory and adds latency.
         source.connect("need-data", lambda *_: self._set(source, hungry=True))
         source.connect("enough-data", lambda *_: self._set(source, hungry=False))
         media.connect("unprepared", lambda *_: self._forget(source))
@@ -64,8 +69,8 @@ class _Served:
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
         with self._lock:
             source = self._source if self._is_hungry else None
-        # The lock is not held here, because a full source emits `enough-data` during this call, and
-        # its handler acquires the lock.
+        # The lock is released here. A full source emits `enough-data` during the following call,
+        # and the handler of this signal acquires the lock.
         if source is not None:
             content = np.ascontiguousarray(rgb).tobytes()
             source.emit("push-buffer", self._gst.Buffer.new_wrapped(content))
@@ -75,7 +80,10 @@ class _Served:
             self._source, self._is_hungry = source, hungry
 
     def _forget(self, source: Any) -> None:
-        """Drop the source of a pipeline that has ended, unless a newer pipeline replaced it."""
+        """Remove the reference to the source of a pipeline that has ended.
+
+        If a newer pipeline has already replaced this source, nothing changes.
+        """
         with self._lock:
             if self._source is source:
                 self._source, self._is_hungry = None, False
@@ -83,13 +91,14 @@ class _Served:
 
 @contextmanager
 def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> Iterator[_Served]:
-    """Serve frames at rtsp://HOST:PORT/NAME until the context is left.
+    """Serve frames at rtsp://HOST:PORT/NAME until the context ends.
 
     Args:
-        host: address of the interface on which the server listens.
+        host: address of the network interface on which the server listens.
         port: port on which the server listens.
         name: name of the stream.
-        layout: layout with the size and nominal rate of the frames; both sides must be even.
+        layout: layout with the size and nominal rate of the frames. The width and the height must
+            be even.
 
     Raises:
         StreamError: GStreamer or an H.264 encoder is not installed, the frame size is odd, or the
@@ -141,8 +150,9 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
             port=port,
             name=name,
         )
-    # A client that loses its network connection does not close its session. Frames are encoded and
-    # sent to it until the session is removed, which the server does only on request.
+    # A client that loses its network connection does not close its session. The server encodes and
+    # sends frames to this client until the session is removed. Lost sessions are removed only if
+    # the program calls `cleanup`.
     sessions = server.get_session_pool()
     look = gstreamer.glib.timeout_source_new_seconds(_SESSIONS_EVERY_S)
     look.set_callback(lambda *_: sessions.cleanup() >= 0)
@@ -160,9 +170,9 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
             look.destroy()
             loop.quit()
 
-        # `end` runs inside the main loop, because a `quit` before the start of `run` would be lost,
-        # and because another thread could remove a client while the loop serves it. The high
-        # priority makes it run before all other sources of the loop.
+        # `end` runs inside the main loop, for two reasons. A `quit` before the start of `run` would
+        # have no effect. Another thread could remove a client while the loop serves this client.
+        # With the high priority, `end` runs before all other sources of the loop.
         ending = gstreamer.glib.Idle()
         ending.set_priority(gstreamer.glib.PRIORITY_HIGH)
         ending.set_callback(end)
@@ -171,7 +181,7 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
 
 
 def _gets_ready(gstreamer: GStreamer, name: str) -> bool:
-    """Return whether an element is installed and can open the device that it needs."""
+    """Return whether a GStreamer element is installed and can open its hardware device."""
     gst = gstreamer.gst
     element = gst.ElementFactory.make(name)
     if element is None:

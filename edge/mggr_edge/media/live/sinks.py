@@ -1,4 +1,4 @@
-"""Live outputs by address: recordings, windows, virtual cameras and RTSP streams."""
+"""Open live outputs by address: recordings, windows, virtual cameras and RTSP streams."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class LiveOutput(Protocol):
     """An output that is opened when the first frame is available.
 
     Attributes:
-        name: name of the output for messages; None if the frames are discarded.
-        verb: verb for the summary of a run.
+        name: name of the output in messages. `None` means that the frames are discarded.
+        verb: word that the summary of a run uses for this output, for example "wrote".
     """
 
     @property
@@ -69,12 +69,12 @@ class NullOutput:
 
 @dataclass(frozen=True)
 class Window:
-    """A window on this machine's screen.
+    """A window on the screen of this machine.
 
     Attributes:
-        controls: state that the keys in the window change.
-        name: name of the output for messages.
-        verb: verb for the summary of a run.
+        controls: state that the user changes with keys in the window.
+        name: name of the output in messages.
+        verb: word that the summary of a run uses for this output, here "showed in".
     """
 
     controls: Controls
@@ -90,11 +90,11 @@ class Window:
 
 @dataclass(frozen=True)
 class VirtualCamera:
-    """A v4l2loopback device, which programs for video calls treat as a camera.
+    """A v4l2loopback device. Programs for video calls use such a device as a camera.
 
     Attributes:
         device: path of the device file.
-        verb: verb for the summary of a run.
+        verb: word that the summary of a run uses for this output, here "wrote".
     """
 
     device: str
@@ -117,10 +117,10 @@ class RtspStream:
     """An RTSP stream that this process serves.
 
     Attributes:
-        host: address of the interface on which the server listens.
+        host: address of the network interface on which the server listens.
         port: port on which the server listens.
-        path: name of the stream.
-        verb: verb for the summary of a run.
+        path: name of the stream, the part of the URL after the port.
+        verb: word that the summary of a run uses for this output, here "wrote".
     """
 
     host: str
@@ -143,12 +143,15 @@ class RtspStream:
 
 
 def is_shown(text: str | None) -> bool:
-    """Return whether an OUTPUT is viewed live: a window, a virtual camera or an RTSP stream."""
+    """Return whether an OUTPUT is a window, a virtual camera or an RTSP stream."""
     return output_scheme(text) in ("display", "v4l2loopback", "rtsp")
 
 
 def is_window(text: str | None) -> bool:
-    """Return whether an OUTPUT is a window: `display://0`; the number does not matter."""
+    """Return whether an OUTPUT is a window, for example `display://0`.
+
+    The number in the address does not matter.
+    """
     return output_scheme(text) == "display"
 
 
@@ -160,19 +163,21 @@ def live_output(
     segment_s: float | None = None,
     controls: Controls | None = None,
 ) -> LiveOutput:
-    """Parse the OUTPUT of a live source.
+    """Parse the OUTPUT of a run with a live source.
 
     Args:
-        text: OUTPUT as the user typed it; None if it is missing.
-        comment: comment for the metadata of a recording.
+        text: OUTPUT as the user typed it. `None` means that the user specified no OUTPUT.
+        comment: comment in the metadata of a recording.
         force: whether an existing file may be replaced.
-        segment_s: maximum length of each file of a recording in seconds; None for a single file.
-        controls: state that the keys in a window change; None for a new state.
+        segment_s: maximum length of each file of a recording, in seconds. `None` means that the
+            recording is a single file.
+        controls: state that the user changes with keys in a window. `None` creates a new state.
 
     Raises:
-        OutputExistsError: the named file exists and `force` is false.
-        UsageError: OUTPUT is missing or is not supported for a live source, its folder does not
-            exist or is not writable, or `segment_s` is used without a video file.
+        OutputExistsError: the file exists and `force` is false.
+        UsageError: OUTPUT is missing or is not supported for a live source, or the folder of
+            OUTPUT does not exist or is not writable. The error is also raised if `segment_s` is
+            used and OUTPUT is not a video file.
     """
     suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
     wanted = f"a video file ({suffixes}), {OUTPUT_FORMS}"
@@ -211,7 +216,8 @@ def live_output(
             closest=None if closest is None else redact_credentials(closest),
             expected=wanted,
         )
-    check_place(path)  # checked early, because the source may become available only hours later
+    # The folder is checked now, because the source may become available only hours later.
+    check_place(path)
     if segment_s is not None:
         return Segments(path, segment_s, comment, force)
     if os.path.lexists(path) and not force:
@@ -222,7 +228,7 @@ def live_output(
 TITLE = "mggr-edge"
 
 _WIDEST_PX = 1280
-"""Maximum initial width of the window; the user can resize it."""
+"""Maximum initial width of the window in pixels. The user can resize the window."""
 
 _KEY_MS = 1
 _NO_KEY = -1
@@ -244,19 +250,20 @@ class _Window:
 
 @contextmanager
 def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
-    """Open a window; must be called from the main thread.
+    """Open a window. Call this function only from the main thread.
 
     Args:
         layout: layout with the size of the frames.
-        controls: state that the keys change; closing the window sets its `stop` event.
+        controls: state that the user changes with keys. If the user closes the window, the event
+            `controls.stop` is set.
 
     Raises:
-        MissingPackageError: the installed OpenCV was built without window support.
+        MissingPackageError: the installed OpenCV has no window support.
         StreamError: no screen is available, or the window cannot be opened.
     """
     if not has_windows():
         raise MissingPackageError("OpenCV with window support (opencv-python)", "display")
-    # This is checked before OpenCV is called, because without a screen the GUI toolkit of OpenCV
+    # The screen is checked before OpenCV is called. Without a screen, the GUI toolkit of OpenCV
     # terminates the process.
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
         raise StreamError(
@@ -281,7 +288,10 @@ def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
 
 
 def has_windows() -> bool:
-    """Return whether the installed OpenCV supports windows; the headless wheel does not."""
+    """Return whether the installed OpenCV supports windows.
+
+    The package opencv-python-headless does not support windows.
+    """
     gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip()[:4] == "GUI:"]
     return bool(gui) and "NONE" not in gui[0]
 
@@ -291,7 +301,8 @@ class _Writer:
         self._camera = camera
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
-        # The frame is sent without waiting, because the source determines the frame rate.
+        # pyvirtualcam could wait here to keep a fixed frame rate. This is not done, because the
+        # source sets the frame rate.
         self._camera.send(np.ascontiguousarray(rgb))
 
 
@@ -302,7 +313,7 @@ def open_virtual_camera(device: str, layout: VideoLayout) -> Iterator[_Writer]:
     This function was not tested with a real loopback device.
 
     Args:
-        device: path of the device file, e.g. /dev/video10.
+        device: path of the device file, for example /dev/video10.
         layout: layout with the size and nominal rate of the frames.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Opening of live sources by address, and automatic reconnection."""
+"""Open live sources by address, and reconnect to lost sources automatically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Capture(Protocol):
         """Wait for the next frame and return it.
 
         Returns:
-            The frame, [H, W, 3] uint8 RGB; None if the source has ended.
+            The frame, [H, W, 3] uint8 RGB. `None` means that the source has ended.
 
         Raises:
             StreamError: the connection is lost, or no frame arrives before a timeout.
@@ -35,37 +35,42 @@ class Capture(Protocol):
 
 @runtime_checkable
 class Clocked(Protocol):
-    """A `Capture` whose frames have timestamps of the source's clock."""
+    """A `Capture` that provides a timestamp from the clock of the source for each frame."""
 
     @property
     def stream_time_s(self) -> float | None:
-        """Capture time of the last frame in seconds of the source's clock; None if unknown.
+        """Capture time of the last frame, in seconds of the source's clock.
 
-        The zero point is arbitrary, and the clock may restart, repeat a time or jump.
-        `latest_frame.StreamClock` corrects that.
+        `None` means that the time is unknown. The clock of the source has an arbitrary zero point.
+        This clock may restart, repeat a time or jump. `latest_frame.StreamClock` corrects these
+        defects.
         """
         ...
 
 
 def stream_time_s(capture: Capture) -> float | None:
-    """Return the source's timestamp of the last frame in seconds; None if it has no timestamp."""
+    """Return the source's timestamp of the last frame in seconds.
+
+    `None` means that the source does not provide timestamps, or that the time is unknown.
+    """
     return capture.stream_time_s if isinstance(capture, Clocked) else None
 
 
 @runtime_checkable
 class Described(Protocol):
-    """A source with a description of the frames that it sends."""
+    """A source that can describe the format of its frames."""
 
     def described(self) -> str:
-        """Return size, rate and format in one line."""
+        """Return the size, rate and format of the frames as one line of text."""
         ...
 
 
 class OpenedByReader:
     """Capture that opens its source on the first `read`, in the reader thread.
 
-    Opening takes seconds if the source does not answer, and it may hang in a driver. Signals do not
-    interrupt it, so it must not block the main thread, which handles signals.
+    If the source does not answer, the attempt to open the source takes several seconds. The attempt
+    may also hang in a driver. Signals do not interrupt the attempt. The main thread handles
+    signals, so the main thread must not wait for the source.
 
     Args:
         open_: function that opens the source or raises `StreamError`.
@@ -79,7 +84,7 @@ class OpenedByReader:
         self._capture: Capture | None = None
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Open the source if it is not open, and wait for the next frame; see `Capture`."""
+        """Open the source on the first call. Then wait for the next frame; see `Capture`."""
         if self._capture is None:
             self._capture = self._open()
             self._opened()
@@ -87,7 +92,7 @@ class OpenedByReader:
 
     @property
     def stream_time_s(self) -> float | None:
-        """The source's timestamp of the last frame in seconds; see `Clocked`."""
+        """Timestamp of the last frame, in seconds of the source's clock; see `Clocked`."""
         return None if self._capture is None else stream_time_s(self._capture)
 
     def close(self) -> None:
@@ -100,7 +105,7 @@ class OpenedByReader:
 def open_capture(
     address: LiveAddress, wanted: CameraFormat, *, notify: Callable[[str], None] = lambda text: None
 ) -> Capture:
-    """Open a live source. The caller must close it.
+    """Open a live source. The caller must close the returned capture.
 
     Args:
         address: address of the source.
@@ -108,7 +113,8 @@ def open_capture(
         notify: callback that receives a message with the actual mode of a camera.
 
     Raises:
-        UsageError: a size or rate is requested from an RTSP stream, which does not support this.
+        UsageError: a size or rate is requested from an RTSP stream. RTSP streams do not support
+            this request.
         StreamError: the source is not available or sends no frames.
         MissingPackageError: a package that is needed to read the source is not installed.
     """
@@ -125,7 +131,7 @@ def _opened(address: LiveAddress, wanted: CameraFormat) -> Capture:
 
             if wanted.is_asked_for:
                 raise UsageError(
-                    f"{address} is a stream, whose size and rate cannot be set; leave out "
+                    f"{address} is a network stream; its frame size and rate cannot be set; remove "
                     "--input-width, --input-height and --input-rate",
                     code="camera-options-for-stream",
                     address=str(address),
@@ -154,21 +160,22 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 
 
 class Reconnecting:
-    """Capture that opens its source as soon as it is available, and reconnects after a loss.
+    """Capture that retries until its source is available, and reconnects if the source is lost.
 
-    While the source is not available, `read` blocks. The first retry follows after 0.5 seconds; the
-    delay then doubles with each retry, up to 15 seconds. Each loss is reported once per reason, and
-    the recovery is reported too.
+    While the source is not available, `read` blocks. The first retry takes place after 0.5 seconds.
+    Then the delay doubles with each retry, up to 15 seconds. A loss is reported once. A second
+    report follows only if the reason of the loss changes. The recovery is also reported.
 
     Attributes:
-        reconnected: number of successful reconnections; the first connection is not counted.
+        reconnected: number of successful reconnections. The first connection is not counted.
 
     Args:
         open_: function that opens the source or raises `StreamError`.
-        name: name of the source for messages.
-        stop: event that ends `read`; any thread may set it.
+        name: name of the source in messages.
+        stop: event that ends `read`. Any thread may set the event.
         notify: callback that receives messages about losses and recoveries.
-        beat: callback for the heartbeat, called before each attempt and after each failure.
+        beat: callback that updates the heartbeat of the reader. The callback is called before each
+            attempt to read a frame and after each failure.
     """
 
     def __init__(
@@ -190,7 +197,11 @@ class Reconnecting:
         self._told: str | None = None
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Wait for the next frame without a time limit; return None if `stop` is set."""
+        """Wait for the next frame without a time limit.
+
+        Returns:
+            The frame. `None` means that `stop` is set.
+        """
         while not self._stop.wait(self._wait_s):
             self._beat()
             try:
@@ -209,7 +220,10 @@ class Reconnecting:
 
     @property
     def stream_time_s(self) -> float | None:
-        """The source's timestamp of the last frame in seconds; may restart with each connection."""
+        """Timestamp of the last frame, in seconds of the source's clock.
+
+        The clock may restart with each connection. `None` means that the time is unknown.
+        """
         return None if self._capture is None else stream_time_s(self._capture)
 
     def close(self) -> None:
@@ -223,7 +237,7 @@ class Reconnecting:
         self._beat()
         self._lost_s = time.monotonic() if self._lost_s is None else self._lost_s
         if reason != self._told:
-            self._notify(f"{reason}; retrying until it is available")
+            self._notify(f"{reason}; retrying until the source is available")
             self._told = reason
         self._wait_s = min(max(_FIRST_WAIT_S, 2 * self._wait_s), _LONGEST_WAIT_S)
 

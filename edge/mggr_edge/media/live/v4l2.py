@@ -1,8 +1,8 @@
-"""Capture from V4L2 cameras, and the run controls that keys change.
+"""Read V4L2 cameras, and control a live run with keys.
 
-A USB camera has a low frame rate for large raw frames: 10 frames per second at 1280 x 720 are usual
-over USB 2. With Motion JPEG, the same camera sends 30 frames per second, but only if that format is
-requested.
+For large raw frames, a USB camera has a low frame rate. Over USB 2, for example, 10 frames per
+second at 1280 x 720 are usual. With Motion JPEG, the same camera sends 30 frames per second. The
+camera uses Motion JPEG only if the program requests this format.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mggr_edge.media.live.address import CameraFormat, LiveAddress
 _API = cv2.CAP_V4L2
 _MJPG = "MJPG"
 _USUAL_RATE = 30
-"""Expected frames per second if no rate is requested; equal to the default of CSI cameras."""
+"""Expected frames per second if no rate is requested. CSI cameras have the same default."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class CameraMode:
 
     Attributes:
         width, height: frame size in pixels.
-        rate: frame rate in frames per second; 0 if the driver does not report it.
-        fourcc: pixel format, as a code of four characters.
+        rate: frame rate in frames per second. 0 means that the driver does not report the rate.
+        fourcc: code of the pixel format, four characters.
     """
 
     width: int
@@ -40,7 +40,7 @@ class CameraMode:
     fourcc: str
 
     def gives(self, wanted: CameraFormat) -> bool:
-        """Return whether the mode has the requested size and rate."""
+        """Return whether this mode has the requested size and rate."""
         return (
             wanted.width in (None, self.width)
             and wanted.height in (None, self.height)
@@ -55,15 +55,17 @@ class CameraMode:
 class V4L2Capture:
     """Capture for a V4L2 camera.
 
-    This class was not tested on hardware: tests replace OpenCV's class. If a size or rate is
-    requested and raw frames do not have it, Motion JPEG is requested from the camera.
+    This class was not tested on hardware. Tests replace OpenCV's capture class.
+
+    The camera may not support the requested size or rate for raw frames. In this case, the class
+    requests Motion JPEG from the camera.
 
     Attributes:
         mode: actual frame format of the camera.
 
     Args:
-        address: address of the camera; `place` is its device file.
-        wanted: requested size and rate; the camera selects the nearest mode that it supports.
+        address: address of the camera. Its `place` is the device file of the camera.
+        wanted: requested size and rate. The camera selects the nearest mode that it supports.
 
     Raises:
         StreamError: the device does not exist or cannot be opened.
@@ -85,14 +87,19 @@ class V4L2Capture:
                 code="camera-open-failed",
                 address=str(address),
             )
-        # The queue of the driver is limited to one frame, because only the newest frame is used.
+        # Only the newest frame is used. Therefore, the queue of the driver is limited to one frame.
         self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.mode = _settled(self._device, wanted)
         self.stream_time_s: float | None = None
-        """Capture time of the last frame in seconds of the driver's clock; None if unknown."""
+        """Capture time of the last frame, in seconds of the driver's clock.
+
+        `None` means that the time is unknown."""
 
     def described(self) -> str:
-        """Return the mode in one line, with the requested format if it differs."""
+        """Return the mode of the camera as one line of text.
+
+        If the mode differs from the request, the text also contains the requested size and rate.
+        """
         found = f"{self._address} sends {self.mode}"
         if self.mode.gives(self._wanted):
             return found
@@ -102,8 +109,8 @@ class V4L2Capture:
         """Return the next frame; see `Capture`.
 
         Raises:
-            StreamError: no frame was read. A camera has no end, so a missing frame means that the
-                camera is lost.
+            StreamError: no frame was read. The stream of a camera never ends, so a missing frame
+                means that the camera is lost.
         """
         is_there, bgr = self._device.read()
         if not is_there:
@@ -113,7 +120,7 @@ class V4L2Capture:
                 address=str(self._address),
             )
         taken_ms = self._device.get(cv2.CAP_PROP_POS_MSEC)
-        # Drivers and backends that do not provide a timestamp return 0.
+        # If a driver or OpenCV backend does not provide a timestamp, the value is 0.
         self.stream_time_s = taken_ms / 1000 if taken_ms > 0 else None
         rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         return rgb
@@ -124,9 +131,9 @@ class V4L2Capture:
 
 
 def _settled(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
-    """Set the mode that is nearest to the request and return it.
+    """Set the camera to the mode that is nearest to the request, and return this mode.
 
-    Motion JPEG is used only if it is nearer to the request than raw frames.
+    Motion JPEG is used only if its mode is nearer to the request than the mode for raw frames.
     """
     raw = _set(device, wanted)
     if not wanted.is_asked_for or raw.fourcc == _MJPG or _distance(raw, wanted) == (0, 0):
@@ -134,15 +141,16 @@ def _settled(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
     device.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*_MJPG))
     compressed = _set(device, wanted)
     if compressed.fourcc != _MJPG or _distance(compressed, wanted) < _distance(raw, wanted):
-        return compressed  # OpenCV reverts to a raw format if the camera does not support MJPG
+        # If the camera does not support MJPG, OpenCV has already returned to a raw format.
+        return compressed
     device.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*raw.fourcc))
     return _set(device, wanted)
 
 
 def _set(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
-    """Request the size and then the rate, and return the mode that the camera selected.
+    """Request a size and a rate, and return the mode that the camera selected.
 
-    The rate is set last, because a new size resets the rate.
+    The rate is requested after the size, because a new size resets the rate.
     """
     for setting, value in (
         (cv2.CAP_PROP_FRAME_WIDTH, wanted.width),
@@ -160,12 +168,12 @@ def _set(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
 
 
 def _distance(mode: CameraMode, wanted: CameraFormat) -> tuple[int, int]:
-    """Return the distance of a mode from the request.
+    """Return the distance from a mode to the request.
 
     Returns:
-        (pixels, rate): sum of the differences of width and height in pixels, and the difference of
-        the rates in frames per second. Without a requested rate, only a rate below `_USUAL_RATE`
-        counts as a difference.
+        (pixels, rate). `pixels` is the difference of the widths plus the difference of the heights.
+        `rate` is the difference of the rates in frames per second. If no rate is requested, only a
+        rate below `_USUAL_RATE` counts as a difference.
     """
     width, height = wanted.width or mode.width, wanted.height or mode.height
     rate = round(mode.rate)
@@ -193,10 +201,11 @@ _STEPS = 10
 
 @dataclass
 class Controls:
-    """State of a live run that keys change.
+    """State of a live run. The user changes this state with keys.
 
     Attributes:
-        strength: requested strength of the redirection in [0, 1], while `is_on` is true.
+        strength: requested strength of the redirection in [0, 1]. The strength applies only while
+            `is_on` is `True`.
         is_on: whether eyes are redirected.
         overlay: whether eye outlines, gaze arrows and labels are drawn on the frames.
         stop: event that is set when the user ends the run.
@@ -208,15 +217,15 @@ class Controls:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def in_words(self) -> str:
-        """Return the current request as text."""
+        """Return the requested strength as text, or "off"."""
         return f"strength {self.strength:.1f}" if self.is_on else "off"
 
     def press(self, key: str) -> None:
         """Apply a key press.
 
         Args:
-            key: one character. Besides the keys in `KEYS`, `=` acts as `+`, `_` as `-`, and Escape
-                as `q`; all other keys are ignored.
+            key: one character. `KEYS` lists the keys. In addition, `=` has the effect of `+`, `_`
+                has the effect of `-`, and Escape has the effect of `q`. Other keys are ignored.
         """
         match key:
             case " ":

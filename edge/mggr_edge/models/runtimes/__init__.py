@@ -1,4 +1,4 @@
-"""Interface to the runtimes that run model files on this machine: TFLite and ONNX Runtime."""
+"""Run model files on this machine with TFLite or ONNX Runtime, through one interface."""
 
 from mggr_edge.models.runtimes.registry import import_runtime, open_file, runnable, runtimes
 from mggr_edge.models.runtimes.runner import FileRunner, Runner, check_fits, close_runner

@@ -29,9 +29,9 @@ _DTYPES = {
 
 
 def available_runtimes() -> dict[str, str]:
-    """Return the installed ONNX Runtime without importing it: distribution name -> version.
+    """Return the distribution name and version of the installed ONNX Runtime.
 
-    The result is empty if ONNX Runtime is not installed.
+    The package is not imported. The result is empty if ONNX Runtime is not installed.
     """
     if util.find_spec(_PACKAGE) is None:
         return {}
@@ -61,8 +61,8 @@ class OnnxRunner:
 
     Args:
         content: the bytes of the model file.
-        num_threads: the number of threads that one operation may use; by default one, as for
-            TFLite.
+        num_threads: the number of threads that one operation may use. The default is one thread,
+            as for TFLite.
 
     Raises:
         MissingPackageError: ONNX Runtime is not installed.
@@ -79,8 +79,8 @@ class OnnxRunner:
             self._session = runtime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
-        # The errors of ONNX Runtime have a common base class only in C++. In Python they are
-        # unrelated classes.
+        # In C++, the errors of ONNX Runtime have a common base class. In Python, they are unrelated
+        # classes.
         except Exception as error:
             reason = _line(error)
             raise BundleError(
@@ -94,7 +94,7 @@ class OnnxRunner:
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         check_inputs(inputs, self._inputs)
         names = [spec.name for spec in self._outputs]
-        session = self._session  # This reference keeps the session alive if `close` is called.
+        session = self._session  # keeps the session alive if another thread calls `close`
         if session is None:
             raise closed_model()
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
@@ -109,8 +109,8 @@ class OnnxRunner:
 
 
 def _specs(arguments: Any) -> tuple[TensorSpec, ...]:
-    # For a dynamic dimension ONNX Runtime returns a name or None instead of a number. The
-    # artifacts of this project have no dynamic dimensions.
+    # For a dynamic dimension, ONNX Runtime returns a name or `None` instead of a number. The
+    # model files of this project have no dynamic dimensions.
     return tuple(
         TensorSpec(
             name=one.name,

@@ -1,4 +1,4 @@
-"""Selection of the runtime for a model file among those installed on this machine."""
+"""Choose a runtime for a model file among the runtimes that are installed on this machine."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from mggr_edge.models.runtimes.runner import FileRunner
 def open_file(
     content: bytes, file_format: Format, *, num_threads: int = 1, runtime: str | None = None
 ) -> FileRunner:
-    """Load a model file into a runtime of its format.
+    """Load a model file into a runtime for its format.
 
     Args:
         content: the bytes of the model file.
-        file_format: the format of the file, as stated in the contract.
+        file_format: the format of the file, as the contract specifies it.
         num_threads: the number of threads of the runtime.
-        runtime: the name of a runtime from `runtimes(file_format)`; None uses the preferred one.
-            It is ignored for ONNX files, which have only one runtime.
+        runtime: the name of a runtime from `runtimes(file_format)`. With `None`, the preferred
+            runtime is used. The argument is ignored for ONNX files, because they have only one
+            runtime.
 
     Raises:
-        MissingPackageError: the runtime is not installed, or no runtime is installed.
-        BundleError: the bytes are not a model of that format, or the format cannot be run.
+        MissingPackageError: the given runtime is not installed, or no runtime is installed.
+        BundleError: the bytes are not a model of that format, or no runtime for the format exists.
     """
     match file_format:
         case "tflite":
@@ -40,10 +41,11 @@ def open_file(
 
 
 def runtimes(file_format: Format) -> dict[str, str]:
-    """Return the installed runtimes for a format, preferred first.
+    """Return the installed runtimes for a format; the preferred runtime is first.
 
     Returns:
-        distribution name -> version; empty if no runtime is installed or none exists.
+        A dict: distribution name -> version. It is empty if no runtime is installed, or if no
+        runtime for the format exists.
     """
     match file_format:
         case "tflite":
@@ -70,10 +72,10 @@ def runnable(formats: Sequence[Artifact]) -> Artifact:
     """Return the first artifact of a model that this machine can run.
 
     Args:
-        formats: the artifacts of one model in several formats, preferred first.
+        formats: the artifacts of one model in several formats, the preferred format first.
 
     Raises:
-        MissingPackageError: this machine can run none of them.
+        MissingPackageError: this machine can run none of the artifacts.
     """
     for artifact in formats:
         if runtimes(artifact.format):

@@ -1,4 +1,7 @@
-"""The `Runner` interface of a loaded model, checks of its tensors, and splitting into batches."""
+"""Define the `Runner` interface, check tensors, and split inputs into batches.
+
+A runner is an object that runs one loaded model.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ Kind = Literal["inputs", "outputs"]
 class Runner(Protocol):
     """A loaded model.
 
-    The runner is called with a mapping from the name of each input to its array, and returns a
-    mapping from the name of each output to its array. Arrays include the batch dimension. A model
-    file has a fixed batch size; `InBatches` accepts other sizes. The caller owns the returned
-    arrays.
+    A runner is called with a dict that maps the name of each input to its array. It returns a dict
+    that maps the name of each output to its array. Arrays include the batch dimension. A model file
+    has a fixed batch size, but `InBatches` accepts any number of examples. The caller owns the
+    returned arrays.
 
-    Threads: any thread may call a runner. A runtime that runs one call at a time serializes
-    simultaneous calls of one runner.
+    Threads: any thread may call a runner. Some runtimes cannot run two calls at the same time. If
+    several threads call such a runner, the calls run one after another.
     """
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]: ...
@@ -40,9 +43,9 @@ class FileRunner(Runner, Protocol):
     """A runner that was loaded from a model file, with the specs of the file's tensors."""
 
     def close(self) -> None:
-        """Release the model's memory, after a running call has ended.
+        """Release the memory of the model; a running call ends first.
 
-        Later calls of the runner raise ValueError. Further calls of `close` have no effect.
+        Later calls of the runner raise ValueError. If `close` is called again, nothing happens.
         """
         ...
 
@@ -52,13 +55,13 @@ class FileRunner(Runner, Protocol):
 
 
 def close_runner(runner: Runner) -> None:
-    """Close a runner that has a `close` method; other runners, such as functions, need none."""
+    """Close a runner if it has a method `close`; other runners need no closing."""
     if isinstance(runner, Closeable):
         runner.close()
 
 
 def closed_model() -> ValueError:
-    """Return the error for a call after `close()`."""
+    """Return the error for a call of a model that is closed."""
     return ValueError("the model is closed; open its bundle again")
 
 
@@ -66,7 +69,7 @@ def check_fits(runner: FileRunner, artifact: Artifact) -> None:
     """Check that the tensors of a model file match those in its contract.
 
     Raises:
-        BundleError: names, shapes or dtypes differ.
+        BundleError: the names, shapes or dtypes differ.
     """
     promises: tuple[tuple[Kind, tuple[TensorSpec, ...]], ...] = (
         ("inputs", artifact.inputs),
@@ -91,7 +94,7 @@ def check_inputs(inputs: Mapping[str, NDArray], expected: Iterable[TensorSpec]) 
     """Check that inputs match the specs of a model.
 
     Raises:
-        ValueError: names, shapes or dtypes differ.
+        ValueError: the names, shapes or dtypes differ.
     """
     specs = {spec.name: spec for spec in expected}
     if set(inputs) != set(specs):
@@ -110,17 +113,17 @@ def batch_of(runner: FileRunner) -> int:
 
 
 class InBatches:
-    """A runner that accepts any batch size and calls a runner of fixed batch size.
+    """A runner that accepts any number of examples and calls a runner with a fixed batch size.
 
-    Inputs have the shape [N, ...] with N of at least 1. The last batch is padded with its last
-    example, and the results of the padding are dropped.
+    All inputs have the shape [N, ...], and N is at least 1. If the last batch is not full, its last
+    example is repeated. The results of the repeated examples are dropped.
 
     Args:
-        runner: the runner of fixed batch size.
+        runner: the runner with a fixed batch size.
         batch: the batch size of `runner`.
 
     Attributes:
-        runner: the runner of fixed batch size.
+        runner: the runner with a fixed batch size.
     """
 
     def __init__(self, runner: Runner, batch: int) -> None:
@@ -135,12 +138,15 @@ class InBatches:
         return {name: np.concatenate([part[name] for part in made])[:count] for name in made[0]}
 
     def close(self) -> None:
-        """Close the runner of fixed batch size."""
+        """Close the runner with the fixed batch size."""
         close_runner(self.runner)
 
 
 def cut(inputs: Mapping[str, NDArray], batch: int) -> Iterator[dict[str, NDArray]]:
-    """Yield inputs [N, ...] in batches of fixed size; pad the last batch with its last example."""
+    """Yield the inputs [N, ...] in batches of a fixed size.
+
+    If the last batch is not full, its last example is repeated.
+    """
     count = len(next(iter(inputs.values())))
     for first in range(0, count, batch):
         chosen = np.minimum(np.arange(first, first + batch), count - 1)

@@ -1,12 +1,12 @@
-"""Run TFLite models with the installed interpreter, and prune them to some of their outputs.
+"""Run TFLite models with the installed interpreter, and reduce a model to some of its outputs.
 
-ai-edge-litert is preferred to tflite-runtime, because it is up to ten times faster on int8
-depthwise layers (measured). The interpreter of TensorFlow is never used, because TensorFlow is not
-installed on the device.
+ai-edge-litert is preferred to tflite-runtime. In measurements, ai-edge-litert was up to ten times
+faster on int8 depthwise layers. The interpreter of TensorFlow is never used, because TensorFlow is
+not installed on the device.
 
 Both runtimes write the line "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." once per
-process. They write it in C++ to file descriptor 2 and have no Python interface to their log level.
-This module removes such lines; warnings and errors are kept.
+process. They write the line in C++ to file descriptor 2, and their Python interfaces cannot change
+the log level. This module removes such lines and keeps warnings and errors.
 """
 
 from __future__ import annotations
@@ -33,16 +33,19 @@ _STDERR = 2
 _INFORMATION = re.compile(rb"INFO: .*(TensorFlow Lite|TfLite|LiteRT|XNNPACK|delegate)", re.DOTALL)
 _one_at_a_time = threading.Lock()
 _LATE_S = 0.001
-"""Wait in seconds for writes of other threads that began before standard error was restored."""
+"""Time in seconds to wait until writes of other threads to the buffer are complete.
+
+These writes began before standard error was restored.
+"""
 
 
 @contextmanager
 def without_information() -> Iterator[None]:
-    """Buffer standard error, and write it at the end without the runtimes' INFO lines.
+    """Buffer standard error; at the end, write the buffer without the INFO lines of the runtimes.
 
-    Lines that other threads write in the meantime are written at the end, in order. The buffer is
-    in memory, so no writable folder is needed. If the system has no such buffer or standard error
-    is closed, standard error is not changed.
+    Lines that other threads write during this time are also written at the end, in order. The
+    buffer is in memory, so no writable folder is needed. Standard error is not changed if it is
+    closed, or if the system has no buffers in memory.
     """
     with _one_at_a_time:
         try:
@@ -62,7 +65,7 @@ def without_information() -> Iterator[None]:
 
 
 def _buffer() -> int:
-    """Return a file in memory; each write appends to it, whatever its current position is."""
+    """Return a file in memory; each write appends to the file, whatever its position is."""
     import fcntl
 
     buffer = os.memfd_create("stderr")
@@ -75,8 +78,8 @@ def _pass_on(buffer: int) -> None:
         read = 0
         for wait_s in (0.0, _LATE_S):
             time.sleep(wait_s)
-            # Read at an explicit offset, because writes to file descriptor 2, which is a duplicate
-            # of this one, move the shared file position.
+            # Read at an explicit offset. File descriptor 2 is a duplicate of this descriptor, so
+            # writes to it move the shared file position.
             while held := os.pread(buffer, 1 << 20, read):
                 read += len(held)
                 for line in held.splitlines(keepends=True):
@@ -100,7 +103,10 @@ _INTERPRETERS = {  # distribution name -> module with `Interpreter`, in order of
 
 
 def available_interpreters() -> dict[str, str]:
-    """Return the installed interpreters, preferred first: distribution name -> version."""
+    """Return the installed interpreters as a dict: distribution name -> version.
+
+    The preferred interpreter is first.
+    """
     return {
         name: metadata.version(name)
         for name, module in _INTERPRETERS.items()
@@ -111,21 +117,22 @@ def available_interpreters() -> dict[str, str]:
 class TFLiteRunner:
     """A `Runner` that runs a TFLite model.
 
-    An interpreter runs one call at a time, so a lock serializes simultaneous calls.
-    Interpreters of the same `content` share its bytes.
+    An interpreter cannot run two calls at the same time. A lock makes the second call wait.
+    Several interpreters of the same `content` share the bytes of `content`.
 
-    Inputs and outputs have the names of the model's signature. Models without a signature (the
-    landmark models) use the names of their tensors.
+    Inputs and outputs have the names in the model's signature. The landmark models have no
+    signature, so the names of their tensors are used.
 
     Args:
         content: the bytes of the model file.
-        num_threads: the number of threads of the interpreter; by default one, because running the
-            two eyes of a frame in parallel is faster than running each eye on all cores.
-        interpreter: the name of an interpreter from `available_interpreters`; None uses the
-            preferred one.
+        num_threads: the number of threads of the interpreter. The default is one thread, because
+            the two eyes of a frame can run in parallel. This is faster than to run each eye on all
+            cores, one eye after the other.
+        interpreter: the name of an interpreter from `available_interpreters`. With `None`,
+            the preferred interpreter is used.
 
     Raises:
-        MissingPackageError: the interpreter is not installed, or no interpreter is installed.
+        MissingPackageError: the given interpreter is not installed, or no interpreter is installed.
         BundleError: the interpreter cannot load the bytes as a model.
     """
 
@@ -174,9 +181,9 @@ class TFLiteRunner:
     def _details(self, kind: str) -> dict[str, dict[str, Any]]:
         """Return the details of the inputs or outputs by name.
 
-        The names are those of the file's signature or, without a signature, those of the tensors.
-        The signature is used only for the names. Calls do not use its runner, because it allocates
-        all tensors again in each call, which takes one of six milliseconds.
+        The names are those in the file's signature. If the file has no signature, the names of the
+        tensors are used. Calls do not use the signature's runner, because it allocates all tensors
+        again in each call. The allocation would take one of the six milliseconds of a call.
         """
         signatures = self._interpreter.get_signature_list()
         if signatures:
@@ -201,10 +208,11 @@ def interpreter_class(name: str | None = None) -> Any:
     """Return the class `Interpreter` of an installed distribution.
 
     Args:
-        name: the name of the distribution; None uses the preferred one.
+        name: the name of the distribution. With `None`, the preferred distribution is used.
 
     Raises:
-        MissingPackageError: this distribution is not installed, or none is.
+        MissingPackageError: the given distribution is not installed, or no distribution is
+            installed.
     """
     installed = available_interpreters()
     if not installed or (name is not None and name not in installed):
@@ -218,9 +226,9 @@ _IDENTIFIER = b"TFL3"
 
 
 def can_be_parted() -> bool:
-    """Return whether the TFLite schema that `part_of` needs is installed.
+    """Return whether the TFLite schema is installed, which `part_of` needs.
 
-    ai-edge-litert contains the schema; tflite-runtime does not.
+    ai-edge-litert contains the schema, but tflite-runtime does not.
     """
     return util.find_spec(_SCHEMA.split(".", maxsplit=1)[0]) is not None and bool(
         util.find_spec(_SCHEMA)
@@ -228,20 +236,20 @@ def can_be_parted() -> bool:
 
 
 def part_of(content: bytes, outputs: Collection[str]) -> bytes:
-    """Prune a model to the given outputs: remove operators and weights that they do not need.
+    """Return the part of a model that computes the given outputs.
 
-    All inputs are kept.
+    Operators and weights that these outputs do not need are removed. All inputs are kept.
 
     Args:
         content: the bytes of a model with a signature.
-        outputs: the names of the signature's outputs to keep.
+        outputs: the names of the outputs to keep, as in the signature.
 
     Returns:
         The bytes of a model that computes the same values for these outputs.
 
     Raises:
         ImportError: the TFLite schema is not installed; see `can_be_parted`.
-        ValueError: the model has no signature, or its signature lacks one of the outputs.
+        ValueError: the model has no signature, or at least one output is not in its signature.
     """
     schema, flatbuffers = import_module(_SCHEMA), import_module("flatbuffers")
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
@@ -250,7 +258,9 @@ def part_of(content: bytes, outputs: Collection[str]) -> bytes:
     signature = model.signatureDefs[0]
     kept = [one for one in signature.outputs if one.name.decode() in outputs]
     if len(kept) != len(set(outputs)):
-        raise ValueError(f"the model has not all of the outputs {', '.join(sorted(outputs))}")
+        raise ValueError(
+            f"the model lacks at least one of the outputs {', '.join(sorted(outputs))}"
+        )
     signature.outputs = kept
     graph = model.subgraphs[signature.subgraphIndex]
     graph.outputs = [one.tensorIndex for one in kept]
@@ -265,11 +275,11 @@ def part_of(content: bytes, outputs: Collection[str]) -> bytes:
 
 
 def _leave_out_operators(graph: Any) -> set[int]:
-    """Remove the operators of a graph that its outputs do not need.
+    """Remove all operators that the outputs of a graph do not need.
 
     Returns:
-        The indices of the tensors that the remaining operators read or write, and of the graph's
-        inputs and outputs.
+        The indices of two groups of tensors: the inputs and outputs of the graph, and all tensors
+        that the remaining operators read or write.
     """
     used = {int(index) for index in (*graph.inputs, *graph.outputs)}
     wanted = {int(index) for index in graph.outputs}

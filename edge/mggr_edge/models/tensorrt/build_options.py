@@ -1,4 +1,7 @@
-"""TensorRT build options for a precision: strong typing from version 10 on, flags before."""
+"""Choose the TensorRT build options for a precision.
+
+From version 10 on, strongly typed networks are used. Before version 10, precision flags are used.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from mggr_edge.errors import UsageError
 EnginePrecision = Literal["float32", "float16", "int8"]
 
 OLDEST = (8, 5)
-"""First version with GridSample."""
+"""First TensorRT version that supports the operation GridSample."""
 
 TYPED_BY_GRAPH = (10, 0)
-"""First version that can determine all precisions from the types in the graph."""
+"""First TensorRT version that can determine all precisions from the types in the graph."""
 
 _FLAGS_GONE = (11, 0)
 
@@ -24,10 +27,11 @@ class Recipe:
     """Build options of an engine.
 
     Attributes:
-        strongly_typed: whether every tensor has the type that the graph defines, without
-            precision flags.
+        strongly_typed: whether every tensor has the type that the graph defines. Precision flags
+            are then not used.
         flags: names of the builder flags, in order.
-        dla: number of the deep learning accelerator; None builds for the GPU.
+        dla: number of the deep learning accelerator (DLA). With `None`, the engine is
+            built for the GPU.
     """
 
     strongly_typed: bool
@@ -38,22 +42,24 @@ class Recipe:
 def recipe_for(
     precision: EnginePrecision, *, version: tuple[int, ...], dla: int | None = None
 ) -> Recipe:
-    """Return the build options with which a TensorRT version keeps the precision of an ONNX file.
+    """Return the build options with which TensorRT keeps the precision of an ONNX file.
 
-    The ONNX file itself defines its precision by Q/DQ pairs or float16 weights. From version 10 on
-    a strongly typed network uses these types. Before version 10, flags allow the types that the
-    graph uses. For int8 the float16 flag is set, too, because float16 is better for layers that
-    are not quantized than leaving them unfused. For a deep learning accelerator (DLA) precision
-    flags are used in every version that has them, because strong typing supports only GPUs.
+    The ONNX file itself defines its precision, by Q/DQ pairs or by float16 weights. From version 10
+    on, a strongly typed network uses these types. Before version 10, flags allow TensorRT to use
+    these types. For int8, the float16 flag is also set. It is better to run the layers that are not
+    quantized in float16 than to leave these layers unfused. For a deep learning accelerator (DLA),
+    precision flags are used in every version that has them, because strong typing supports only
+    GPUs.
 
     Args:
         precision: the precision of the ONNX file.
         version: the version of TensorRT.
-        dla: the number of the deep learning accelerator; None builds for the GPU.
+        dla: the number of the deep learning accelerator. With `None`, the engine is built for the
+            GPU.
 
     Raises:
-        UsageError: the version lacks GridSample or cannot build for an accelerator, or the
-            precision is float32 and `dla` is not None.
+        UsageError: the TensorRT version lacks GridSample, or it cannot build for an accelerator.
+            The error is also raised if the precision is float32 and `dla` is not `None`.
     """
     if version < OLDEST:
         raise UsageError(

@@ -1,6 +1,7 @@
-"""Cache of TensorRT engines in the user's cache folder.
+"""Store TensorRT engines in the user's cache folder, and load them from it.
 
-Each engine has a JSON note that contains the key for which it was built and its checksum.
+An engine is a model that TensorRT compiled for one GPU. Next to each engine there is a JSON file,
+the note. The note contains the key of the engine and the checksum of the engine file.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _OPTION = {"float32": "", "float16": " --fp16", "int8": " --int8"}
 
 @dataclass(frozen=True)
 class EngineKey:
-    """Key of an engine in the cache: all properties that an engine depends on.
+    """Key of an engine in the cache. It contains all properties on which an engine depends.
 
     Attributes:
         tensorrt: version of TensorRT, such as "10.3.0".
         gpu: name of the GPU.
         precision: precision of the ONNX file from which the engine was built.
         model_sha256: SHA-256 checksum of that file in hexadecimal.
-        dla: number of the deep learning accelerator; None for the GPU.
+        dla: number of the deep learning accelerator. `None` means the GPU.
     """
 
     tensorrt: str
@@ -45,28 +46,29 @@ class EngineKey:
         return f"mggr-edge build-engine {shlex.quote(bundle)}{_OPTION[self.precision]}{place}"
 
     def digest(self) -> str:
-        """Return a hash of the key, used as file name: 24 hexadecimal digits."""
+        """Return a hash of the key with 24 hexadecimal digits; it is used as file name."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def cache_folder() -> Path | None:
-    """Return `$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`.
+    """Return the folder `$XDG_CACHE_HOME/mggr-edge/engines`.
 
-    The result is None if there is no home folder.
+    If the variable is not set, the folder is in `~/.cache`. The result is `None` if there is no
+    home folder.
     """
     home = cache_home()
     return None if home is None else home / "mggr-edge" / "engines"
 
 
 def store(folder: Path, key: EngineKey, engine: bytes) -> Path:
-    """Store an engine and its note in the cache, and replace an engine with the same key.
+    """Store an engine and its note in the cache; an engine with the same key is replaced.
 
     Returns:
         The path of the engine.
 
     Raises:
-        OSError: the cache cannot be written; no partial file remains.
+        OSError: the cache cannot be written. No partial file remains.
         DiskError: the disk is full, over its quota, or read-only.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ def store(folder: Path, key: EngineKey, engine: bytes) -> Path:
 
 
 def engine_path(folder: Path, key: EngineKey) -> Path:
-    """Return the path of the engine with this key, whether or not it exists."""
+    """Return the path of the engine with this key; the engine need not exist."""
     return folder / f"{key.digest()}{_APART[0]}"
 
 
@@ -94,11 +96,11 @@ def has_engines(folder: Path) -> bool:
 def load(folder: Path, key: EngineKey) -> bytes | None:
     """Return the bytes of the engine with this key.
 
-    The result is None if no engine was built from this model file.
+    The result is `None` if no engine was built from this model file.
 
     Raises:
-        EngineError: the engine was built for another TensorRT version or GPU, or it is damaged;
-            the message contains the reason.
+        EngineError: the engine was built for another TensorRT version or GPU, or it is damaged. The
+            message contains the reason.
         OSError: the engine cannot be read.
     """
     path = engine_path(folder, key)
@@ -134,9 +136,10 @@ def keys_in(folder: Path) -> list[EngineKey]:
 
 
 def built_elsewhere(folder: Path, key: EngineKey) -> EngineKey | None:
-    """Return the key of an engine of the same file for another TensorRT version or GPU, or None.
+    """Return the key of an engine of the same file, for any TensorRT version and any GPU.
 
-    If `key` itself is in the cache, the result may also be `key`.
+    All other properties must equal those of `key`. If `key` itself is in the cache, the result may
+    also be `key`. The result is `None` if there is no such engine.
     """
     others = (k for k in keys_in(folder) if replace(k, tensorrt=key.tensorrt, gpu=key.gpu) == key)
     return next(others, None)

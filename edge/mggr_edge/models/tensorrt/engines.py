@@ -1,4 +1,7 @@
-"""Build TensorRT engines for the models of a bundle, and compute their cache keys."""
+"""Build TensorRT engines from the ONNX files of a bundle, and calculate their cache keys.
+
+An engine is a model that TensorRT compiled for one GPU.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _TIMING = "timing-{}.cache"
 _PATIENCE_S = 20.0
 """Timeout of `nvidia-smi` in seconds.
 
-A driver without persistence mode takes several seconds to load; a hung driver never responds.
+A driver without persistence mode takes several seconds to load. A driver that hangs never responds.
 """
 
 
@@ -33,8 +36,9 @@ class Builder:
 
     Attributes:
         version: version of TensorRT.
-        gpu: name of the GPU for which it builds engines.
-        build: function (ONNX file, recipe, timing cache) -> (engine, updated timing cache).
+        gpu: name of the GPU for which the engines are built.
+        build: function (ONNX file, recipe, timing cache) -> (engine, updated timing cache). The
+            timing cache contains measurements that make later builds faster.
     """
 
     version: tuple[int, ...]
@@ -43,10 +47,10 @@ class Builder:
 
 
 def find_builder() -> Builder:
-    """Return a builder that uses TensorRT's Python package or, without it, `trtexec`.
+    """Return a builder that uses TensorRT's Python package or, if it is missing, `trtexec`.
 
     Raises:
-        UsageError: neither is installed.
+        UsageError: neither the package nor `trtexec` is installed.
     """
     if (module := tensorrt_api.find()) is not None:
         version = tensorrt_api.version_of(module)
@@ -71,22 +75,23 @@ def build_engines(
     folder: Path | None = None,
     notify: Callable[[str], None],
 ) -> tuple[Path, ...]:
-    """Build an engine for every model of which the bundle has an ONNX file at this precision.
+    """Build an engine for every model that has an ONNX file of this precision in the bundle.
 
     Args:
         contract: the contract of the bundle.
         files: the bytes of the bundle's files by name.
         builder: the TensorRT installation.
-        precision: the precision of the ONNX files to build from.
-        dla: the number of the deep learning accelerator to build for; None builds for the GPU.
-        folder: the cache folder; None uses the user's cache.
+        precision: the precision of the ONNX files from which the engines are built.
+        dla: the number of the deep learning accelerator for which to build. With `None`, the
+            engines are built for the GPU.
+        folder: the cache folder. With `None`, the user's cache is used.
         notify: callback that receives a message before each model is built.
 
     Returns:
         The paths of the engines.
 
     Raises:
-        BundleError: the bundle has no such ONNX file, or TensorRT fails.
+        BundleError: the bundle has no ONNX file of this precision, or TensorRT fails.
         UsageError: this TensorRT version does not support the precision or the accelerator, or
             there is no home folder for the cache.
     """
@@ -102,7 +107,7 @@ def build_engines(
     home = cache_folder() if folder is None else folder
     if home is None:
         raise UsageError(
-            f"engines cannot be stored, {NO_HOME}; set HOME or XDG_CACHE_HOME",
+            f"engines cannot be stored because {NO_HOME}; set HOME or XDG_CACHE_HOME",
             code="no-home-folder",
         )
     home.mkdir(parents=True, exist_ok=True)
@@ -140,8 +145,8 @@ def key_of(
 def gpu_name() -> str:
     """Return the name of the Jetson module, or of the first GPU that `nvidia-smi` lists.
 
-    The result is cached for the process. If no name is found, it is "an unknown GPU". If
-    `nvidia-smi` exceeds the timeout, a warning is logged.
+    The result is stored for the lifetime of the process. If no name is found, the result is "an
+    unknown GPU". If `nvidia-smi` exceeds the timeout, a warning is logged.
     """
     try:
         return _JETSON_MODEL.read_bytes().rstrip(b"\0").decode().strip()

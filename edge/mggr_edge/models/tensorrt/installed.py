@@ -1,4 +1,7 @@
-"""Find and load the TensorRT engine of a model, if one was built on this machine."""
+"""Find and load the TensorRT engine of a model if an engine was built on this machine.
+
+An engine is a model that TensorRT compiled for one GPU.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +31,19 @@ from mggr_edge.models.tensorrt.engines import gpu_name, key_of
 from mggr_edge.models.tensorrt.runner import Cuda
 
 _PLACES: tuple[int | None, ...] = (None, 0, 1)
-"""Values of `dla` in order of preference: the GPU, then the accelerators that a Jetson may have."""
+"""Values of `dla` in order of preference: first the GPU, then the accelerators of a Jetson."""
 
 _UNUSABLE = (MggrError, RuntimeError, OSError, MemoryError)
-"""Errors after which the next runtime is used.
+"""Errors after which the next runtime is used instead of the engine.
 
-They cover stale, damaged or unreadable engines, errors of CUDA and TensorRT, and lack of memory.
+The engine may be outdated, damaged or unreadable. CUDA or TensorRT may report an error. There may
+be too little memory.
 """
 
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """An engine in the cache that was built for this machine and is not loaded yet.
+    """An engine in the cache that was built for this machine but is not loaded yet.
 
     Attributes:
         artifact: ONNX file from which the engine was built.
@@ -54,11 +58,12 @@ class BuiltEngine:
     module: ModuleType
 
     def open(self) -> FileRunner:
-        """Load the engine, and run it once on zeros so that errors are raised now.
+        """Load the engine, and run it once on zeros, so that any error is raised now.
 
         Raises:
             EngineError: the engine is damaged, cannot be loaded or run, or has other tensors than
-                its ONNX file, or CUDA fails. All memory of the engine is released.
+                its ONNX file. The error is also raised if CUDA fails. All memory of the engine is
+                released.
         """
         from mggr_edge.models.tensorrt.runner import TensorRTRunner
 
@@ -81,7 +86,7 @@ class BuiltEngine:
 
 
 def _engine_error(error: Exception) -> EngineError:
-    """Return an `EngineError` with the message of another error, and its code and fields."""
+    """Return an `EngineError` with the message, code and fields of another error."""
     reason = f"{error}" or type(error).__name__
     if isinstance(error, MggrError):
         return EngineError(reason, code=error.code, **error.fields)
@@ -89,15 +94,15 @@ def _engine_error(error: Exception) -> EngineError:
 
 
 def find_engine(formats: Sequence[Artifact]) -> BuiltEngine | None:
-    """Return the engine of a model without loading it; None if there is none.
+    """Return the engine of a model without loading it; return `None` if there is no engine.
 
     Args:
         formats: the model's artifacts. The first ONNX file that has an engine for this machine is
             used.
 
     Raises:
-        EngineError: engines of this model exist, but only for another TensorRT version or GPU, or
-            TensorRT cannot be imported.
+        EngineError: engines of this model exist, but they were built for another TensorRT version
+            or GPU. The error is also raised if TensorRT cannot be imported.
     """
     files, folder = [one for one in formats if one.format == "onnx"], cache_folder()
     if not files or folder is None or not has_engines(folder):
@@ -117,11 +122,11 @@ def find_engine(formats: Sequence[Artifact]) -> BuiltEngine | None:
 
 
 def engine_of(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> FileRunner | None:
-    """Load the engine of a model; return None if no engine can be used.
+    """Load the engine of a model; return `None` if no engine can be used.
 
-    If an engine cannot be used, a warning with the command that rebuilds it is logged once per
-    process. The caller then falls back to the next runtime, so that a TensorRT update does not
-    stop a service.
+    If an engine exists but cannot be used, a warning is logged once per process. The warning
+    contains the command that builds the engine again. The caller then uses the next runtime.
+    Therefore a TensorRT update does not stop a service.
 
     Args:
         formats: the model's artifacts.
@@ -137,9 +142,9 @@ def engine_of(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> FileRun
 
 
 def usable_engine(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> BuiltEngine | None:
-    """Return the engine of a model without loading it; see `engine_of`.
+    """Return the engine of a model without loading it, or `None` if no engine can be used.
 
-    Loading the returned engine may still fail.
+    A warning is logged as in `engine_of`. A later attempt to load the engine may still fail.
     """
     try:
         return find_engine(formats)
@@ -151,11 +156,11 @@ def usable_engine(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> Bui
 def _tensorrt(folder: Path, files: Sequence[Artifact]) -> ModuleType | None:
     """Return TensorRT's Python package.
 
-    The result is None if the package is missing and the cache has no engine of these files.
+    The result is `None` if the package is missing and the cache has no engine of these files.
 
     Raises:
-        EngineError: the package is missing or cannot be imported, but the cache has an engine of
-            one of these files.
+        EngineError: the cache has an engine of one of these files, but the package is missing or
+            cannot be imported.
     """
     try:
         module = tensorrt_api.find()
@@ -185,7 +190,7 @@ def _log_unusable(
 
 
 def _keys_of(folder: Path, files: Sequence[Artifact]) -> list[EngineKey]:
-    """Return the keys of all engines that were built from one of these files, for any machine."""
+    """Return the keys of all engines that were built from these files for any machine."""
     shas = {one.sha256 for one in files}
     return [key for key in keys_in(folder) if key.model_sha256 in shas]
 

@@ -1,6 +1,6 @@
 """Build engines with TensorRT's Python API.
 
-The code follows the published documentation of TensorRT 8.5 to 11. It has not run on hardware.
+The code follows the published documentation of TensorRT 8.5 to 11. It was never run on hardware.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ NAME = "tensorrt"
 
 
 def find() -> ModuleType | None:
-    """Import TensorRT's Python package and return it; None if it is not installed.
+    """Import TensorRT's Python package and return it; return `None` if it is not installed.
 
     Raises:
         UsageError: the package is installed but cannot be imported, for example because its
             libraries are missing.
     """
     spec = util.find_spec(NAME)
-    # A folder named `tensorrt` is found as a namespace package, which has no origin.
+    # A folder named `tensorrt` is also found, as a namespace package. It has no origin.
     if spec is None or spec.origin is None:
         return None
     try:
@@ -49,14 +49,15 @@ def build(module: ModuleType, onnx: bytes, recipe: Recipe, timing: bytes) -> tup
         module: TensorRT's Python package.
         onnx: the content of the ONNX file.
         recipe: the build options.
-        timing: the timing cache of previous builds; may be empty.
+        timing: the timing cache of previous builds. It may be empty.
 
     Returns:
         (engine, updated timing cache).
 
     Raises:
         BundleError: TensorRT cannot parse the file or cannot build an engine. The message contains
-            TensorRT's parser errors, or refers to the build errors that TensorRT printed.
+            the errors of TensorRT's parser. For build errors, the message refers to the text that
+            TensorRT printed.
     """
     trt: Any = module
     logger = trt.Logger(trt.Logger.WARNING)
@@ -80,7 +81,7 @@ def build(module: ModuleType, onnx: bytes, recipe: Recipe, timing: bytes) -> tup
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise BundleError(
-            "TensorRT did not build an engine; it printed the reason above",
+            "TensorRT did not build an engine; TensorRT printed the reason above",
             code="engine-not-built",
         )
     return bytes(engine), bytes(config.get_timing_cache().serialize())
@@ -88,7 +89,7 @@ def build(module: ModuleType, onnx: bytes, recipe: Recipe, timing: bytes) -> tup
 
 def _network_flags(trt: Any, recipe: Recipe) -> int:
     known = trt.NetworkDefinitionCreationFlag
-    # Newer versions of TensorRT deprecate these flags and later remove them. If a flag no longer
-    # exists, its behaviour is the default.
+    # Newer versions of TensorRT deprecate these flags, and later versions remove them. In a version
+    # without the flag, the behaviour of the flag is the default.
     name = "STRONGLY_TYPED" if recipe.strongly_typed else "EXPLICIT_BATCH"
     return 1 << int(getattr(known, name)) if hasattr(known, name) else 0

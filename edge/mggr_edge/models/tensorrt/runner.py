@@ -1,7 +1,7 @@
 """Run TensorRT engines with inputs and outputs in CUDA memory.
 
-CUDA is called through `libcudart`, which JetPack and CUDA install; no Python package for CUDA is
-needed. The code follows the published documentation of TensorRT 8.5 to 11. It has not run on
+CUDA is called through `libcudart`, which JetPack and CUDA install. No Python package for CUDA is
+needed. The code follows the published documentation of TensorRT 8.5 to 11. It was never run on
 hardware.
 """
 
@@ -27,12 +27,12 @@ _OUT_OF_MEMORY = 2
 
 
 class Cuda:
-    """CUDA buffers and a stream, freed by `close()` or when this object is garbage-collected.
+    """CUDA buffers and a stream; `close()` or garbage collection of this object frees them.
 
     All methods raise RuntimeError if CUDA reports an error.
 
     Args:
-        library: the loaded `libcudart`; None finds and loads it.
+        library: the loaded `libcudart`. With `None`, the library is found and loaded.
 
     Raises:
         UsageError: `libcudart` is missing or cannot be loaded.
@@ -46,12 +46,12 @@ class Cuda:
         self._check("cudaStreamCreate", ctypes.byref(stream))
         self.stream = stream
         self._release = weakref.finalize(self, _release, self._library, self._buffers, stream)
-        # Do not free at exit: the driver frees all memory when the process ends, and CUDA may
+        # Do not free at exit. The driver frees all memory when the process ends, and CUDA may
         # already be unloaded when Python runs its exit handlers.
         self._release.atexit = False
 
     def allocate(self, size: int) -> ctypes.c_void_p:
-        """Allocate GPU memory of `size` bytes, which is freed with this object.
+        """Allocate `size` bytes of GPU memory; they are freed when this object is freed.
 
         Raises:
             ValueError: this object is closed.
@@ -64,11 +64,11 @@ class Cuda:
         return pointer
 
     def upload(self, pointer: ctypes.c_void_p, array: NDArray[Any]) -> None:
-        """Copy a contiguous array to GPU memory, asynchronously in the stream."""
+        """Copy a contiguous array to GPU memory; the copy runs asynchronously in the stream."""
         self._copy(pointer, array.ctypes.data_as(ctypes.c_void_p), array.nbytes, _TO_DEVICE)
 
     def download(self, array: NDArray[Any], pointer: ctypes.c_void_p) -> None:
-        """Copy from GPU memory to a contiguous array, asynchronously in the stream."""
+        """Copy GPU memory to a contiguous array; the copy runs asynchronously in the stream."""
         self._copy(array.ctypes.data_as(ctypes.c_void_p), pointer, array.nbytes, _TO_HOST)
 
     def wait(self) -> None:
@@ -76,7 +76,7 @@ class Cuda:
         self._check("cudaStreamSynchronize", self.stream)
 
     def close(self) -> None:
-        """Free all buffers and the stream; further calls have no effect."""
+        """Free all buffers and the stream; if called again, nothing happens."""
         self._release()
 
     def _copy(
@@ -94,7 +94,7 @@ def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _release(library: Any, buffers: list[ctypes.c_void_p], stream: ctypes.c_void_p) -> None:
-    """Free all buffers and the stream, and only then raise the first error."""
+    """Free all buffers and the stream, and then raise the first error if there is one."""
     codes = [("cudaFree", library.cudaFree(buffers.pop())) for _ in range(len(buffers))]
     codes.append(("cudaStreamDestroy", library.cudaStreamDestroy(stream)))
     for function, code in codes:
@@ -129,13 +129,13 @@ def _load() -> Any:
 class TensorRTRunner:
     """A `Runner` that runs a TensorRT engine.
 
-    An execution context runs one call at a time, so a lock serializes simultaneous calls.
+    An execution context cannot run two calls at the same time. A lock makes the second call wait.
 
     Args:
         engine: the bytes of an engine that `engines.build_engines` built on this machine.
         module: TensorRT's Python package.
-        cuda: the CUDA memory and stream for this runner alone. The runner closes it, even if the
-            constructor raises an error.
+        cuda: the CUDA memory and stream of this runner. No other runner may use them. The runner
+            closes them, even if the constructor raises an error.
 
     Raises:
         EngineError: this TensorRT version cannot load the engine, or there is not enough GPU
@@ -144,7 +144,7 @@ class TensorRTRunner:
     """
 
     def __init__(self, engine: bytes, module: ModuleType, cuda: Cuda) -> None:
-        # `close` releases these in this order, because a context needs its engine, and an engine
+        # `close` releases these objects in this order. A context needs its engine, and an engine
         # needs its runtime.
         self._context: Any = None
         self._engine: Any = None
@@ -184,7 +184,8 @@ class TensorRTRunner:
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         check_inputs(inputs, self._inputs)
-        # Keep these arrays until the stream is complete, because the copies are asynchronous.
+        # Keep these arrays until all operations in the stream are complete. The copies are
+        # asynchronous.
         sent = {s.name: contiguous(inputs[s.name], np.dtype(s.dtype)) for s in self._inputs}
         with self._lock:
             if self._context is None:
@@ -192,7 +193,9 @@ class TensorRTRunner:
             for name, array in sent.items():
                 self._cuda.upload(self._buffers[name], array)
             if not self._context.execute_async_v3(self._cuda.stream.value or 0):
-                raise RuntimeError("TensorRT did not run the engine; it printed the reason above")
+                raise RuntimeError(
+                    "TensorRT did not run the engine; TensorRT printed the reason above"
+                )
             made = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self._outputs}
             for name, array in made.items():
                 self._cuda.download(array, self._buffers[name])

@@ -1,4 +1,4 @@
-"""Build engines with `trtexec`, which JetPack installs even without TensorRT's Python package."""
+"""Build engines with `trtexec`; JetPack installs it even without TensorRT's Python package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mggr_edge.models.tensorrt.build_options import Recipe
 _PATIENCE_S = 60.0
 """Timeout of `trtexec --help` in seconds.
 
-Loading the libraries of `trtexec` from a memory card takes many seconds.
+It takes many seconds to load the libraries of `trtexec` from a memory card.
 """
 
 _JETPACK = Path("/usr/src/tensorrt/bin/trtexec")
@@ -22,7 +22,7 @@ _OPTIONS = {"FP16": "--fp16", "INT8": "--int8", "GPU_FALLBACK": "--allowGPUFallb
 
 
 def find() -> Path | None:
-    """Return the path of `trtexec` from PATH or from JetPack's folder; None if not found."""
+    """Return the path of `trtexec` in PATH or in JetPack's folder, or `None` if it is not found."""
     found = shutil.which("trtexec")
     if found is not None:
         return Path(found)
@@ -71,19 +71,19 @@ def version_of(program: Path) -> tuple[int, ...]:
 
 
 def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[bytes, bytes]:
-    """Build an engine with `trtexec`; see `python_builder.build`.
+    """Build an engine with `trtexec`, as `python_builder.build` does with the Python package.
 
     Args:
         program: the path of `trtexec`.
         onnx: the content of the ONNX file.
         recipe: the build options.
-        timing: the timing cache of previous builds; may be empty.
+        timing: the timing cache of previous builds. It may be empty.
 
     Returns:
         (engine, updated timing cache).
 
     Raises:
-        BundleError: `trtexec` failed; the message contains the last line that it printed.
+        BundleError: `trtexec` failed. The message contains the last line that it printed.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -91,8 +91,8 @@ def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[by
         if timing:
             (folder / "timing").write_bytes(timing)
         command = [str(program), *arguments(folder, recipe)]
-        # No timeout is set, because a build takes between seconds and an hour, and Ctrl-C stops it
-        # together with this process.
+        # There is no timeout, because a build can take between seconds and an hour. Ctrl-C stops
+        # `trtexec` together with this process.
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False
         )
@@ -130,8 +130,8 @@ def precision_arguments(recipe: Recipe) -> list[str]:
 def _version_of_number(number: int) -> tuple[int, int, int]:
     """Convert the version number that `trtexec` prints to (major, minor, patch).
 
-    Before version 10 the number has one digit for the minor version and two for the patch: 8502 is
-    8.5.2. From version 10 on both have two digits: 100300 is 10.3.0.
+    Before version 10, the minor version has one digit and the patch has two digits. For example,
+    8502 is 8.5.2. From version 10 on, both have two digits. For example, 100300 is 10.3.0.
     """
     if number >= 100_000:
         return number // 10_000, number // 100 % 100, number % 100

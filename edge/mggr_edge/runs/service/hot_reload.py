@@ -1,4 +1,4 @@
-"""Hot reload of a bundle: the next frames use a replaced bundle if it is valid."""
+"""Hot reload of a bundle: use a new bundle without a restart when its files are replaced."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess, FrameResult
 
 LOOK_S = 1.0
-"""Interval between two checks of the path, in seconds. A bundle that changes between two checks is
-still being copied and is not opened yet."""
+"""Interval between two checks of the path, in seconds. If the files changed since the last check,
+the bundle may still be copied, so it is opened only at a later check."""
 
 Print = tuple[tuple[str, int, int, int], ...]
-"""Name, inode, size in bytes and modification time in nanoseconds of every file of a bundle."""
+"""Fingerprint of a bundle: name, inode, size in bytes and modification time in nanoseconds of each
+file."""
 
 
 class BundleReloader:
-    """Frame process that watches the path of a bundle and switches to a new bundle.
+    """Frame processor that watches the path of a bundle and switches to a new bundle.
 
     A new bundle is opened in a background thread. If it is invalid, the error is reported once and
     the old bundle stays in use.
 
-    As a context manager, the reloader owns the redirector's bundles, including the first one. It
-    closes each bundle after the last frame that uses it, and the current bundle at exit.
+    Use the reloader as a context manager. The reloader owns all bundles that the redirector uses,
+    including the first bundle. When a new bundle replaces a bundle, the reloader closes the old
+    bundle. At exit, it closes the current bundle.
 
     Args:
-        process: wrapped frame process, which passes frames to the redirector.
+        process: inner frame processor, which passes the frames to the redirector.
         redirector: redirector that switches to a new bundle.
         path: path of the bundle, a folder or a zip file.
-        correction_of: returns the correction for a new bundle's estimates; raises an error if the
-            bundle cannot be used.
-        notify: receives messages.
-        coarse: True if the fine branch may be turned off later, so that the model `coarse` is
-            loaded in advance.
+        correction_of: function that returns the correction for the gazes that a new bundle
+            estimates. The function raises an error if the bundle cannot be used.
+        notify: function that receives messages.
+        coarse: if True, load the model `coarse` in advance, because load shedding may turn off the
+            fine branch later.
     """
 
     def __init__(
@@ -71,10 +73,10 @@ class BundleReloader:
         self.close()
 
     def close(self) -> None:
-        """Close the current bundle, and a bundle that was opened since the last frame.
+        """Close the current bundle, and also a new bundle that is not yet in use.
 
-        A background thread that is still opening a bundle closes that bundle itself, so `close`
-        does not wait for the thread.
+        This method does not wait for a background thread that is still opening a bundle. The thread
+        closes this bundle itself.
         """
         with self._ending:
             self._has_ended = True
@@ -84,7 +86,7 @@ class BundleReloader:
         self._redirector.bundle.close()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Process a frame, after switching to a new bundle if one is ready."""
+        """Switch to a new bundle if one is ready. Then process the frame."""
         self._look()
         self._take()
         return self._process(frame, time_s=time_s)
@@ -115,7 +117,11 @@ class BundleReloader:
                 bundle.close()
 
     def _offer(self, bundle: Bundle, correction: GazeCorrection) -> bool:
-        """Store a bundle for the next frame; return False if the reloader was closed."""
+        """Store a new bundle for the next frame.
+
+        Returns:
+            False if the reloader was closed and did not store the bundle.
+        """
         with self._ending:
             if not self._has_ended:
                 self._opened = bundle, correction
@@ -128,7 +134,7 @@ class BundleReloader:
         if isinstance(opened, tuple):
             old = self._redirector.bundle
             self._redirector.take(*opened)
-            old.close()  # This thread processes the frames, so none uses the old bundle.
+            old.close()  # Frames are processed in this thread, so no frame uses it.
             self._notify(f"{self._path} was replaced: the new bundle is in use")
         else:
             reason = opened or "it cannot be loaded"
@@ -139,10 +145,12 @@ class BundleReloader:
 
 
 def _print_of(path: Path) -> Print:
-    """Return a fingerprint that changes when the bundle changes; empty if there is no bundle.
+    """Return a fingerprint of all files of a bundle.
 
-    The fingerprint covers every file. A bundle whose models are still being copied is invalid when
-    it is opened; after the copy, its fingerprint differs, so it is opened again.
+    The fingerprint is empty if there is no bundle.
+
+    If a bundle is opened while its files are still copied, the bundle is invalid. When the copy is
+    complete, the fingerprint has changed, so the bundle is opened again.
     """
     try:
         found = [

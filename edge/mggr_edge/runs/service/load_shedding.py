@@ -1,17 +1,22 @@
-"""Load shedding: reduce the work under heat or overload, and increase it again afterwards.
+"""Load shedding: reduce the work if the machine is hot or overloaded, and increase it later.
 
-There are two steps down, and the second is added to the first: skip the fine branch, if the bundle
-supports it; then process at most every second frame (`FrameSkipper`). The first step down follows
-two seconds of overload or heat. While the machine is hot, the next step down follows only when the
-temperature has reached no new minimum for `_WINDOWS_COOLING` windows. A step up requires free
-capacity for the work that it adds. The required duration doubles each time that a step up was too
-early.
+There are two steps down:
 
-`Level.HALF` processes at most every second frame. On a machine that needs longer than a frame
-interval for each frame, this saves nothing, because the reader already drops the frames in between.
-So while the machine must cool, no frame is processed for w seconds after a frame that took w
-seconds, and at most half of the time is spent on frames. A slow machine that is cool keeps its
-frame rate.
+1. Skip the fine branch of the redirector, if the bundle supports this (`Level.COARSE`).
+2. In addition, process at most every second frame (`Level.HALF`).
+
+The load is measured in windows of one second. The first step is made after two windows with
+overload or heat. If the machine is still hot, the first step gets time to take effect. The second
+step follows only if the temperature reaches no new minimum in `_WINDOWS_COOLING` windows.
+
+A step up needs free capacity for the work that it adds. The capacity must be free for at least
+three windows. If the load is too high again soon after a step up, this step was too early. The
+required number of windows for the next step up is then doubled.
+
+A slow machine may need longer for a frame than the time between two frames. The reader then already
+drops the frames in between, so `Level.HALF` alone saves no work. Therefore, a hot machine also
+pauses after each frame for as long as the frame took. At most half of the time is then spent on
+frames. A slow machine that is cool keeps its frame rate.
 """
 
 from __future__ import annotations
@@ -26,25 +31,29 @@ from pathlib import Path
 ZONES = Path("/sys/class/thermal")
 
 HOT_C = 85.0
-"""Temperature in degrees Celsius from which the machine counts as hot; at slightly higher
+"""Lowest temperature in degrees Celsius at which the machine counts as hot. At slightly higher
 temperatures, the hardware lowers its clock rate."""
 
 _MILLIDEGREES = 1000
 _BELIEVABLE_C = (0.0, 150.0)
-"""Plausible temperatures in degrees Celsius. Values outside are from sensors that are off: Jetsons
-have zones that report -256."""
+"""Range of plausible temperatures in degrees Celsius. Sensors that are off report values outside of
+this range. For example, some thermal zones of Jetsons report -256."""
 
 _CONSTANT = "PMIC"
-"""Name prefix of a thermal zone on some Jetsons that always reports the same value."""
+"""Start of the name of a thermal zone that always reports the same value. Some Jetsons have this
+zone."""
 
 
 def zones_c(folder: Path = ZONES) -> dict[str, float]:
-    """Return the highest plausible temperature in degrees Celsius of each kind of thermal zone."""
+    """Return the temperature of each kind of thermal zone in degrees Celsius.
+
+    If several zones have the same kind, the result contains the highest plausible temperature.
+    """
     found: dict[str, float] = {}
     for zone in folder.glob("thermal_zone*"):
         try:
             celsius = int((zone / "temp").read_text(encoding="ascii")) / _MILLIDEGREES
-        except (OSError, ValueError):  # a zone may exist and not be readable
+        except (OSError, ValueError):  # some zones cannot be read
             continue
         name = _kind(zone)
         if _BELIEVABLE_C[0] < celsius < _BELIEVABLE_C[1] and not name.startswith(_CONSTANT):
@@ -53,7 +62,10 @@ def zones_c(folder: Path = ZONES) -> dict[str, float]:
 
 
 def hottest_c(folder: Path = ZONES) -> float | None:
-    """Return the temperature of the hottest zone in degrees Celsius; None if none is readable."""
+    """Return the temperature of the hottest zone in degrees Celsius.
+
+    The result is `None` if no zone can be read.
+    """
     return max(zones_c(folder).values(), default=None)
 
 
@@ -67,23 +79,24 @@ def _kind(zone: Path) -> str:
 WINDOW_S = 1.0
 
 _COOLER_C = 7.0
-"""Degrees Celsius below the hot threshold at which the work may increase again."""
+"""Distance from the hot threshold in degrees Celsius. The work may increase again when the
+temperature is lower than the threshold minus this distance."""
 
 _TOO_MUCH, _ROOM = 0.95, 0.75
 _WINDOWS_DOWN, _WINDOWS_UP = 2, 3
 _WINDOWS_COOLING = 15
-"""Number of windows that a step down gets to cool the machine. It reduces the load at once, while
-the temperature of a heat sink follows within about ten seconds."""
+"""Number of windows to wait until a step down has cooled the machine. A step down reduces the load
+immediately. The temperature of a heat sink needs about ten seconds to change."""
 
 _MOST_WINDOWS_UP = 60
 _TOO_EARLY_WINDOWS = 10
 _GROWTH = {"fine": 1.6, "frames": 2.0}
-"""Factor by which a step up increases the work. The fine branch takes a third of the work of a
-frame or less."""
+"""Factor by which a step up multiplies the work. The fine branch needs at most a third of the work
+of a frame."""
 
 
 class Level(IntEnum):
-    """Amount of work: all, without the fine branch, or at most every second frame."""
+    """Amount of work: all work, no fine branch, or at most every second frame."""
 
     ALL = 0
     COARSE = 1
@@ -103,9 +116,9 @@ class Load:
     """Load during a period.
 
     Attributes:
-        arrived: number of frames that arrived from the source, processed or not.
-        taken: number of frames that were processed.
-        busy_s: total processing time of these frames in seconds.
+        arrived: number of frames that arrived from the source. Some of them may be dropped.
+        taken: number of processed frames.
+        busy_s: total processing time of the processed frames in seconds.
         lasted_s: duration of the period in seconds.
     """
 
@@ -116,25 +129,26 @@ class Load:
 
     @property
     def share(self) -> float:
-        """Time to process all arriving frames, as a fraction of the period; 1 is full load."""
+        """Time to process all frames that arrived, divided by the period. 1 is full load."""
         if not self.taken or self.lasted_s <= 0:
             return 0.0
         return self.busy_s / self.taken * self.arrived / self.lasted_s
 
 
 class LoadController:
-    """Controller that sets the level of work from the load of each second.
+    """Controller that chooses the level of work, based on the load and the temperature.
 
     Attributes:
         level: current level of work.
-        must_cool: True if the machine was too hot and has not cooled down since.
+        must_cool: True if the machine was hot and has not yet cooled down.
 
     Args:
-        has_coarse: returns whether the current bundle can skip the fine branch.
-        temperature: returns the temperature of the machine in degrees Celsius, None if it is
-            unknown.
-        notify: receives a message with the reason at each change of the level.
-        hot_c: temperature in degrees Celsius from which the machine counts as hot.
+        has_coarse: function that returns whether the current bundle can skip the fine branch.
+        temperature: function that returns the temperature of the machine in degrees Celsius, or
+            `None` if the temperature is unknown.
+        notify: function that receives a message at each change of the level. The message contains
+            the reason.
+        hot_c: lowest temperature in degrees Celsius at which the machine counts as hot.
     """
 
     def __init__(
@@ -156,7 +170,7 @@ class LoadController:
         self._since_up: int | None = None
 
     def look(self, load: Load) -> None:
-        """Update with the load of one window of `WINDOW_S`, and change the level if needed."""
+        """Process the load of one window of `WINDOW_S` seconds, and change the level if needed."""
         celsius = self._temperature()
         is_hot = celsius is not None and celsius >= self._hot_c
         is_cool = celsius is None or celsius < self._hot_c - _COOLER_C
@@ -178,7 +192,10 @@ class LoadController:
             self._step(-1, "free capacity")
 
     def _note_cooling(self, celsius: float | None) -> None:
-        """Count the windows since the last step down, or since the lowest temperature after it."""
+        """Count the windows since the last step down.
+
+        The count restarts if the temperature reaches a new minimum.
+        """
         self._uncooled += 1
         if celsius is not None and celsius < self._coolest_c:
             self._coolest_c, self._uncooled = celsius, 0
@@ -205,15 +222,15 @@ class LoadController:
 
 
 class FrameSkipper:
-    """Measurement and reduction of the work of a live source.
+    """Skipper of frames: it measures the load, and skips frames if the level of work requires this.
 
     Attributes:
         left_out: number of frames that were skipped to reduce the load.
 
     Args:
-        pressure: controller that decides the level of work.
-        set_fine: turns the fine branch on and off; called in the frame loop, so it must not load a
-            model.
+        pressure: controller that chooses the level of work.
+        set_fine: function that turns the fine branch on and off. The function must not load a
+            model, because it is called in the frame loop.
     """
 
     def __init__(self, pressure: LoadController, set_fine: Callable[[bool], None]) -> None:
@@ -224,10 +241,11 @@ class FrameSkipper:
         self._begin(0)
 
     def takes(self, number: int) -> bool:
-        """Return whether a frame is to be processed.
+        """Return whether a frame must be processed.
 
         Args:
-            number: number of the frame among all frames that arrived, including dropped ones.
+            number: number of the frame. All frames that arrived are counted, including dropped
+                frames.
         """
         self._arrived = number
         self._look()

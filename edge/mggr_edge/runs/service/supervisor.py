@@ -1,7 +1,7 @@
-"""Supervision of unattended live runs: options, systemd notifications, Prometheus metrics.
+"""Services of unattended live runs: options, systemd notifications and Prometheus metrics.
 
-Messages to systemd are sent to the Unix socket in the environment variable `NOTIFY_SOCKET`. If it
-is not set, as in a terminal, no message is sent.
+Messages to systemd are sent to a Unix socket. The environment variable `NOTIFY_SOCKET` contains the
+path of this socket. If the variable is not set, as in a terminal, no message is sent.
 
 References:
     sd_notify(3), systemd.service(5): `Type=notify`, `WatchdogSec=`.
@@ -38,11 +38,11 @@ _MICROSECONDS = 1e6
 
 
 class Systemd:
-    """Notifications to systemd, if it started this process.
+    """Sender of notifications to systemd. It sends nothing if systemd did not start this process.
 
     Args:
-        environment: environment variables: `NOTIFY_SOCKET`, and `WATCHDOG_USEC` if a watchdog is
-            set.
+        environment: environment variables. `NOTIFY_SOCKET` is the address of the socket.
+            `WATCHDOG_USEC` is the watchdog timeout in microseconds, if there is a watchdog.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -53,7 +53,7 @@ class Systemd:
         self._kicked_s = -float("inf")
 
     def ready(self) -> None:
-        """Report that the service has started: models are loaded, and the source is being read."""
+        """Report that the service has started. The models must be loaded at this time."""
         self._tell("READY=1")
 
     def status(self, text: str) -> None:
@@ -63,7 +63,7 @@ class Systemd:
     def alive(self) -> None:
         """Report to the watchdog that the service is alive.
 
-        May be called at any rate: a message is sent at most three times per watchdog timeout.
+        Call this as often as you like. A message is sent at most three times per watchdog timeout.
         """
         now = time.monotonic()
         if self._kick_s is not None and now - self._kicked_s >= self._kick_s:
@@ -78,7 +78,7 @@ class Systemd:
         if not self._address:
             return
         with (
-            contextlib.suppress(OSError),  # a missing listener must not end the service
+            contextlib.suppress(OSError),  # the service continues if nobody listens
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
             sender.setblocking(False)
@@ -92,18 +92,18 @@ def _seconds(microseconds: str | None) -> float | None:
 
 
 STUCK_S = 30.0
-"""Seconds without a heartbeat after which the reader thread counts as hung. This is longer than any
-source may take to open or to deliver a frame."""
+"""Maximum time in seconds between two heartbeats. After this time, the reader thread is considered
+to hang. No source needs this long to open or to deliver a frame."""
 
 
 class Heartbeat:
-    """Heartbeat of the reader thread, which the main thread checks."""
+    """Heartbeat of the reader thread. The main thread checks it."""
 
     def __init__(self) -> None:
         self._last_s = time.monotonic()
 
     def beat(self) -> None:
-        """Record an attempt to open or read the source, successful or not."""
+        """Record the time of an attempt to open or read the source. Failed attempts count, too."""
         self._last_s = time.monotonic()
 
     @property
@@ -117,8 +117,7 @@ class LiveCounts:
     """Counts that `live_run` updates during a run.
 
     Attributes:
-        dropped: number of frames that were replaced by a newer frame before they could be
-            processed.
+        dropped: number of frames that were not processed because a newer frame had arrived.
         left_out: number of frames that load shedding skipped.
         reconnected: number of reconnections to the source.
     """
@@ -132,10 +131,10 @@ HOST = "127.0.0.1"
 
 
 class CountedProcess:
-    """Frame process that counts frames, failures, faces and redirected eyes.
+    """Frame processor that counts frames, failures, faces and redirected eyes.
 
     Args:
-        process: wrapped frame process.
+        process: inner frame processor, which is called with each frame.
     """
 
     def __init__(self, process: FrameProcess) -> None:
@@ -157,7 +156,7 @@ class CountedProcess:
 
 
 class _Figures:
-    """Prometheus collector that reads the current counts at each scrape."""
+    """Prometheus collector that reads the current counts at each request of the metrics."""
 
     def __init__(
         self,
@@ -171,14 +170,14 @@ class _Figures:
         self._auto_calibration = auto_calibration
 
     def collect(self) -> Iterable[Any]:
-        """Yield the metric families for the client library."""
+        """Yield the metrics in the format of the client library."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         watched, counts = self._watched, self._counts
         for name, text, value in (
             ("frames", "Processed frames.", watched.frames),
             ("frames_failed", "Frames left unmodified after an error.", watched.failed),
-            ("frames_dropped", "Frames dropped for a newer one.", counts.dropped),
+            ("frames_dropped", "Frames dropped because a newer frame had arrived.", counts.dropped),
             ("frames_left_out", "Frames skipped by load shedding.", counts.left_out),
             ("eyes_redirected", "Redirected eyes.", watched.eyes_redirected),
             ("reconnects", "Reconnections to the source.", counts.reconnected),
@@ -186,7 +185,7 @@ class _Figures:
             yield CounterMetricFamily(f"mggr_{name}", text, value=value)
         reasons = CounterMetricFamily(
             "mggr_eyes_left_alone",
-            "Eyes not or only partly redirected, by reason.",
+            "Eyes that were not or only partly redirected, by reason.",
             labels=["reason"],
         )
         for reason, count in list(watched.left_alone.items()):
@@ -201,13 +200,13 @@ class _Figures:
         yield GaugeMetricFamily("mggr_faces", "Faces in the last frame.", value=watched.faces)
         yield GaugeMetricFamily(
             "mggr_step_down",
-            "Load shedding: 0 none, 1 without the fine branch, 2 at most every second frame.",
+            "Load shedding: 0 is off, 1 skips the fine branch, 2 also skips every second frame.",
             value=self._level(),
         )
         if self._auto_calibration is not None:
             change = GaugeMetricFamily(
                 "mggr_auto_calibration_change_degrees",
-                "Change of the profile's offset by auto-calibration, in degrees.",
+                "Change of the profile's offset by automatic calibration, in degrees.",
                 labels=["axis"],
             )
             for axis, degrees in zip(
@@ -232,15 +231,15 @@ def open_endpoint(
     level: Callable[[], int],
     auto_calibration: AutoCalibration | None = None,
 ) -> Iterator[CountedProcess]:
-    """Serve metrics at http://127.0.0.1:PORT/metrics, and yield the process that counts frames.
+    """Serve metrics at http://127.0.0.1:PORT/metrics, and yield a `CountedProcess`.
 
     Args:
         port: port to listen on; 0 selects a free port.
-        process: wrapped frame process.
+        process: inner frame processor, which is called with each frame.
         counts: counts of the source.
         clock: clock that records the time of each stage.
-        level: returns the current level of load shedding.
-        auto_calibration: automatic calibration to report; None if it is not in use.
+        level: function that returns the current level of load shedding.
+        auto_calibration: automatic calibration to report; `None` if it is not in use.
 
     Raises:
         MissingPackageError: prometheus_client is not installed.
@@ -278,10 +277,10 @@ class ServiceOptions:
     """Options for unattended live runs.
 
     Attributes:
-        reconnect: wait for a source that is lost or not yet available.
-        step_down: reduce the work under overload or heat.
-        hot_c: temperature in degrees Celsius from which the machine counts as hot.
-        prometheus_port: port of the Prometheus metrics; None serves no metrics.
+        reconnect: if True, wait for a source that is lost or not yet available.
+        step_down: if True, reduce the work if the machine is overloaded or hot.
+        hot_c: lowest temperature in degrees Celsius at which the machine counts as hot.
+        prometheus_port: port on which Prometheus metrics are served; `None` serves no metrics.
     """
 
     reconnect: bool = False
@@ -295,18 +294,18 @@ DEFAULT_SERVICE = ServiceOptions()
 
 @dataclass
 class ServiceSupervisor:
-    """Load shedding, hot reload and metrics for one redirector.
+    """Load shedding, hot reload and metrics of one redirector.
 
     Attributes:
         options: options of the services.
         redirector: redirector whose work is reduced and whose bundle is replaced.
-        path: path of the bundle, which may be replaced during the run.
-        correction_of: returns the correction for a new bundle's estimates; raises an error if the
-            bundle cannot be used.
+        path: path of the bundle. The bundle may be replaced during the run.
+        correction_of: function that returns the correction for the gazes that a new bundle
+            estimates. The function raises an error if the bundle cannot be used.
         clock: clock that records the time of each stage.
-        notify: receives messages.
+        notify: function that receives messages.
         counts: counts of the source.
-        auto_calibration: refines the redirector's correction; None if it is not in use.
+        auto_calibration: automatic calibration of the redirector; `None` if it is not in use.
     """
 
     options: ServiceOptions
@@ -331,10 +330,10 @@ class ServiceSupervisor:
 
     @contextmanager
     def around(self, process: FrameProcess) -> Iterator[FrameProcess]:
-        """Yield a frame process that wraps `process` with hot reload and metrics.
+        """Yield a frame processor that adds hot reload and metrics to `process`.
 
         Raises:
-            MissingPackageError: metrics are requested, and prometheus_client is not installed.
+            MissingPackageError: metrics are requested, but prometheus_client is not installed.
             StreamError: the port of the metrics is in use.
         """
         attended = BundleReloader(
@@ -349,7 +348,7 @@ class ServiceSupervisor:
             yield watched
 
     def _figures(self, process: FrameProcess) -> AbstractContextManager[FrameProcess]:
-        """Return `process`, wrapped by a server of its metrics if a port is set."""
+        """Return a context that yields `process` and serves metrics if a port is set."""
         if self.options.prometheus_port is None:
             return nullcontext(process)
         return open_endpoint(

@@ -1,1 +1,1 @@
-"""Speed of a bundle's models on this machine, on every installed runtime."""
+"""Measure the speed of the models of a bundle on this machine, on every installed runtime."""

@@ -1,4 +1,4 @@
-"""Memory use of a model, measured in a separate process that contains nothing else."""
+"""Measure the memory use of a model in a separate process that runs only this model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ _PATIENCE_S = 120
 
 
 def memory_mb(contestant: Candidate) -> float | None:
-    """Return the growth of resident memory in megabytes when a model is loaded and run.
+    """Return how much the memory of a process grows when it loads and runs a model.
 
-    The code of the runtime is not included. The result is None if the system does not report the
-    memory of a process (it is read from `/proc` of Linux), and for an engine, which is in the
-    memory of the GPU.
+    The memory of the runtime's own code is not included.
+
+    Returns:
+        Growth of the resident memory in megabytes. `None` if the system has no `/proc` folder,
+        because the memory is read from this folder. Also `None` for a TensorRT engine, because
+        engines are in the memory of the GPU.
 
     Raises:
-        RuntimeError: the measuring process failed.
+        RuntimeError: the separate process failed.
     """
     if resident_mb() is None or contestant.runtime == tensorrt_api.NAME:
         return None
@@ -45,7 +48,7 @@ def memory_mb(contestant: Candidate) -> float | None:
 
 
 def growth_mb(content: bytes, file_format: Format, *, runtime: str, threads: int) -> float:
-    """Return the growth of this process in megabytes when it loads and runs a model."""
+    """Load and run a model, and return the memory growth of this process in megabytes."""
     import_runtime(file_format, runtime)
     before = resident_mb()
     runner = open_file(content, file_format, num_threads=threads, runtime=runtime)

@@ -1,7 +1,8 @@
-"""Times of the models of bundles on every runtime that can run them on this machine.
+"""Time the models of bundles on every runtime that can run them on this machine.
 
-The calls of all candidates are interleaved: each round calls every candidate once. A temporary
-slowdown of the machine then affects all candidates, and ratios are computed within a round.
+A candidate is one model file on one runtime with one number of threads. The calls of all candidates
+are interleaved: each round calls every candidate once. A temporary slowdown of the machine then
+affects all candidates. The ratio of two candidates is computed from calls of the same round.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from mggr_edge.tools.bench.memory import memory_mb
 from mggr_edge.tools.bench.result import Candidate, Row, candidates_of, inputs_for, rows_of
 
 WARM_UP = 5
-"""Number of untimed calls of each candidate, because runtimes allocate memory and pack weights in
-the first calls."""
+"""Number of calls of each candidate before the timing starts. Runtimes allocate memory and
+rearrange the weights in their first calls."""
 
 FEWEST_ROUNDS = 20
-"""Minimum number of rounds, even after the time limit; with fewer, a 95th percentile is not
-meaningful."""
+"""Minimum number of rounds, even if they exceed the time limit. With fewer rounds, a 95th
+percentile is not meaningful."""
 
 Call = Callable[[], object]
 
@@ -39,16 +40,16 @@ def interleaved(
     clock: Callable[[], int] = time.perf_counter_ns,
     advance: Callable[[int], None] = lambda n: None,
 ) -> NDArray[np.float64]:
-    """Time each call once per round until the time limit.
+    """Measure the durations of functions. Each round calls each function once.
 
     Args:
-        calls: functions to time, at least one.
-        seconds: time limit in seconds for all functions together, without the warm-up.
-        clock: returns nanoseconds and never decreases.
-        advance: called after each round.
+        calls: functions to time. At least one is needed.
+        seconds: time limit in seconds for all functions together. The warm-up is not included.
+        clock: function that returns the time in nanoseconds. The time must never decrease.
+        advance: function that is called after each round.
 
     Returns:
-        [rounds, calls] milliseconds, at least `FEWEST_ROUNDS` rounds.
+        [rounds, calls] durations in milliseconds, with at least `FEWEST_ROUNDS` rounds.
     """
     for call in calls:
         for _ in range(WARM_UP):
@@ -57,7 +58,7 @@ def interleaved(
     end = clock() + int(seconds * 1e9)
     while len(rounds) < FEWEST_ROUNDS or clock() < end:
         took = [0.0] * len(calls)
-        # Each round starts with the next candidate, because the previous call affects the caches.
+        # Change the order in each round, because a call affects the CPU caches of the next call.
         first = len(rounds) % len(calls)
         for place in range(len(calls)):
             index = (first + place) % len(calls)
@@ -77,18 +78,18 @@ def bench(
     seconds: float,
     progress: Progress,
 ) -> tuple[Row, ...]:
-    """Time every model file of some bundles on every installed runtime.
+    """Time every model file of the bundles on every installed runtime.
 
     Args:
-        bundles: folders, zip files or packaged names; they are compared with each other.
-        models: names of the models to time; None times all.
-        threads: numbers of threads; each file is run with each number.
+        bundles: folders, zip files or names of packaged weights.
+        models: names of the models to time; `None` times all models.
+        threads: numbers of threads. Each file is timed with each of these numbers.
         seconds: time limit in seconds for all candidates of one model together.
-        progress: shows the progress.
+        progress: function that shows the progress.
 
     Raises:
         BundleError: a bundle is damaged.
-        UsageError: a model is unknown, a bundle is named twice, or no candidate can run here.
+        UsageError: a model is unknown, a bundle is named twice, or no file can run on this machine.
     """
     if len(set(bundles)) < len(bundles):
         repeated = next(name for name in bundles if bundles.count(name) > 1)

@@ -1,4 +1,4 @@
-"""Speed of a whole video in one run: decoding, interpreters, and the code of this package."""
+"""Measure the speed of all stages for a video: decoding, models and the code of this package."""
 
 from __future__ import annotations
 
@@ -30,21 +30,24 @@ _PATIENCE_S = 600.0
 
 @dataclass(frozen=True)
 class PipelineFigures:
-    """Times of a run; milliseconds are per frame with a face, after a warm-up.
+    """Times of a run.
+
+    Only frames with a face are timed. The first frames are not timed, because they are slower.
 
     Attributes:
         bundle: name of the bundle as the user typed it.
         size: (height, width) of the frames.
-        frames: number of timed frames with a face.
-        decode_ms: median time to read a frame.
-        interpreters_ms: median time of all model calls in a frame.
-        own_ms: median time of the rest of the redirector.
-        whole_ms: median time to read and redirect a frame.
-        whole_p99_ms: 99th percentile of the time to read and redirect a frame.
+        frames: number of timed frames.
+        decode_ms: median time to read a frame, in milliseconds.
+        interpreters_ms: median time of all model calls of a frame together, in milliseconds.
+        own_ms: median time of the rest of the redirection of a frame, in milliseconds.
+        whole_ms: median time to read and redirect a frame, in milliseconds.
+        whole_p99_ms: 99th percentile of the time to read and redirect a frame, in milliseconds.
         per_second: frames per second.
-        reachable: fraction of the frame rate that reading and interpreters alone would allow.
-        start_s: seconds from the start of `mggr-edge run` to the result of the first frame.
-        peak_mb: peak memory of that run in megabytes.
+        reachable: frame rate, as a fraction of the frame rate with only reading and model calls (1
+            is best).
+        start_s: time in seconds from the start of `mggr-edge run` to the result of the first frame.
+        peak_mb: peak memory of this `mggr-edge run` in megabytes.
     """
 
     bundle: str
@@ -69,19 +72,19 @@ class PipelineFigures:
         height, width = self.size
         return (
             f"{self.bundle}, {width} x {height}, {self.frames} frames with a face:\n"
-            f"  decoding {self.decode_ms:.1f} ms, interpreters {self.interpreters_ms:.1f} ms, "
+            f"  decoding {self.decode_ms:.1f} ms, model calls {self.interpreters_ms:.1f} ms, "
             f"other stages {self.own_ms:.1f} ms (medians)\n"
             f"  per frame {self.whole_ms:.1f} ms, p99 {self.whole_p99_ms:.1f} ms "
             f"({self.whole_p99_ms / self.whole_ms:.2f} times the median)\n"
             f"  {self.per_second:.1f} frames per second, {self.reachable:.0%} of the rate with "
-            "decoding and interpreters only\n"
+            "decoding and model calls only\n"
             f"  first frame {self.start_s:.1f} s after the start, peak memory "
             f"{self.peak_mb:.0f} MB"
         )
 
 
 class _Timed:
-    """Model whose call durations are summed."""
+    """Wrapper of a model that sums the durations of its calls."""
 
     def __init__(self, runner: Runner, spent: list[float]) -> None:
         self._runner, self._spent = runner, spent
@@ -97,17 +100,17 @@ class _Timed:
 def time_pipeline(
     clip: Path, bundle: str, *, max_faces: int, progress: Progress
 ) -> PipelineFigures:
-    """Time a video with a bundle, without writing an output.
+    """Time the redirection of a video with a bundle. No output is written.
 
     Args:
         clip: path of the video.
-        bundle: folder, zip file or packaged name.
+        bundle: folder, zip file or name of packaged weights.
         max_faces: maximum number of faces per frame.
-        progress: shows the progress.
+        progress: function that shows the progress.
 
     Raises:
         BundleError: the bundle is damaged.
-        StreamError: the video cannot be read, or too few of its frames show a face.
+        StreamError: the video cannot be read, or too few frames of the video show a face.
     """
     spent = [0.0]
     redirector = Redirector(
@@ -158,7 +161,11 @@ def time_pipeline(
 
 
 def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
-    """Run `mggr-edge run`; return seconds until its first result, and its peak memory in MB."""
+    """Run `mggr-edge run` on the video in a separate process.
+
+    Returns:
+        The time until its first result in seconds, and its peak memory in megabytes.
+    """
     with tempfile.TemporaryDirectory() as folder:
         lines, errors = Path(folder) / "frames.jsonl", Path(folder) / "errors"
         command = ["run", str(clip), "null://", "--model", bundle, "--metrics", str(lines)]
@@ -177,7 +184,8 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
             if took_s > _PATIENCE_S:
                 process.kill()
             time.sleep(_LOOK_S)
-        process.returncode = os.waitstatus_to_exitcode(status[1])  # os.wait4 has reaped it
+        # Set the exit code, because os.wait4 has already collected it.
+        process.returncode = os.waitstatus_to_exitcode(status[1])
         if process.returncode != 0 or first_s is None:
             last = errors.read_text(errors="replace").strip().splitlines()[-1:]
             raise StreamError(

@@ -1,4 +1,4 @@
-"""Model files to time, and the rows and floors of their times."""
+"""Candidates to time, the rows of the result table, and the minimum speeds to check."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Candidate:
-    """One file on one runtime with a number of threads.
+    """One model file on one runtime with one number of threads.
 
     Attributes:
         bundle: name of the bundle as the user typed it.
         model: name of the model in the bundle.
-        artifact: description of the file in the contract.
-        content: bytes of the file.
-        runtime: distribution name of the runtime.
+        artifact: description of the file in the contract (`contract.json` of the bundle).
+        content: content of the file.
+        runtime: name of the Python package that contains the runtime.
         version: version of the runtime.
-        threads: number of threads of the runtime.
+        threads: number of threads that the runtime uses.
     """
 
     bundle: str
@@ -42,7 +42,7 @@ class Candidate:
     threads: int
 
     def open(self) -> FileRunner:
-        """Load the file into its runtime; an engine is loaded from the cache.
+        """Load the file into its runtime. A TensorRT engine is loaded from the cache.
 
         Raises:
             EngineError: the engine cannot be opened.
@@ -75,18 +75,18 @@ def candidates_of(
     Args:
         bundle: name of the bundle in the table.
         contract: contract of the bundle.
-        files: bytes of the bundle's files by name.
-        models: names of the models to use; None uses all.
-        threads: numbers of threads; each file is run with each number.
+        files: name of each file of the bundle -> content of the file.
+        models: names of the models to use; `None` uses all models.
+        threads: numbers of threads. Each file is a candidate with each of these numbers.
 
     Raises:
-        UsageError: the bundle does not contain a model.
+        UsageError: the bundle does not contain one of the models.
     """
     chosen = tuple(contract.models) if models is None else tuple(models)
     if unknown := [name for name in chosen if name not in contract.models]:
         held = ", ".join(sorted(contract.models))
         raise UsageError(
-            f"{bundle} has no model {', '.join(unknown)}; its models are: {held}",
+            f"{bundle} has no model {', '.join(unknown)}; the models of this bundle are: {held}",
             code="bench-model-unknown",
             bundle=bundle,
             models=", ".join(unknown),
@@ -97,13 +97,13 @@ def candidates_of(
         for model in chosen
         for artifact in contract.models[model]
         for runtime, version in (runtimes(artifact.format) | _engine_runtime(artifact)).items()
-        # The number of threads does not apply to an engine.
+        # An engine runs on the GPU, so it needs only one candidate.
         for count in (threads if runtime != tensorrt_api.NAME else threads[:1])
     ]
 
 
 def _engine_runtime(artifact: Artifact) -> dict[str, str]:
-    """Return TensorRT by name and version if an engine of the file was built here, else {}."""
+    """Return {name: version} of TensorRT if an engine of the file exists, and {} otherwise."""
     engine = usable_engine((artifact,))
     if engine is None:
         return {}
@@ -111,7 +111,10 @@ def _engine_runtime(artifact: Artifact) -> dict[str, str]:
 
 
 def inputs_for(specs: Sequence[TensorSpec]) -> dict[str, NDArray]:
-    """Return random inputs with a fixed seed, in each tensor's range or in [-1, 1]."""
+    """Return random inputs for tensors. The seed is fixed.
+
+    The values are in the range of the tensor. If the tensor has no range, they are in [-1, 1].
+    """
     rng = np.random.default_rng(_SEED)
     made = {}
     for spec in specs:
@@ -130,16 +133,18 @@ _HEAD = (
 
 @dataclass(frozen=True)
 class Row:
-    """Times of one candidate.
+    """Row of the result table: times of one candidate.
 
     Attributes:
-        bundle, model, format, precision, runtime, version, threads: identification of the
-            candidate.
-        size_mb: size of the file in millions of bytes.
-        memory_mb: growth of a process that loads and runs the file, in megabytes; None if unknown.
+        bundle, model, format, precision, runtime, version, threads: properties of the candidate.
+        size_mb: size of the file in megabytes (millions of bytes).
+        memory_mb: memory growth of a process that loads and runs the file, in megabytes; `None` if
+            it is unknown.
         rounds: number of timed calls.
-        median_ms, p95_ms, p99_ms: median and percentiles of the duration of a call in milliseconds.
-        speedup: speed relative to the model's first candidate, as the median over rounds.
+        median_ms, p95_ms, p99_ms: median, 95th and 99th percentile of the duration of a call, in
+            milliseconds.
+        speedup: speed divided by the speed of the first candidate of the same model (above 1 is
+            faster). The value is the median over all rounds.
     """
 
     bundle: str
@@ -159,12 +164,12 @@ class Row:
 
     @property
     def per_second(self) -> float:
-        """Calls per second, from the median."""
+        """Number of calls per second, computed from the median duration."""
         return 1000 / self.median_ms
 
     @property
     def words(self) -> frozenset[str]:
-        """Words that select this row in a floor."""
+        """Words that the key of a minimum speed may contain to select this row."""
         named = (self.bundle, self.model, self.format, self.precision, self.runtime)
         return frozenset((*named, f"{self.threads}-threads"))
 
@@ -175,7 +180,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Floor:
-    """Minimum for the best of some rows, such as `redirector.int8.per_second=200`."""
+    """Minimum speed that one of the matching rows must reach.
+
+    An example is `redirector.int8.per_second=200`.
+
+    Attributes:
+        key: words and metric, as the user typed them.
+        words: words that a row must contain.
+        metric: field of the row that is compared with the minimum.
+        least: minimum value of this field.
+    """
 
     key: str
     words: tuple[str, ...]
@@ -184,7 +198,7 @@ class Floor:
 
 
 def parse_floor(text: str) -> Floor:
-    """Parse `WORD[.WORD...].METRIC=VALUE`.
+    """Parse a minimum speed of the form `WORD[.WORD...].METRIC=VALUE`.
 
     Raises:
         UsageError: the text has another form.
@@ -197,7 +211,7 @@ def parse_floor(text: str) -> Floor:
         least = float("nan")
     if not equals or not words or metric not in get_args(Metric) or not least > 0:
         raise UsageError(
-            f"floor {text!r} is not valid; expected WORD[.WORD...].{'|'.join(get_args(Metric))}="
+            f"--floor {text!r} is not valid; expected WORD[.WORD...].{'|'.join(get_args(Metric))}="
             "NUMBER, for example redirector.int8.per_second=200",
             code="floor-not-valid",
             floor=text,
@@ -206,10 +220,10 @@ def parse_floor(text: str) -> Floor:
 
 
 def missed(floors: Sequence[Floor], rows: Sequence[Row]) -> list[str]:
-    """Return one sentence for each floor that even the best matching row does not reach.
+    """Return one sentence for each minimum speed that no matching row reaches.
 
     Raises:
-        UsageError: no row has all words of a floor.
+        UsageError: no row contains all words of a minimum speed.
     """
     faults = []
     for floor in floors:
@@ -217,7 +231,7 @@ def missed(floors: Sequence[Floor], rows: Sequence[Row]) -> list[str]:
         if not matching:
             known = sorted(set().union(*(row.words for row in rows)))
             raise UsageError(
-                f"floor {floor.key} matches no row; known words are: {', '.join(known)}",
+                f"--floor {floor.key} matches no row; the known words are: {', '.join(known)}",
                 code="floor-without-row",
                 floor=floor.key,
                 known=", ".join(known),
@@ -237,8 +251,8 @@ def rows_of(
 
     Args:
         contestants: candidates that were timed.
-        took_ms: [rounds, candidates], duration of each call in milliseconds.
-        memory_mb: memory of each candidate in megabytes; None if unknown.
+        took_ms: [rounds, candidates] durations of the calls in milliseconds.
+        memory_mb: memory of each candidate in megabytes; `None` if it is unknown.
     """
     names = [one.model for one in contestants]
     rows = []
@@ -268,7 +282,7 @@ def rows_of(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as a table for a terminal."""
+    """Return the rows as a text table for a terminal."""
     cells = [list(_HEAD)] + [
         [
             *(row.bundle, row.model, row.format, row.precision),

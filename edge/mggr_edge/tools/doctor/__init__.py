@@ -1,8 +1,8 @@
-"""Checks of this machine's setup, with the commands that fix problems.
+"""Check the setup of this machine, and suggest the commands that fix problems.
 
-Each check covers one subject and returns one `Check`, or None if it does not apply. No check
-installs, opens or changes anything or uses the network. The checks run on a machine that has only
-numpy and click.
+Each check tests one subject. It returns a `Check`, or `None` if the check does not apply to this
+machine. No check installs anything, opens a device, changes a file or uses the network. The checks
+need only the packages numpy and click.
 """
 
 from __future__ import annotations
@@ -57,11 +57,14 @@ CHECKS: Mapping[str, Callable[[Machine], Check | None]] = {
     "memory": check_memory,
     "disk": check_disk,
 }
-"""Checks by the name in their result. A check comes after the checks that it depends on."""
+"""Name of each check -> function of the check. A check follows the checks on which it depends."""
 
 
 def run_checks(machine: Machine | None = None) -> tuple[Check, ...]:
-    """Run all checks that apply; an exception in a check becomes a warning."""
+    """Run all checks and return the results.
+
+    If a check raises an exception, its result is a warning.
+    """
     looked_at = Machine() if machine is None else machine
     checks = (_looked(name, check, looked_at) for name, check in CHECKS.items())
     return tuple(check for check in checks if check is not None)
@@ -70,7 +73,7 @@ def run_checks(machine: Machine | None = None) -> tuple[Check, ...]:
 def _looked(name: str, check: Callable[[Machine], Check | None], machine: Machine) -> Check | None:
     try:
         return check(machine)
-    except Exception as error:  # noqa: BLE001 - one failed check must not stop the others
+    except Exception as error:  # noqa: BLE001 - run the other checks nevertheless
         found = f"check failed: {type(error).__name__}: {error}"
         return Check(name, "warn", found)
 

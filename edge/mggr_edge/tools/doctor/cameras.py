@@ -1,4 +1,4 @@
-"""Checks of cameras, virtual cameras and GStreamer. No camera is opened."""
+"""Check cameras, virtual cameras and GStreamer. No camera is opened."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def video_devices(machine: Machine) -> list[Path]:
 
 
 def virtual_devices(machine: Machine) -> list[str]:
-    """Return the names of the video devices without hardware, sorted by number."""
+    """Return the names of the virtual video devices, sorted by number."""
     found = [d.name for d in machine.at(_VIRTUAL).glob("video*") if d.name[5:].isdigit()]
     return sorted(found, key=lambda name: int(name[5:]))
 
 
 def check_cameras(machine: Machine) -> Check:
-    """Check whether this user may read the cameras, and whether other processes hold them."""
+    """Check whether this user may use the cameras, and whether other processes have them open."""
     virtual = virtual_devices(machine)
     devices = video_devices(machine)
     cameras = [device for device in devices if device.name not in virtual]
     closed = [device.name for device in devices if not machine.may_use(device)]
     if not cameras and not closed:
         return Check(
-            "cameras", "missing", "no /dev/video* device; not needed for files and streams"
+            "cameras", "missing", "no /dev/video* device; files and streams need no camera"
         )
     found = ", ".join(f"/dev/{d.name}" for d in cameras or devices)
     if closed:
@@ -50,7 +50,7 @@ def check_cameras(machine: Machine) -> Check:
 def _what_is_unknown(held: Holders) -> str:
     if not held.unseen:
         return ", not in use"
-    return f"; {held.unseen} processes of other users were not checked, which requires root"
+    return f"; {held.unseen} processes of other users were not checked, because this requires root"
 
 
 _DAEMON = "nvargus-daemon"
@@ -65,7 +65,7 @@ _STUCK = {
 
 
 def check_argus(machine: Machine) -> Check | None:
-    """Check whether nvargus-daemon runs, because nvarguscamerasrc delivers no frames without it."""
+    """Check whether nvargus-daemon runs. Without this daemon, CSI cameras deliver no frames."""
     if machine.jetson is None:
         return None
     said = machine.answer(["systemctl", "is-active", _DAEMON])
@@ -83,7 +83,7 @@ def check_argus(machine: Machine) -> Check | None:
 
 
 def check_csi(machine: Machine) -> Check | None:
-    """Check whether the kernel found a sensor on a CSI connector."""
+    """Check whether the kernel found a camera sensor on a CSI connector."""
     if machine.jetson is None:
         return None
     sensors = []
@@ -104,7 +104,7 @@ def check_csi(machine: Machine) -> Check | None:
 
 
 def _state(machine: Machine, pid: int) -> str:
-    # The format is "123 (name) S ...", and the name may contain spaces and brackets.
+    # The format is "123 (name) S ...". The name may contain spaces and brackets.
     return (machine.text(f"/proc/{pid}/stat") or "").rpartition(")")[2].strip()[:1]
 
 
@@ -124,7 +124,7 @@ PYVIRTUALCAM = "pip install 'pyvirtualcam>=0.11'"
 
 
 def check_virtual_camera(machine: Machine) -> Check:
-    """Check for a virtual camera that is writable, persistent, and visible to browsers."""
+    """Check that a virtual camera is writable, visible in browsers and present after a reboot."""
     writer = [] if machine.version("pyvirtualcam") else [PYVIRTUALCAM]
     keeping = [] if _is_kept(machine) else [KEEP]
     if not machine.at("/sys/module/v4l2loopback").is_dir():
@@ -152,7 +152,10 @@ def _shown(machine: Machine, device: str) -> str:
 
 
 def _install(machine: Machine) -> list[str]:
-    """Return the command that installs the module, or an empty list if the kernel has it."""
+    """Return the command that installs the kernel module v4l2loopback.
+
+    The list is empty if the module is already installed.
+    """
     release = machine.text("/proc/sys/kernel/osrelease") or ""
     if "v4l2loopback.ko" in (machine.text(f"/lib/modules/{release}/modules.dep") or ""):
         return []
@@ -161,10 +164,10 @@ def _install(machine: Machine) -> list[str]:
 
 
 def _is_exclusive(machine: Machine, device: str, devices: list[str]) -> bool:
-    """Return whether a device has exclusive_caps=1.
+    """Return whether a device has the option `exclusive_caps=1`.
 
-    The options of the module are lists with one entry for each device that it created when it was
-    loaded.
+    Each option of the module is a list with one entry per device. The entries have the order in
+    which the module created the devices.
     """
     flags = _list(machine, "exclusive_caps")
     numbers = _list(machine, "video_nr")
@@ -195,8 +198,9 @@ def _lines(machine: Machine, folders: tuple[str, ...]) -> list[str]:
 _DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 
 ENCODERS = ("nvv4l2h264enc", "x264enc")
-"""Encoders as in `media/live/rtsp_server.py`, which cannot be imported without the dependencies; a
-test compares both."""
+"""Names of the encoders, as in `media/live/rtsp_server.py`. That module cannot be imported here,
+because it needs packages that may be missing. A test checks that both modules contain the same
+names."""
 
 _BASE = "gstreamer1.0-plugins-base"
 _NVIDIA = "nvidia-l4t-gstreamer"
@@ -214,14 +218,17 @@ _RTSP = ("appsrc", "videoconvert", "rtph264pay")
 
 
 def check_gstreamer(machine: Machine) -> Check:
-    """Check whether this Python has GStreamer, and on a Jetson the elements that csi:// needs."""
+    """Check whether this Python can use GStreamer.
+
+    On a Jetson, also check the GStreamer elements that `csi://` needs.
+    """
     try:
         machine.import_("gi")
     except ImportError as error:
         return _without_bindings(machine, error)
     try:
         gst = machine.gstreamer(serving=False).gst
-    except Exception as error:  # noqa: BLE001 - the errors of gi and GLib share no base class
+    except Exception as error:  # noqa: BLE001 - errors of gi and GLib have no common base
         fix = f"sudo apt install gir1.2-gstreamer-1.0 {_BASE}"
         return Check("GStreamer", "missing", f"cannot be used: {_reason(error)}", fix)
     version = ".".join(str(part) for part in gst.version()[:3])
@@ -231,13 +238,13 @@ def check_gstreamer(machine: Machine) -> Check:
         return Check("GStreamer", "ok", version + (", supports csi://" if machine.jetson else ""))
     fix = _packages(missing)
     if _NVIDIA in fix:
-        # GStreamer does not retry plugins that failed to load until its registry is deleted.
+        # After a failure, GStreamer loads a plugin again only if its registry is deleted.
         fix += "\nrm -f ~/.cache/gstreamer-1.0/registry.*.bin"
     return Check("GStreamer", "warn", f"{version}; missing elements: {', '.join(missing)}", fix)
 
 
 def check_rtsp_output(machine: Machine) -> Check:
-    """Check whether this machine can serve an rtsp:// output."""
+    """Check whether this machine can serve an `rtsp://` output."""
     try:
         machine.import_("gi")
     except ImportError:
@@ -261,10 +268,11 @@ def check_rtsp_output(machine: Machine) -> Check:
 
 
 def _without_bindings(machine: Machine, error: ImportError) -> Check:
-    """Return the check for a Python without PyGObject.
+    """Return the result for a Python that cannot import PyGObject.
 
-    PyGObject belongs to the system's Python: it is compiled for that version, and virtual
-    environments do not contain it.
+    PyGObject is a package of the system's Python. The package is compiled for the version of the
+    system's Python. A virtual environment can import it only if the environment has access to the
+    system's packages.
     """
     wanted = f"cpython-{machine.python[0]}{machine.python[1]}-"
     compiled = [f.name for f in machine.at(_DIST_PACKAGES).glob("gi/_gi.cpython-*.so")]

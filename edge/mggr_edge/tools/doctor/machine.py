@@ -1,4 +1,4 @@
-"""Access of the checks to the machine, and the result of a check."""
+"""Functions with which the checks access the machine, and the result of a check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENCE_S = 5.0
 
 
 def installed_version(distribution: str) -> str | None:
-    """Return the version of a Python package; None if it is not installed."""
+    """Return the version of a Python package, or `None` if the package is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -26,7 +26,10 @@ def installed_version(distribution: str) -> str | None:
 
 
 def available_interpreters() -> dict[str, str] | None:
-    """Return the installed interpreters, best first; None if numpy or OpenCV is missing."""
+    """Return the installed TFLite interpreters and their versions, the best interpreter first.
+
+    The result is `None` if numpy or OpenCV is missing.
+    """
     try:
         from mggr_edge.models.runtimes import available_interpreters as available
     except ModuleNotFoundError as error:
@@ -37,7 +40,7 @@ def available_interpreters() -> dict[str, str] | None:
 
 
 def answer(command: Sequence[str]) -> str | None:
-    """Return the standard output of a program; None if the program is missing or hangs.
+    """Return the standard output of a program, or `None` if the program is missing or hangs.
 
     The exit code is ignored.
     """
@@ -51,21 +54,21 @@ def answer(command: Sequence[str]) -> str | None:
 
 
 def import_gstreamer(*, serving: bool) -> Any:
-    """Import GStreamer in the same way as cameras and streams."""
+    """Import GStreamer in the same way as the modules for cameras and streams."""
     from mggr_edge.media.live.csi import import_gstreamer as import_
 
     return import_(serving=serving)
 
 
 def engine_folder() -> Path | None:
-    """Return the user's cache folder of TensorRT engines; None if no home folder is known."""
+    """Return the folder of the user's TensorRT engines, or `None` if no home folder is known."""
     from mggr_edge.models.tensorrt.cache import cache_folder
 
     return cache_folder()
 
 
 def gpu_name() -> str:
-    """Return the name of the GPU for which engines are built on this machine."""
+    """Return the name of the GPU for which this machine builds engines."""
     from mggr_edge.models.tensorrt.engines import gpu_name as name
 
     return name()
@@ -73,7 +76,7 @@ def gpu_name() -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """Access to a machine, or to a folder tree that imitates one.
+    """Access to a machine, or to a folder tree that imitates a machine in tests.
 
     Attributes:
         root: folder that replaces `/`.
@@ -82,14 +85,16 @@ class Machine:
         python: version of this Python, (major, minor).
         prefix: folder of the environment in which this Python runs.
         base_prefix: folder of the Python from which the environment was created.
-        import_: imports a module.
-        version: returns the version of an installed package.
-        interpreters: returns the interpreters for TFLite files, best first.
-        gstreamer: imports GStreamer.
-        answer: runs a read-only program and returns its output.
-        may_use: returns whether this user may read and write a device.
-        engine_folder: returns the cache folder of TensorRT engines.
-        gpu_name: returns the name of the GPU.
+        import_: function that imports a module.
+        version: function that returns the version of an installed package.
+        interpreters: function that returns the installed TFLite interpreters, the best interpreter
+            first.
+        gstreamer: function that imports GStreamer.
+        answer: function that runs a program and returns the output. The program must not change
+            anything.
+        may_use: function that returns whether this user may read and write a device.
+        engine_folder: function that returns the folder of the user's TensorRT engines.
+        gpu_name: function that returns the name of the GPU.
     """
 
     root: Path = Path("/")
@@ -108,11 +113,14 @@ class Machine:
     gpu_name: Callable[[], str] = gpu_name
 
     def at(self, path: str) -> Path:
-        """Return the location of an absolute path of the machine under `root`."""
+        """Return the path under `root` that corresponds to an absolute path of the machine."""
         return self.root / path.lstrip("/")
 
     def text(self, path: str | Path) -> str | None:
-        """Return the text of a small file without surrounding whitespace; None if unreadable."""
+        """Return the text of a small file without surrounding whitespace.
+
+        The result is `None` if the file cannot be read.
+        """
         file = self.at(path) if isinstance(path, str) else path
         try:
             return file.read_text(encoding="utf-8", errors="replace").strip(" \t\r\n\0")
@@ -121,7 +129,7 @@ class Machine:
 
     @property
     def jetson(self) -> str | None:
-        """Version of Jetson Linux, e.g. "Jetson L4T R35.4.1"; None on any other machine."""
+        """Version of Jetson Linux, e.g. "Jetson L4T R35.4.1"; `None` if this is no Jetson."""
         if (text := self.text("/etc/nv_tegra_release")) is None:
             return None
         # Format: "# R35 (release), REVISION: 4.1, GCID: ..."
@@ -130,7 +138,7 @@ class Machine:
 
     @property
     def model(self) -> str:
-        """Model name of the board; empty if the machine has none."""
+        """Model name of the board; empty if the name is unknown."""
         return self.text("/proc/device-tree/model") or ""
 
     @property
@@ -150,9 +158,8 @@ class Check:
         name: subject of the check.
         state: "ok", "warn" (works with restrictions) or "missing".
         found: description of the current state.
-        fix: command that fixes the problem, or several, one per line; None if nothing is to be
-            done.
-        needed: True if `mggr-edge run` on files cannot work without the subject.
+        fix: commands that fix the problem, one per line; `None` if there is nothing to fix.
+        needed: True if `mggr-edge run` needs the subject to process files.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Checks of Python, its packages, the installed models, and TensorRT with its engines."""
+"""Check Python, its packages, the installed models, and TensorRT with its engines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_python(machine: Machine) -> Check:
 
 
 def check_numpy(machine: Machine) -> Check:
-    """Check numpy, which must be older than 2 for tflite-runtime."""
+    """Check numpy. If tflite-runtime is the only interpreter, numpy must be older than 2."""
     version = machine.version("numpy")
     if version is None:
         return Check("numpy", "missing", "not installed", "pip install numpy", needed=True)
@@ -93,7 +93,7 @@ def check_pillow(machine: Machine) -> Check:
 
 
 def is_two(numpy_version: str | None) -> bool:
-    """Return whether a numpy version is at least 2, which older binaries do not support."""
+    """Return whether a numpy version is at least 2. Older binary packages do not support it."""
     return numpy_version is not None and int(numpy_version.split(".")[0]) >= 2
 
 
@@ -119,7 +119,7 @@ _FROM_JETPACK = (
 
 
 def check_opencv(machine: Machine) -> Check:
-    """Check whether OpenCV can be imported, and which package provides it."""
+    """Check whether OpenCV can be imported, and which package contains it."""
     builds = [name for name in _DISTRIBUTIONS if machine.version(name) is not None]
     try:
         cv2 = machine.import_("cv2")
@@ -167,8 +167,8 @@ def _origin(cv2: ModuleType, builds: Sequence[str]) -> str:
 
 
 def _leave_one(builds: Sequence[str]) -> str:
-    # All builds write into the same folder, so removing one breaks the others. So remove all and
-    # install one.
+    # All packages of OpenCV use the same folder. If one of them is removed, the others no longer
+    # work. Therefore remove all of them and install one package again.
     return f"pip uninstall -y {' '.join(builds)} && {_FROM_PIP}"
 
 
@@ -178,7 +178,7 @@ _VISIBLE = f"{_INSTALL}, in an environment created with --system-site-packages"
 
 
 def check_tensorrt(machine: Machine) -> Check | None:
-    """Check whether TensorRT engines can run here, and whether cached engines fit this machine."""
+    """Check whether TensorRT engines can run, and whether the stored engines fit this machine."""
     folder = machine.engine_folder()
     keys = [] if folder is None else keys_in(folder)
     try:
@@ -194,7 +194,7 @@ def check_tensorrt(machine: Machine) -> Check | None:
         fix = "install JetPack 5.1 or newer, or use TFLite, which does not need TensorRT"
         return Check(_NAME, "warn", found, fix)
     if not keys:
-        found = f"{here}; no engines are built, models run on the CPU"
+        found = f"{here}; no engines are built, so the models run on the CPU"
         fix = "mggr-edge build-engine BUNDLE --int8 (requires a bundle with ONNX files)"
         return Check(_NAME, "missing", found, fix)
     gpu = machine.gpu_name()
@@ -224,12 +224,12 @@ def _without_bindings(machine: Machine, error: ImportError, *, engines: int) -> 
 
 
 def _has_fitting(keys: list[EngineKey], key: EngineKey, version: str, gpu: str) -> bool:
-    """Return whether the model has an engine for this machine; older engines may exist as well."""
+    """Return whether the model of an engine also has an engine for this machine."""
     return replace(key, tensorrt=version, gpu=gpu) in keys
 
 
 def check_landmark_models(machine: Machine) -> Check:
-    """Check MediaPipe's face models, which are used if a bundle does not contain them."""
+    """Check the face models of MediaPipe, which are needed if a bundle contains no face models."""
     from mggr_edge.models.installed import find_landmark_models
 
     try:
@@ -242,7 +242,7 @@ def check_landmark_models(machine: Machine) -> Check:
 
 
 def check_own_weights(machine: Machine) -> Check:
-    """Check the packaged weights, which `mggr-edge run` uses if no bundle is named."""
+    """Check the packaged weights. `mggr-edge run` uses them if no bundle is named."""
     from mggr_edge.models.installed import NAMES, bundle_path, find_landmark_models
 
     try:

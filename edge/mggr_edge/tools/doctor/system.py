@@ -1,4 +1,4 @@
-"""Checks of other processes, temperature, memory and disk."""
+"""Check other processes, temperature, memory and disk."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ UNIT = "mggr-edge.service"
 
 _PROGRAM = "mggr-edge"
 _WORDS_BEFORE = 6
-"""Number of words of a command line in which the program name is searched, because Python and its
-own options come first."""
+"""The program name is searched in this number of words at the start of a command line. The first
+words may be `python` and options of Python."""
 
 _COMMANDS = ("run", "calibrate", "studio")
 _LIVE_COMMANDS = ("calibrate", "studio")
@@ -32,8 +32,8 @@ class Process:
 
     Attributes:
         pid: process ID.
-        name: name of the process in the kernel.
-        arguments: command line; empty if this user may not read it.
+        name: name of the process, as the kernel reports it.
+        arguments: words of the command line; empty if this user may not read them.
     """
 
     pid: int
@@ -49,7 +49,7 @@ class Holders:
     """Processes that have devices open.
 
     Attributes:
-        of: processes by device, e.g. "/dev/video0".
+        of: device, e.g. "/dev/video0" -> processes that have this device open.
         unseen: number of processes whose open files this user may not read.
     """
 
@@ -68,7 +68,7 @@ def processes(machine: Machine) -> Iterator[Process]:
 
 
 def holders(machine: Machine, prefix: str) -> Holders:
-    """Return the processes that have a device open whose path begins with `prefix`."""
+    """Return the processes that have a device open, for devices whose path begins with `prefix`."""
     found = Holders()
     for process in processes(machine):
         folder = machine.at(f"/proc/{process.pid}/fd")
@@ -86,7 +86,7 @@ def holders(machine: Machine, prefix: str) -> Holders:
 
 
 def check_own_kind(machine: Machine) -> Check:
-    """Check whether another `mggr-edge` runs, which may hold the camera or the port."""
+    """Check whether another `mggr-edge` process runs, which may use the same camera or port."""
     others = [p for p in processes(machine) if (_command(p) or ("",))[0] in _COMMANDS]
     live = [p for p in others if _is_live(p)]
     if not live:
@@ -98,7 +98,7 @@ def check_own_kind(machine: Machine) -> Check:
 
 
 def _command(process: Process) -> tuple[str, ...] | None:
-    """Return the arguments after `mggr-edge` on a command line; None for any other program."""
+    """Return the arguments after `mggr-edge` on a command line, or `None` for other programs."""
     words = process.arguments
     program = words[0].rpartition("/")[2]
     if not program.startswith(("python", _PROGRAM)):  # for example sudo, timeout, an editor
@@ -141,12 +141,14 @@ def check_temperature(machine: Machine) -> Check:
     found = f"{zones[hottest]:.0f} °C in {hottest}, the hottest of {len(zones)} zones"
     if zones[hottest] >= HOT_C:
         fix = "add a fan or reduce the load: --input-width 640, --max-faces 1, an int8 bundle"
-        return Check("temperature", "warn", f"{found}; the clock rate will soon be reduced", fix)
+        return Check(
+            "temperature", "warn", f"{found}; the hardware will soon reduce its clock rate", fix
+        )
     return Check("temperature", "ok", found)
 
 
 def check_memory(machine: Machine) -> Check:
-    """Check the memory that is available to programs."""
+    """Check the free memory."""
     match = re.search(r"^MemAvailable:\s+(\d+) kB", machine.text("/proc/meminfo") or "", re.M)
     if match is None:
         return Check("memory", "warn", "the free memory cannot be read from /proc/meminfo")
@@ -158,7 +160,7 @@ def check_memory(machine: Machine) -> Check:
 
 
 def check_disk(machine: Machine) -> Check:
-    """Check the free space of the current folder, where a run writes its output."""
+    """Check the free disk space in the current folder, because a run may write its output there."""
     free_mb = shutil.disk_usage(machine.folder).free / 1e6
     if free_mb < _LEAST_DISK_MB:
         fix = f"du -xh -d 1 {machine.folder} | sort -h | tail (lists the largest folders)"

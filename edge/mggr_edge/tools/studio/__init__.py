@@ -1,1 +1,1 @@
-"""Web page on this machine that shows gaze redirection and changes its settings."""
+"""Studio: a web page on this machine that shows the gaze redirection and changes its settings."""

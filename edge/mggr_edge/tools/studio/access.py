@@ -1,16 +1,17 @@
-"""Access control of the studio: only its own user, and only from its own page.
+"""Access control of the studio: accept requests only from the user's own page.
 
-The server listens on 127.0.0.1 only, but this address is open to every user of the machine, so it
-does not protect the frames of a camera. As in Jupyter, the server generates a random token and
-prints it in its URL. The first request of the page contains the token. The response stores it in a
-cookie and removes it from the address.
+The server listens on 127.0.0.1 only. Every user of the machine can send requests to this address,
+so the address alone does not protect the frames of a camera. Therefore the server creates a random
+token and prints a URL that contains it, as Jupyter does. The first request of the page contains the
+token. The response stores the token in a cookie and removes it from the URL.
 
-The cookie is `HttpOnly`, so no script reads it, and `SameSite=Strict`, so no page of another site
-sends it.
+The cookie is `HttpOnly`: scripts cannot read it. The cookie is `SameSite=Strict`: the browser does
+not send it with requests of other sites.
 
 A browser on this machine also shows pages of other sites. Such a page can send requests to
-127.0.0.1, and by DNS rebinding [1] under its own host name. Both kinds of requests are detected by
-the headers `Host` and `Origin`, which a page cannot forge.
+127.0.0.1. With DNS rebinding [1], requests to the host name of such a page can also reach
+127.0.0.1. The headers `Host` and `Origin` reveal both kinds of requests, because a page cannot
+forge these headers.
 
 References:
     [1] Jackson et al., Protecting Browsers from DNS Rebinding Attacks, ACM CCS 2007.
@@ -29,7 +30,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 NAMES = ("127.0.0.1", "localhost")
 _HTTP_PORT = 80
-"""Default port of HTTP, which addresses omit."""
+"""Default port of HTTP. Browsers omit this port in addresses."""
 
 HEADERS = (
     (
@@ -43,17 +44,17 @@ HEADERS = (
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
 )
-"""Headers of each response: no content from other sites, no embedding, no caching."""
+"""Headers of each response, which forbid content from other sites, embedding and caching."""
 
 _OWN_FETCHES = ("same-origin", "none")
-"""Values of `Sec-Fetch-Site` for requests of the page itself, and for addresses a user typed."""
+"""Values of `Sec-Fetch-Site` for requests of the page itself and for typed addresses."""
 
 
 class OwnPageOnly:
-    """WSGI middleware that rejects requests from other pages with status 403.
+    """WSGI middleware that rejects requests of other pages with status 403.
 
     Args:
-        application: WSGI application that handles the other requests.
+        application: WSGI application that handles the accepted requests.
         port: port on which the server listens.
     """
 
@@ -91,7 +92,7 @@ class OwnPageOnly:
 PARAMETER = "token"
 
 PUBLIC = frozenset({"/studio.css", "/studio.js", "/favicon.ico"})
-"""Files of the package, which contain no user data. All other paths require the token."""
+"""Paths of files that contain no user data. All other paths require the token."""
 
 _REFUSED = (
     "The token is missing or not valid. Open the address that `mggr-edge studio` printed; it ends "
@@ -107,8 +108,8 @@ def new_token() -> str:
 def cookie_name(port: int) -> str:
     """Return the name of the cookie of a studio.
 
-    A cookie belongs to a host and not to a port, so the name contains the port to separate two
-    studios.
+    A browser sends a cookie to all ports of a host. The name contains the port, so that two studios
+    use different cookies.
     """
     return f"mggr-studio-{port}"
 
@@ -116,11 +117,12 @@ def cookie_name(port: int) -> str:
 class TokenOnly:
     """WSGI middleware that rejects requests without the token with status 403.
 
-    The token is accepted in the cookie or in the query. For a request of the page itself with the
-    token in its query, the response sets the cookie and redirects to the page without the query.
+    The token is accepted in the cookie or in the query of the URL. If a request for `/` has the
+    token in its query, the response sets the cookie. The response also redirects the browser to `/`
+    without the query.
 
     Args:
-        application: WSGI application that handles the other requests.
+        application: WSGI application that handles the accepted requests.
         token: secret token.
         port: port on which the server listens.
     """
@@ -143,13 +145,13 @@ class TokenOnly:
         return [_REFUSED.encode()]
 
     def _any_fits(self, given: Iterable[str]) -> bool:
-        """Return whether any value equals the token, compared in constant time."""
+        """Return whether any value equals the token. The comparison takes constant time."""
         return any(
             secrets.compare_digest(one.encode("utf-8", "replace"), self._token) for one in given
         )
 
 
 def _cookies(environ: Environ, name: str) -> list[str]:
-    """Return the values of the cookies with a name."""
+    """Return the values of all cookies with this name."""
     pairs = (part.strip().partition("=") for part in environ.get("HTTP_COOKIE", "").split(";"))
     return [value for key, _, value in pairs if key == name]

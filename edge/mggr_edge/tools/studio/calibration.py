@@ -1,4 +1,4 @@
-"""Calibration on the page: from the frames of one gaze at the lens."""
+"""Calibration on the page of the studio, with frames of a person who looks into the lens."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from mggr_edge.runs.calibration import Calibration, LensLook, LookProgress
 from mggr_edge.runs.profile import Profile, write_profile
 
 SETTLE_S = 1.5
-"""Seconds that the eyes need to move from the button on the page to the lens."""
+"""Time in seconds that the eyes need to move from the button on the page to the lens."""
 
 
 @dataclass(frozen=True)
 class CalibrationState:
-    """State of the calibration, for the page.
+    """State of the calibration, which the page shows.
 
     Attributes:
         running: True while frames are collected.
         seconds_left: minimum remaining time of the running calibration, in seconds.
         share: completed fraction of the running calibration, in [0, 1].
-        covered: range of head poses so far as a fraction of a full turn, in [0, 1], for pitch and
-            yaw.
-        failure: reason why the last calibration failed; None if it did not.
-        notes: advice for a better calibration than the last one.
-        error_deg: mean error (before, after) of the last calibration in degrees, cross-validated;
-            None before the first calibration of this session.
-        path: path of the profile to write; None if the source cannot be calibrated.
-        offset_deg: (pitch, yaw) in degrees that is subtracted from estimates at the middle of the
-            head poses of the calibration; None without a profile.
+        covered: (pitch, yaw) range of the head poses so far. Each value is a fraction of a full
+            turn, in [0, 1].
+        failure: reason why the last calibration failed; `None` if it did not fail.
+        notes: advice on how to improve the next calibration.
+        error_deg: (error before correction, error after correction) of the last calibration. Both
+            are mean gaze errors in degrees. The error after correction is cross-validated. `None`
+            before the first calibration of this session.
+        path: path of the profile to write; `None` if calibration is not possible with this source.
+        offset_deg: (pitch, yaw) offset in degrees that is subtracted from the estimates. This
+            offset applies to the mean head pose of the calibration. `None` if no profile is used.
     """
 
     running: bool = False
@@ -55,14 +56,14 @@ class CalibrationState:
 
 
 class PageCalibration:
-    """Calibration from the frames of a running session; writes the profile.
+    """Calibration with the frames of a running session.
 
     Args:
         bundle: bundle whose estimator is calibrated.
-        path: path of the profile, which is replaced if it exists; None if the source is not a
-            camera, so that it cannot be calibrated.
-        profile: profile that is in use before the first calibration.
-        found: receives a new profile.
+        path: path of the profile. An existing file is replaced. `None` if the source is not a
+            camera; calibration is then not possible.
+        profile: profile that is used before the first calibration; `None` for no profile.
+        found: function that receives a new profile.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class PageCalibration:
         self._failure: str | None = None
 
     def begin(self) -> None:
-        """Start to collect frames; a running calibration restarts.
+        """Start a calibration. If a calibration is running, restart it.
 
         Raises:
             UsageError: the source is not a camera.
@@ -99,18 +100,18 @@ class PageCalibration:
 
     @property
     def redirector(self) -> Redirector | None:
-        """Redirector that estimates gazes while a calibration is running; None otherwise."""
+        """Redirector that estimates gazes during a calibration; `None` if none is running."""
         running = self._running
         return None if running is None else running[1]
 
     def see(self, result: FrameResult, time_s: float, *, by: Redirector) -> None:
-        """Add a frame that `redirector` processed.
+        """Add a frame to the calibration.
 
         Args:
             result: result of the frame.
             time_s: time of the frame in seconds.
-            by: redirector that processed the frame; a calibration that was started after that
-                ignores the frame.
+            by: redirector that processed the frame. If the running calibration uses another
+                redirector, the frame is ignored.
         """
         with self._lock:
             running = self._running
@@ -135,7 +136,7 @@ class PageCalibration:
         calibration: Calibration | None,
         failure: str | None,
     ) -> None:
-        """End a calibration, unless it was restarted in the meantime, and write its profile."""
+        """End a calibration and write its profile, unless the calibration was restarted."""
         with self._lock:
             if self._running is not running:
                 return

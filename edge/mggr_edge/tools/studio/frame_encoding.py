@@ -1,4 +1,4 @@
-"""The newest frame before and after redirection, encoded for the page."""
+"""Encode the newest frame, before and after redirection, for the page of the studio."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from mggr_edge.pipeline.results import EyeResult, FaceResult
 
 WIDEST_PX = 1280
-"""Maximum width of each half in pixels; a page is hardly wider."""
+"""Maximum width in pixels of each of the two pictures. Pages are rarely wider."""
 
 _QUALITY = 88
 _BLOCK_PX = 8
-"""Side length in pixels of the square blocks of JPEG."""
+"""Side length of the square blocks of a JPEG, in pixels."""
 
 _ENCODING = (
     *(cv2.IMWRITE_JPEG_QUALITY, _QUALITY),
-    # No chroma subsampling, so that the colours of a block do not extend into the other half.
+    # Use no chroma subsampling, because it would mix the colours at the border of the two halves.
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Image of both halves.
+    """JPEG of one frame with two halves: before redirection on the left, and after it on the right.
 
     Attributes:
-        jpeg: JPEG data, with the frame before redirection on the left and after it on the right.
+        jpeg: JPEG data.
         size: (width, height) of each half in pixels.
-        after_x: x position in pixels at which the right half begins, at the end of the left half or
-            a little after it.
+        after_x: x position at which the right half begins, in pixels. There may be a small gap
+            between the halves.
     """
 
     jpeg: bytes
@@ -45,9 +45,10 @@ class Pair:
 
 
 def encode_pair(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Pair:
-    """Encode both halves as one JPEG, scaled down if they are wider than `WIDEST_PX`.
+    """Encode two pictures as one JPEG. Pictures that are wider than `WIDEST_PX` are scaled down.
 
-    Equal halves are equal in the JPEG too, because each half begins at the edge of a block.
+    Each half begins at the edge of a JPEG block. Therefore two equal pictures are also equal in the
+    JPEG.
 
     Args:
         before, after: [H, W, 3] uint8 RGB, of the same size.
@@ -76,7 +77,8 @@ def face_facts(face: FaceResult, shape: tuple[int, ...]) -> dict[str, Any]:
 
     Args:
         face: face of a frame.
-        shape: (height, width, ...) of that frame; positions are fractions of it.
+        shape: (height, width, ...) of the frame. The returned positions are fractions of this
+            height and width.
     """
     height, width = shape[:2]
     points = face.landmarks[:, :2]
@@ -94,7 +96,7 @@ def face_facts(face: FaceResult, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _gaze_deg(face: FaceResult) -> tuple[float, float] | None:
-    """Return the estimated (pitch, yaw) in degrees; None if there is no estimate."""
+    """Return the estimated (pitch, yaw) in degrees, or `None` if there is no estimate."""
     gaze = next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
     return None if gaze is None else (round(gaze.pitch_deg, 1), round(gaze.yaw_deg, 1))
 
@@ -109,16 +111,16 @@ def _eye(eye: EyeResult, width: int) -> dict[str, Any]:
 
 
 _WATCHED_S = 3.0
-"""Seconds after the last request during which the page counts as open."""
+"""Time in seconds after the last request during which the page counts as open."""
 
 Item = TypeVar("Item")
 
 
 class Mailbox(Generic[Item]):
-    """Mailbox for one item; a new item replaces the previous one even if it was not read.
+    """Mailbox for one item. A new item replaces the previous item, even if that was not read.
 
     Args:
-        clock: returns a time in seconds that never decreases.
+        clock: function that returns the time in seconds. The time must never decrease.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -136,14 +138,14 @@ class Mailbox(Generic[Item]):
             self._changed.notify_all()
 
     def after(self, number: int, *, patience_s: float) -> tuple[int, Item] | None:
-        """Return the newest item if its number differs from `number`, else wait for the next item.
+        """Return the newest item. If the caller has already read this item, wait for the next item.
 
         Args:
-            number: number of the item that was read last; 0 for none.
+            number: number of the item that the caller read last; 0 if it has read none.
             patience_s: timeout in seconds.
 
         Returns:
-            The number of the item and the item; None after a timeout.
+            (number of the item, item), or `None` after a timeout.
         """
         with self._changed:
             self._asked_s = self._clock()
@@ -157,7 +159,7 @@ class Mailbox(Generic[Item]):
 
     @property
     def is_watched(self) -> bool:
-        """True if an item was requested recently."""
+        """True if an item was requested in the last seconds."""
         asked_s = self._asked_s
         return asked_s is not None and self._clock() - asked_s < _WATCHED_S
 

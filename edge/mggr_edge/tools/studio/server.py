@@ -1,4 +1,4 @@
-"""`mggr-edge studio`: its page, its request handlers, and its server on 127.0.0.1."""
+"""Serve the page of `mggr-edge studio` on 127.0.0.1, and handle the requests of the page."""
 
 from __future__ import annotations
 
@@ -40,21 +40,22 @@ PAGE = {
     "/studio.css": ("studio.css", "text/css; charset=utf-8"),
     "/studio.js": ("studio.js", "text/javascript; charset=utf-8"),
 }
-"""Files of the page by path: (file, content type). The page uses no files of other sites."""
+"""Path -> (file, content type) of each file of the page. The page uses no files of other sites."""
 
 FACTS = "Frame-Facts"
-"""Header that contains the facts of a frame, so that both arrive together."""
+"""Name of an HTTP header. In a response with a frame, this header contains the facts: values about
+the frame and the session."""
 
 _PATIENCE_S = 1.0
-"""Seconds for which a request waits for a frame. After that, the response has only the facts, which
-are also useful without a frame."""
+"""Time in seconds for which a request waits for a frame. After this time, the response contains
+only the facts of the session."""
 
 _MOST_BYTES = 4096
 _MOST_DIGITS = 18
 
 
 def import_bottle() -> ModuleType:
-    """Import bottle, which serves the page.
+    """Import bottle, the package that serves the page.
 
     Raises:
         MissingPackageError: bottle is not installed.
@@ -69,11 +70,16 @@ def import_bottle() -> ModuleType:
 def studio_app(session: Session) -> Application:
     """Return the WSGI application of the page.
 
-    `GET /frame?after=N` waits for a frame whose number is not N: status 200 with a JPEG, or 204
-    after a second without one. `POST /settings` changes settings. `POST /calibrate` accepts `{}`
-    and starts a calibration. Both accept JSON, and respond to an invalid request with status 400
-    and `{"error": ...}`. The response to settings is `{"revision": ...}`, which the page uses to
-    ignore outdated facts.
+    The application handles these requests:
+
+    - `GET /frame?after=N` waits for a frame whose number is not N. The status is 200 with a JPEG,
+      or 204 if no such frame arrives within a second.
+    - `POST /settings` changes settings. The response is `{"revision": ...}`. With this number, the
+      page ignores facts that have older settings.
+    - `POST /calibrate` with the body `{}` starts a calibration.
+
+    The body of a POST request is JSON. The response to an invalid POST request has an error status,
+    usually 400, and contains `{"error": ...}`.
 
     Args:
         session: session that the page shows and controls.
@@ -127,7 +133,7 @@ def studio_app(session: Session) -> Application:
 
 
 def _done(bottle: ModuleType, do: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """Execute a POST request and return the response with its result."""
+    """Execute a POST request, and return a response with the result."""
     request = bottle.request
     if request.content_type.split(";")[0].strip().lower() != "application/json":
         return _answer(bottle, 415, {"error": "the Content-Type must be application/json"})
@@ -156,7 +162,7 @@ def _done(bottle: ModuleType, do: Callable[[dict[str, Any]], dict[str, Any]]) ->
 
 
 def _whole_number(text: str) -> int | None:
-    """Return the number if the text has only ASCII digits, else None.
+    """Return the number in a text that has only ASCII digits, or `None` for any other text.
 
     A number with more than `_MOST_DIGITS` digits is returned as 10**_MOST_DIGITS.
     """
@@ -174,24 +180,26 @@ _LOOK_S = 0.1
 """Interval in seconds at which the server checks whether it must stop."""
 
 _SILENT_S = 10.0
-"""Seconds without data after which a connection is closed."""
+"""Time in seconds without data after which a connection is closed."""
 
 _LINGER_S = 1.0
 _MOST_UNREAD_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 16
-"""Limits on reading after a response: seconds without data, total bytes, and bytes per read."""
+"""Limits when the rest of a request is read: seconds without data, total bytes, and bytes per
+read."""
 
 
 class _Quiet(WSGIRequestHandler):
     timeout = _SILENT_S
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing, because each frame is a request and addresses may contain the token."""
+        """Log nothing: there are many requests, and their addresses may contain the token."""
 
     def finish(self) -> None:
-        """Read the rest of a rejected request, so that the client receives the response.
+        """Read the rest of a rejected request. Otherwise the client may not receive the response.
 
-        If a connection is closed with unread bytes, it is reset and the response is lost.
+        If the server closes a connection with unread bytes, the connection is reset and the
+        response is lost.
         """
         headers = getattr(self, "headers", None)
         if headers is not None and "Content-Length" in headers:
@@ -203,21 +211,23 @@ class _Quiet(WSGIRequestHandler):
                 while left > 0 and (chunk := self.connection.recv(_CHUNK_BYTES)):
                     left -= len(chunk)
             except OSError:
-                pass  # The client has closed or is silent, and does not read the response.
+                pass  # The client does not read the response.
         super().finish()
 
 
 class PageServer(ThreadingMixIn, WSGIServer):
-    """HTTP server of the page: listens after construction, responds inside `serving`.
+    """HTTP server of the page.
+
+    The server listens from its creation on, but it responds only inside of the context `serving`.
 
     Attributes:
-        token: secret that requests must contain; see `access`.
+        token: secret that requests must contain; see the module `access`.
 
     Args:
         port: port to listen on; 0 selects a free port.
 
     Raises:
-        StreamError: the port is in use, or this user may not use it.
+        StreamError: the port is in use, or this user has no permission to use it.
     """
 
     daemon_threads = True
@@ -241,22 +251,22 @@ class PageServer(ThreadingMixIn, WSGIServer):
             ) from error
 
     def server_bind(self) -> None:
-        """Bind without a network request for the name of this machine."""
+        """Bind to the port without a network request for the name of this machine."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = NAMES[0], self.server_address[1]
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore the error of a page that was closed during a response."""
+        """Ignore errors, which occur if a page is closed during a response."""
 
     @property
     def url(self) -> str:
-        """Address of the page with the token: print it for the user only."""
+        """Address of the page with the token. Show it only to the user."""
         return f"http://{NAMES[0]}:{self.server_port}/?{PARAMETER}={self.token}"
 
     @contextmanager
     def serving(self, application: Application) -> Iterator[None]:
-        """Serve requests that contain the token, in a thread, until the context ends."""
+        """Serve requests in a separate thread until the context ends."""
         for_user = TokenOnly(application, self.token, self.server_port)
         self.set_app(OwnPageOnly(for_user, self.server_port))
         threading.Thread(
@@ -279,14 +289,14 @@ def run_studio(
 
     Args:
         source: camera, stream, video file or picture.
-        options: options of the source; a calibration writes the profile that they name.
+        options: options of the source. A calibration writes the profile that they name.
         port: port on 127.0.0.1; 0 selects a free port.
-        notify: receives messages with the address of the page and the profile in use.
+        notify: function that receives messages with the address of the page and the profile in use.
 
     Raises:
-        MissingPackageError: bottle, or a package that reads the source, is not installed.
+        MissingPackageError: bottle or a package that reads the source is not installed.
         StreamError: the port is in use, or the file does not exist.
-        UsageError: the source is invalid, or the profile is not of this model.
+        UsageError: the source is invalid, or the profile belongs to another model.
         BundleError: see `Bundle.open`.
     """
     # Check the arguments first, because loading models is slow.
@@ -313,13 +323,14 @@ def run_studio(
         )
         with open_session(session), server.serving(studio_app(session)):
             notify(f"open {server.url} in a browser on this machine; press Ctrl-C to stop")
-            # Poll, because a signal that another thread receives does not wake this thread.
+            # Check the event repeatedly, because a signal that another thread receives does not
+            # wake this thread.
             while not session.stop.wait(_LOOK_S):
                 pass
 
 
 def is_camera(address: LiveAddress) -> bool:
-    """Return whether a person can be in front of the source."""
+    """Return whether the source can be a camera with a person in front of it."""
     return address.is_own_camera or address.scheme == "rtsp"
 
 
@@ -332,7 +343,10 @@ def _address(source: str, options: SourceOptions) -> LiveAddress:
 def _written_profile(
     address: LiveAddress, named: str | None, notify: Callable[[str], None]
 ) -> Path | None:
-    """Return the file that a calibration writes; None without a camera or a home folder."""
+    """Return the path of the profile that a calibration writes.
+
+    The result is `None` if the source is no camera or no home folder is known.
+    """
     if not is_camera(address):
         return None
     if named not in (None, NO_PROFILE):
@@ -344,9 +358,9 @@ def _written_profile(
 
 
 def _profile(address: LiveAddress, named: str | None, bundle: Bundle) -> Profile | None:
-    """Return the profile to use; None without one.
+    """Return the profile to use, or `None` if no profile is used.
 
-    For a camera, the named file need not exist yet, because a calibration writes it.
+    If the source is a camera, the named file need not exist, because a calibration creates it.
     """
     path = chosen_profile(named, own_camera=address.is_own_camera)
     if path is None or (is_camera(address) and not path.exists()):

@@ -1,4 +1,4 @@
-"""Session of the studio: redirects a source with the page's settings and keeps its newest frame."""
+"""Session of the studio: redirect the frames of a source with the settings of the page."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Settings:
     """Settings of the redirection and of the drawing.
 
     Attributes:
-        pitch_deg, yaw_deg: angles of the target in degrees; positive values are up and to the right
-            of the image.
+        pitch_deg, yaw_deg: angles of the target in degrees. Positive pitch is up, and positive yaw
+            is to the right of the image.
         strength: fraction of the full redirection to apply while `is_on`, in [0, 1].
         is_on: True if eyes are redirected.
         overlay: True if outlines, gazes and reasons are drawn on the frame.
@@ -74,7 +74,7 @@ def changed(settings: Settings, asked: Mapping[str, Any]) -> Settings:
         asked: new values of some fields, as parsed from JSON.
 
     Raises:
-        UsageError: a name is unknown, or a value has another type or is out of range.
+        UsageError: a name is unknown, or a value has a wrong type or is out of range.
     """
     values: dict[str, Any] = {name: _value(name, value) for name, value in asked.items()}
     after = replace(settings, **values)
@@ -128,9 +128,9 @@ def _value(name: str, value: object) -> bool | float:
 
 
 def _shown(value: object) -> str:
-    """Return the text of a value for a message; at most 60 characters of it.
+    """Return at most 60 characters of a value, for a message.
 
-    Lists and objects are named by type only, because they may be nested deeply.
+    For lists and objects, only the type is returned, because they may be nested deeply.
     """
     if isinstance(value, (list, dict)):
         return "a list" if isinstance(value, list) else "an object"
@@ -142,8 +142,8 @@ _LONGEST = 60
 
 
 _REMEMBERED = 60
-"""Number of frames over which the median time of a stage is computed; few, so that the page shows
-current values."""
+"""Number of frames from which the median time of a stage is computed. The number is small, so that
+the page shows current values."""
 
 _FILES = ("film", "still")
 _ENCODE = "encode"
@@ -151,7 +151,7 @@ _ENCODE = "encode"
 
 @dataclass
 class _Frame:
-    """Frame that the page may request; encoded at the first request."""
+    """Frame that the page may request. The frame is encoded at the first request."""
 
     before: NDArray[np.uint8]
     result: FrameResult
@@ -164,8 +164,9 @@ class Shown:
     """Response to a request for a frame.
 
     Attributes:
-        jpeg: frame before and after redirection; None if no newer frame arrived in time.
-        facts: values about the frame and the session, JSON-serializable.
+        jpeg: frame before and after redirection; `None` if no newer frame arrived before the
+            timeout.
+        facts: JSON-serializable values that describe the frame and the session.
     """
 
     jpeg: bytes | None
@@ -173,14 +174,14 @@ class Shown:
 
 
 class _RecordedSource:
-    """Source that calls a function at each frame.
+    """Source that calls a function for each frame.
 
-    The call comes from the thread that reads the source, so that it is in order with the messages
-    of the source.
+    The thread that reads the source calls the function. Therefore the calls and the messages of the
+    source are in the right order.
 
     Args:
-        source: wrapped source.
-        note: called at each frame.
+        source: source that is read.
+        note: function that is called for each frame.
     """
 
     def __init__(self, source: Capture, note: Callable[[], None]) -> None:
@@ -196,25 +197,28 @@ class _RecordedSource:
 
     @property
     def stream_time_s(self) -> float | None:
-        """Time of the last frame by the source's own clock; see `Clocked`."""
+        """Time of the last frame, measured with the clock of the source; see `Clocked`."""
         return stream_time_s(self._source)
 
 
 class Session:
-    """Redirection of a live source while a page requests frames; `open_session` runs it.
+    """Redirection of a live source. Frames are processed only while a page requests them.
+
+    `open_session` runs a session.
 
     Attributes:
-        stop: event that ends the session when any thread sets it.
-        error: exception that ended the session; None otherwise.
+        stop: event that ends the session. Any thread may set it.
+        error: exception that ended the session; `None` if there was no exception.
 
     Args:
         address: address of the source.
-        bundle: bundle with the networks.
-        camera_format: format to request from a camera.
-        profile: calibration profile of the person; None for no correction.
-        profile_path: path of the profile that a calibration writes; None if it is not possible.
+        bundle: bundle with the models.
+        camera_format: frame size, rate and orientation to request from a camera.
+        profile: calibration profile of the person; `None` for no correction.
+        profile_path: path of the profile that a calibration writes; `None` if calibration is not
+            possible.
         stop: event that ends the session.
-        notify: receives a message with the mode of a camera.
+        notify: function that receives a message with the mode of a camera.
     """
 
     def __init__(
@@ -254,10 +258,10 @@ class Session:
         return self._settings
 
     def set(self, asked: Mapping[str, Any]) -> int:
-        """Change settings, from the next frame on.
+        """Change the settings of the following frames.
 
         Returns:
-            The number of changes so far; facts with a smaller revision are out of date.
+            The number of changes so far. Facts with a smaller `revision` have older settings.
 
         Raises:
             UsageError: see `changed`.
@@ -268,10 +272,10 @@ class Session:
             return self._revision
 
     def shown(self, number: int, *, patience_s: float) -> Shown:
-        """Return the newest frame if its number is not `number`, else wait for the next frame.
+        """Return the newest frame. If the page already shows this frame, wait for the next frame.
 
         Args:
-            number: number of the frame that the page shows; 0 for none.
+            number: number of the frame that the page shows; 0 if it shows none.
             patience_s: timeout in seconds.
         """
         found = self._latest.after(number, patience_s=patience_s)
@@ -293,7 +297,7 @@ class Session:
         return Shown(frame.pair.jpeg, self._session_facts() | of_frame)
 
     def run(self) -> None:
-        """Read and redirect frames until `stop` is set; call this in a separate thread."""
+        """Read and redirect frames until `stop` is set. Call this function in a separate thread."""
         try:
             self._run()
         except BaseException as error:  # noqa: BLE001 - raised by `open_session`
@@ -344,7 +348,7 @@ class Session:
         self._redirector = self._made(profile)
 
     def _notify(self, text: str) -> None:
-        """Store a message about the loss of the source; the next frame clears it."""
+        """Store a message about the loss of the source. The next frame deletes the message."""
         self._lost = text
 
     def _note_frame(self) -> None:
@@ -374,7 +378,7 @@ class Session:
 
 @contextmanager
 def open_session(session: Session) -> Iterator[Session]:
-    """Run a session in a thread, and end it at the end of the context.
+    """Run a session in a separate thread until the context ends.
 
     Raises:
         MggrError: an error ended the session.

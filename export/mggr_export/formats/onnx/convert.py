@@ -1,11 +1,12 @@
-"""Conversion to ONNX in float32 or float16, with the warp as one native op.
+"""Convert models to ONNX in float32 or float16, with the warp as one native op.
 
-While a model is traced for ONNX, its warps are marker ops. The converter calls a handler in this
-module, which replaces each marker by `GridSample`.
+The warp is the part of a redirector that moves pixels. While a model is traced for ONNX, a marker
+op stands for each warp. The converter then calls a handler in this module. The handler replaces
+each marker by the op `GridSample`.
 
 tf2onnx numbers nodes with a counter and iterates over sets of names. Two processes therefore
-produce the same computation with different node orders and numbers. `canonical` removes these
-differences.
+produce the same computation with different orders and numbers of the nodes. `canonical` removes
+these differences.
 
 References:
     [1] ONNX operators, GridSample, opset 16.
@@ -39,10 +40,13 @@ _MARKER = "PyFuncStateless"
 
 
 def marked_warp(image: tf.Tensor, flow: tf.Tensor, interpolation: Interpolation) -> tf.Tensor:
-    """Return a marker op for a warp in a graph that is converted but never run."""
+    """Return a marker op that stands for a warp.
+
+    The graph with the marker is only converted, and never run.
+    """
 
     def never_run(image: Any, flow: Any) -> Any:
-        raise AssertionError("a warp's marker is for conversion")
+        raise AssertionError("the marker of a warp can only be converted, not run")
 
     with tf.name_scope(f"grid_sample_{interpolation}"):
         made = tf.numpy_function(never_run, [image, flow], tf.float32, stateful=False)
@@ -50,16 +54,16 @@ def marked_warp(image: tf.Tensor, flow: tf.Tensor, interpolation: Interpolation)
 
 
 def handlers() -> dict[str, tuple[Any, list[Any]]]:
-    """Return the argument `custom_op_handlers` for tf2onnx."""
+    """Return the value of tf2onnx's argument `custom_op_handlers`."""
     return {_MARKER: (_write_grid_sample, [])}
 
 
 def _write_grid_sample(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
     """Replace a marker by Mul, Add, Transpose, GridSample and Transpose.
 
-    `GridSample` expects NCHW pictures and coordinates in [-1, 1]. With `align_corners`, the
-    ends of this range are the centres of the outermost pixels. The marker's flow, in pixels,
-    is therefore scaled and added to the coordinates of every pixel.
+    `GridSample` expects NCHW pictures and coordinates in [-1, 1]. With `align_corners`, -1 and 1
+    are the centres of the outermost pixels. The flow of the marker is in pixels. The handler scales
+    this flow to these coordinates, and adds it to the coordinates of every pixel.
     """
     image, flow = node.input
     shape = ctx.get_shape(image)
@@ -108,18 +112,19 @@ def _write_grid_sample(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
 
 
 _FINE = ("Resize", "Min", "Max")
-"""Ops that can run in float16 although they are on the converter's block list.
+"""Ops that run in float16, although the converter's block list contains them.
 
-The list contains them because of other runtimes. Nearest-neighbour resizing and comparisons do
+The list contains these ops because of other runtimes. Nearest-neighbour resizing and comparisons do
 not round.
 """
 
 
 def halve(content: bytes) -> bytes:
-    """Convert a float32 file to float16; inputs, outputs, warp and clip stay float32.
+    """Convert a float32 file to float16.
 
-    The warp stays float32 because float16 is too coarse for its coordinates. Near 1, adjacent
-    float16 values differ by 0.03 pixels of a 64-pixel patch.
+    Inputs, outputs, warp and clip stay float32. The warp stays float32 because float16 is too
+    coarse for its coordinates. In a patch of 64 x 64 pixels, adjacent float16 coordinates near 1
+    differ by 0.03 pixels.
     """
     model = onnx.load_from_string(content)
     halved = convert_float_to_float16(
@@ -129,16 +134,17 @@ def halve(content: bytes) -> bytes:
         node_block_list=[node.name for node in Graph(model.graph).tail()],
     )
     _skip_round_trips(halved.graph)
-    # The converter appends the casts of the inputs after the nodes that read them.
+    # The converter appends the casts of the inputs at the end. But each cast must come before the
+    # nodes that read its output.
     OnnxModel(halved).topological_sort(is_deterministic=True)
     return bytes(halved.SerializeToString(deterministic=True))
 
 
 def _skip_round_trips(graph: onnx.GraphProto) -> None:
-    """Replace each tensor that was cast to float16 and back to float32 by the original tensor.
+    """Remove casts from float32 to float16 and back to float32.
 
-    The converter casts every input and output to float16, but the warp must read the original
-    pixels of the picture.
+    The converter casts every input and output to float16. But the warp must read the original
+    pixels of the picture. Therefore, the warp reads the original float32 tensor.
     """
     nodes = Graph(graph)
     for node in graph.node:
@@ -161,18 +167,21 @@ def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
 
 
 _NUMBERED = re.compile(r"__\d+")
-"""Number that tf2onnx's counter adds to a name."""
+"""Pattern of the number that tf2onnx's counter adds to a name."""
 
 
 def canonical(graph: onnx.GraphProto) -> None:
     """Reorder and rename a graph in place without changing its computation.
 
-    The nodes are in depth-first order from the outputs, each after the nodes that produce its
-    inputs. Nodes that multiply by weights keep their layer's name without tf2onnx's numbers. Any
-    other node is named after its op, because tf2onnx merges equal nodes and keeps the name of
-    either one. A tensor is named after the node that produces it, a constant after the first node
-    that reads it. The graph's own inputs and outputs keep their names. Inferred types
-    (`value_info`) are removed, because a reader of the file can infer them again.
+    The nodes are sorted in depth-first order, starting from the outputs. Each node comes after the
+    nodes that produce its inputs.
+
+    A node with weights keeps the name of its layer, without tf2onnx's numbers. Any other node gets
+    the name of its op. The reason is that tf2onnx merges equal nodes and keeps only one of their
+    names. A tensor gets the name of the node that produces it. A constant gets the name of the
+    first node that reads it. The inputs and outputs of the graph keep their names.
+
+    Inferred types (`value_info`) are removed, because a reader of the file can infer them again.
     """
     nodes = list(_depth_first(graph))
     constants = {constant.name: constant for constant in graph.initializer}
@@ -224,7 +233,7 @@ def _depth_first(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _free(name: str, seen: Counter[str]) -> str:
-    """Return the name, or the name with the first number that makes it unique."""
+    """Return the name if it is unique. Otherwise, append the first number that makes it unique."""
     seen[name] += 1
     if seen[name] == 1:
         return name
@@ -232,7 +241,7 @@ def _free(name: str, seen: Counter[str]) -> str:
 
 
 def _replace(field: Any, values: Sequence[Any]) -> None:
-    """Replace the content of a repeated field by the given values.
+    """Replace the elements of a repeated protobuf field by the given values.
 
     The values may be elements of the same field.
     """
@@ -251,7 +260,7 @@ _DEPRECATED = b"tf_half_pixel_for_nn"
 
 
 def convert_float32(model: keras.Model, *, batch: int = 1) -> bytes:
-    """Convert a model without loss; inputs and outputs keep the model's names."""
+    """Convert a model to float32. The names of its inputs and outputs do not change."""
     with warps_traced_as(marked_warp):
         frozen = freeze(model, batch=batch)
     constant = convert_variables_to_constants_v2(frozen.function)
@@ -277,8 +286,8 @@ def convert_float32(model: keras.Model, *, batch: int = 1) -> bytes:
 def _resize_plainly(graph: onnx.GraphProto) -> None:
     """Replace the deprecated coordinate mode of nearest-neighbour resizing.
 
-    tf2onnx writes TensorFlow's own mode. For integer factors, the mode `asymmetric` with the
-    nearest mode `floor` reads the same pixels.
+    tf2onnx writes a deprecated mode of TensorFlow. For integer factors, the mode `asymmetric` reads
+    the same pixels if `nearest_mode` is `floor`.
     """
     for node in graph.node:
         said = {attribute.name: attribute for attribute in node.attribute}
@@ -289,7 +298,10 @@ def _resize_plainly(graph: onnx.GraphProto) -> None:
 
 
 def _names(frozen: FrozenModel) -> dict[str, tuple[str, str]]:
-    """Return kind (`input` or `output`) and name in the model, by tensor name in the graph."""
+    """Return the inputs and outputs of a model, by tensor name in the graph.
+
+    Each value contains the kind (`input` or `output`) and the name in the model.
+    """
     function = frozen.function
     inputs = [t for t in function.inputs if t.dtype != tf.resource]
     outputs = zip(function.outputs, sorted(function.structured_outputs), strict=True)

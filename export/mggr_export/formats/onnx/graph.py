@@ -1,4 +1,4 @@
-"""Graph of an ONNX file: producers and readers of tensors, and metadata."""
+"""Graph of an ONNX file: find the producer and the readers of a tensor, and edit metadata."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx
 
 
 class Graph:
-    """Nodes of a graph, with lookup by the tensors that they produce and read.
+    """Nodes of a graph. The methods find nodes by the tensors that the nodes produce or read.
 
     Attributes:
         nodes: Nodes in order of execution.
@@ -22,19 +22,22 @@ class Graph:
         self._outputs = [tensor.name for tensor in graph.output]
 
     def maker(self, tensor: str) -> onnx.NodeProto | None:
-        """Return the node that produces a tensor; None for inputs and constants."""
+        """Return the node that produces a tensor.
+
+        The result is `None` for inputs and constants.
+        """
         return self._makers.get(tensor)
 
     def readers(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """Return the nodes that read an output of a node."""
+        """Return all nodes that read an output of the given node."""
         made = set(node.output)
         return (reader for reader in self.nodes if made & set(reader.input))
 
     def tail(self) -> tuple[onnx.NodeProto, ...]:
-        """Return the nodes between the last convolutions and the outputs, in order.
+        """Return the nodes between the last convolutions and the outputs, in order of execution.
 
-        In a redirector, these are the warp, the nodes that process flow and residual, the sum
-        and the clip.
+        In a redirector, these nodes process the flow and the residual, warp the picture, add both
+        parts, and clip the sum.
         """
         found: set[str] = set()
         waiting = list(self._outputs)
@@ -52,7 +55,10 @@ CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def with_metadata(content: bytes, name: str, text: str) -> bytes:
-    """Return the file with one more metadata entry; an entry of the same name is replaced."""
+    """Return the file content with one more metadata entry.
+
+    If the file has an entry of the same name, this entry is replaced.
+    """
     model = onnx.load_from_string(content)
     notes = {prop.key: prop.value for prop in model.metadata_props} | {name: text}
     onnx.helper.set_model_props(model, notes)

@@ -1,4 +1,4 @@
-"""ONNX implementation of the common format interface."""
+"""Implement the common format interface for ONNX files."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mggr_tf.config.conversion_limits import Precision
 
 
 class OnnxFormat(ModelFormat):
-    """ONNX files with one native op for the warp; see `ModelFormat`."""
+    """Format of ONNX files, with a native op for the warp. `ModelFormat` describes the methods."""
 
     title = "ONNX"
     suffix = "onnx"
     precisions = ("float32", "float16", "int8")
 
     def float32(self, model: keras.Model, *, batch: int) -> bytes:
-        """Convert without loss."""
+        """Convert a model to float32."""
         return convert_float32(model, batch=batch)
 
     def float16(self, model: keras.Model, *, batch: int) -> bytes:
-        """Convert weights, and the ops that compute with them, to half precision."""
+        """Convert the weights, and the ops that use weights, to half precision."""
         return halve(convert_float32(model, batch=batch))
 
     def int8(
@@ -39,7 +39,7 @@ class OnnxFormat(ModelFormat):
         batch: int,
         advance: Callable[[int], None],
     ) -> bytes:
-        """Convert with pairs of QuantizeLinear and DequantizeLinear before convolutions."""
+        """Convert to int8, with QuantizeLinear and DequantizeLinear before every convolution."""
         plain = convert_float32(model, batch=batch)
         return quantise(plain, calibration, batch=batch, advance=advance)
 
@@ -48,7 +48,7 @@ class OnnxFormat(ModelFormat):
         return dissect(model, calibration, batch=batch)
 
     def check_structure(self, content: bytes, precision: Precision) -> None:
-        """Check the file by the rules in `onnx.structure`."""
+        """Check that the file obeys the rules in `onnx.structure`."""
         check_structure(content, precision=precision)
 
     def open(self, content: bytes) -> FileRunner:
@@ -56,9 +56,9 @@ class OnnxFormat(ModelFormat):
         return open_file(content, "onnx")
 
     def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
-        """Return the file with one more property of the model."""
+        """Return the file content with one more metadata property."""
         return with_metadata(content, name, text)
 
     def metadata_of(self, content: bytes) -> dict[str, str]:
-        """Return the properties of the model by name."""
+        """Return all metadata properties by name."""
         return metadata_of(content)

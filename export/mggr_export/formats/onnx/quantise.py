@@ -1,9 +1,9 @@
-"""Explicit int8 quantization: QuantizeLinear and DequantizeLinear before every convolution.
+"""Quantize ONNX files: insert QuantizeLinear and DequantizeLinear before every convolution.
 
-TensorRT reads these pairs. It no longer has calibrators, so the graph must state the precision.
-Activations have zero-point 0, weights have one scale for every output channel, and biases stay
-float. Only the inputs of convolutions are quantized, never their outputs. Flow, residual, warp,
-clip and dense layers stay float.
+TensorRT reads these pairs of ops. TensorRT no longer has calibrators of its own, so the graph must
+contain the precision. Activations have zero-point 0. Weights have one scale for every output
+channel. Biases stay float. Only the inputs of convolutions are quantized, never their outputs.
+Flow, residual, warp, clip and dense layers stay float.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 QUANTISED = ("Conv",)
 """Ops that are quantized.
 
-Dense layers that output two angles stay float. They take almost no time, and their rounding error
-is directly an error of the angle.
+Dense layers that output two angles stay float. These layers take almost no time. The rounding error
+of such a layer would directly be an error of the angles.
 """
 
 
@@ -49,13 +49,14 @@ def quantise(
     batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> bytes:
-    """Insert the pairs into a float32 file, with ranges from the calibration data.
+    """Quantize a float32 file, with ranges from the calibration data.
 
     Args:
         content: Content of the float32 file.
-        calibration: Calibration inputs by name, [N, ...] each.
+        calibration: Calibration inputs by name. Each array has the shape [N, ...].
         batch: Fixed batch size of the file.
-        advance: Callback, called with the number of processed calibration examples.
+        advance: Callback for the progress bar. It receives the number of calibration examples that
+            were processed since the previous call.
 
     Returns:
         Content of the int8 file.
@@ -85,10 +86,10 @@ def quantise(
 
 
 def _leave_others_float(graph: onnx.GraphProto) -> None:
-    """Connect every node that is not a convolution to the original float tensors again.
+    """Connect all nodes except convolutions to the original float tensors again.
 
-    ONNX Runtime connects all readers of a quantized tensor to the quantized version, including
-    skip connections.
+    If a tensor is quantized, ONNX Runtime connects all its readers to the quantized version. Some
+    of these readers are not convolutions, for example skip connections.
     """
     before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == _QUANTISE}
     original = {
@@ -103,7 +104,7 @@ def _leave_others_float(graph: onnx.GraphProto) -> None:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Calibration examples for ONNX Runtime, one batch at a time."""
+    """Reader that passes the calibration examples to ONNX Runtime, batch by batch."""
 
     def __init__(self, calibration: Arrays, batch: int, advance: Callable[[int], None]) -> None:
         self._examples: Iterator[dict[str, NDArray[np.float32]]] = cut(calibration, batch)
@@ -111,7 +112,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         self._advance = advance
 
     def get_next(self) -> Any:
-        """Return the next batch, or None at the end."""
+        """Return the next batch. The result is `None` after the last batch."""
         example = next(self._examples, None)
         if example is not None:
             self._advance(self._batch)
@@ -121,7 +122,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 def dissect(model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
     """Calibrate again, and return the int8 file with its variants.
 
-    Each variant uses the float inputs and weights of the float file for one layer.
+    In each variant, one layer reads the inputs and weights of the float file.
     """
     plain = convert_float32(model, batch=batch)
     content = quantise(plain, calibration, batch=batch)
@@ -143,7 +144,7 @@ def _layers(content: bytes) -> list[onnx.NodeProto]:
 def _with_float_layer(content: bytes, plain: bytes, layer: str) -> bytes:
     """Return the int8 file with one float layer.
 
-    The layer reads the same picture and weights as in the float file.
+    This layer reads the same picture and weights as in the float file.
     """
     model = onnx.load_from_string(content)
     (ours,) = (node for node in model.graph.node if node.name == layer)

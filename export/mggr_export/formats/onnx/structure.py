@@ -1,4 +1,4 @@
-"""Structure checks of ONNX files, independent of the values that they compute."""
+"""Check the structure of ONNX files, without running them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ TENSORRT_OPS = frozenset(
 )
 """Ops that a graph may contain.
 
-TensorRT's parser lists all of them as supported [1]; redirectors and estimators may need them.
-All of them accept float32. GridSample requires TensorRT 8.5 or later.
+The documentation of TensorRT's parser lists these ops as supported [1]. Redirectors and estimators
+may need these ops. All these ops accept float32. GridSample requires TensorRT 8.5 or later.
 
 References:
     [1] github.com/onnx/onnx-tensorrt, docs/operators.md.
@@ -37,22 +37,27 @@ References:
 _INVALID = (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
 
 _WHY_NOT = {
-    "Gather": "the warp must be a GridSample",
-    "GatherND": "the warp must be a GridSample",
+    "Gather": "the warp must be a GridSample op",
+    "GatherND": "the warp must be a GridSample op",
 }
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 _RESIZES = (("nearest", "asymmetric"), ("linear", "half_pixel"))
 
 
 def check_structure(content: bytes, *, precision: Precision) -> None:
-    """Reject a file that does not match its precision, or that TensorRT cannot read.
+    """Check that a file matches its precision, and that TensorRT can read the file.
+
+    The file must obey these rules:
+
+    - ONNX's full checker accepts the file, and the opset is `OPSET`.
+    - TensorRT supports all ops and resize modes.
+    - The sizes of all inputs and outputs are fixed.
+    - Quantization is int8 and symmetric, and only before convolutions.
+    - Weights have the dtype of the precision.
+    - All nodes after the last convolutions (the tail) compute in float32.
 
     Raises:
-        ArtifactError: If a check fails. ONNX's full checker must accept the file, and the opset
-            must be `OPSET`. TensorRT must support all ops and resize modes, and all sizes of
-            inputs and outputs must be fixed. Quantization must be int8, symmetric, and only
-            before convolutions. Weights must have the dtype of the precision, and the tail must
-            be float32.
+        ArtifactError: If the file breaks a rule.
     """
     model = _checked(content)
     _ops_are_known(model)
@@ -65,7 +70,7 @@ def check_structure(content: bytes, *, precision: Precision) -> None:
 
 
 def op_counts(content: bytes) -> dict[str, int]:
-    """Return the number of occurrences of each op, by name."""
+    """Return how often each op occurs in the graph, by name of the op."""
     nodes = onnx.load_from_string(content).graph.node
     return dict(sorted(Counter(node.op_type for node in nodes).items()))
 
@@ -101,7 +106,7 @@ def _ops_are_known(model: onnx.ModelProto) -> None:
                 node=node.name,
             )
         if node.op_type not in TENSORRT_OPS:
-            why = _WHY_NOT.get(node.op_type, "TensorRT's parser does not list it")
+            why = _WHY_NOT.get(node.op_type, "TensorRT's parser does not list this op")
             raise ArtifactError(
                 f"op {node.op_type} {node.name} is not allowed: {why}",
                 code="op-not-allowed",
@@ -141,9 +146,9 @@ def _resizes_are_plain(graph: onnx.GraphProto) -> None:
 
 
 def _weights_are(dtype: np.dtype, graph: Graph) -> None:
-    """Check the dtype of the weights that are stored directly.
+    """Check the dtype of weights that are not quantized.
 
-    `_quantisation_is` checks quantized weights.
+    The function `_quantisation_is` checks quantized weights.
     """
     for node in graph.nodes:
         weights = graph.constants.get(node.input[1]) if node.op_type in CONVOLUTIONS else None
@@ -160,7 +165,7 @@ def _weights_are(dtype: np.dtype, graph: Graph) -> None:
 
 
 def _tail_is_float(model: onnx.ModelProto) -> None:
-    """Check that the warp and all nodes after the last convolutions compute in float32."""
+    """Check that all nodes after the last convolutions compute in float32, including the warp."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     tensors = (*inferred.value_info, *inferred.output)
     dtypes = {tensor.name: tensor.type.tensor_type.elem_type for tensor in tensors}
@@ -169,8 +174,8 @@ def _tail_is_float(model: onnx.ModelProto) -> None:
             if dtypes[name] != onnx.TensorProto.FLOAT:
                 kind = onnx.TensorProto.DataType.Name(dtypes[name])
                 raise ArtifactError(
-                    f"{node.op_type} {node.name} computes in {kind}; the warp and all other ops "
-                    "after the last convolutions must compute in float32",
+                    f"{node.op_type} {node.name} computes in {kind}; all ops after the last "
+                    "convolutions, including the warp, must compute in float32",
                     code="tail-not-float",
                     op=node.op_type,
                     node=node.name,

@@ -1,11 +1,12 @@
-"""Conversion to TFLite: float32, float16, or int8 by post-training calibration.
+"""Convert models to TFLite in float32, float16 or int8.
 
 In a float16 file, the weights are stored in half precision, and all ops compute in float32.
 
-In an int8 file, the convolutions and the ops between them compute with 8-bit integers. Weights are
-quantized per channel. Inputs, outputs and all ops after the last convolutions stay float.
-Therefore a device feeds float and int8 files in the same way, and the warp reads unrounded
-coordinates.
+An int8 file is calibrated after the training. The convolutions and the ops between them compute
+with 8-bit integers. Weights have one scale for each channel. Inputs and outputs stay float, so a
+device uses float and int8 files in the same way. All ops after the last convolutions stay float,
+too. One of these ops is the warp, which moves pixels. The coordinates of the warp are therefore not
+rounded.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from mggr_export.formats.tflite.graph import CONVOLUTIONS, Graph, read_graph
 
 
 def convert_float32(frozen: FrozenModel) -> bytes:
-    """Convert without loss, to builtin ops only."""
+    """Convert a model to float32, with builtin ops only."""
     content: bytes = _converter(frozen).convert()
     return content
 
 
 def convert_float16(frozen: FrozenModel) -> bytes:
-    """Convert with weights in half precision, which the interpreter widens on loading."""
+    """Convert to float16. An interpreter converts the weights to float32 when it loads the file."""
     converter = _converter(frozen)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
@@ -50,18 +51,21 @@ def convert_int8(
     batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> bytes:
-    """Quantize all ops except the tail (see `Graph.tail`), with ranges from the calibration data.
+    """Quantize all ops except the tail, with ranges from the calibration data.
 
-    Standard quantization would also round the coordinates of the warp. PSNR would then be 30 dB
-    instead of 53 dB on real eyes. Ops are excluded by their position in the graph. Op types are
-    not suitable, because the additions of the warp have the same type as any other addition.
-    Layer names are not suitable, because the converter fuses and renames layers.
+    The tail consists of all ops after the last convolutions, see `Graph.tail`. Standard
+    quantization would also round the coordinates of the warp. The PSNR on real eyes would then be
+    30 dB instead of 53 dB (higher is better). The position in the graph decides which ops are
+    excluded. The type of an op cannot decide this, because the additions of the warp have the same
+    type as any other addition. The name of a layer cannot decide this, because the converter fuses
+    and renames layers.
 
     Args:
         frozen: Function to convert.
-        calibration: Calibration inputs by name, [N, ...] each.
+        calibration: Calibration inputs by name. Each array has the shape [N, ...].
         batch: Fixed batch size of the file.
-        advance: Callback, called with the number of processed calibration examples.
+        advance: Callback for the progress bar. It receives the number of calibration examples that
+            were processed since the previous call.
     """
     return Calibrated(frozen, calibration, batch=batch, advance=advance).quantised()
 
@@ -71,9 +75,10 @@ class Calibrated:
 
     Args:
         frozen: Function to convert.
-        calibration: Calibration inputs by name, [N, ...] each.
+        calibration: Calibration inputs by name. Each array has the shape [N, ...].
         batch: Fixed batch size of the file.
-        advance: Callback, called with the number of processed calibration examples.
+        advance: Callback for the progress bar. It receives the number of calibration examples that
+            were processed since the previous call.
     """
 
     def __init__(
@@ -85,7 +90,8 @@ class Calibrated:
         advance: Callable[[int], None] = lambda n: None,
     ) -> None:
         def examples() -> Iterator[dict[str, NDArray[np.float32]]]:
-            # Examples are dicts, because the converter assigns lists in its own input order.
+            # Examples are dicts, because the converter would assign the values of a list in its own
+            # order of inputs.
             for example in cut(calibration, batch):
                 advance(batch)
                 yield example
@@ -97,7 +103,10 @@ class Calibrated:
 
     @property
     def content(self) -> bytes:
-        """The calibrated file, still float. Other conversions have other tensor names."""
+        """Content of the calibrated file, which is still float.
+
+        Other conversions of the same model have other tensor names.
+        """
         content: bytes = self._debugger.calibrated_model
         return content
 
@@ -105,8 +114,8 @@ class Calibrated:
         """Return the int8 file.
 
         Args:
-            but: Name of a tensor; the op that produces it stays float. None keeps only the tail
-                float.
+            but: Name of a tensor. The op that produces this tensor stays float, in addition to the
+                tail. With `None`, only the tail stays float.
         """
         self._debugger.options = _all_but_the_tail(read_graph(self.content), but)
         content: bytes = self._debugger.get_nondebug_quantized_model()
@@ -116,18 +125,19 @@ class Calibrated:
 def _all_but_the_tail(calibrated: Graph, spared: str | None = None) -> Any:
     """Return quantizer options that keep the tail float.
 
-    The options contain the tensor names of the quantizer's own model.
+    The options contain tensor names of the quantizer's own model.
 
     Args:
         calibrated: Graph of the quantizer's own model, which is still float.
-        spared: Name of one more tensor whose op stays float.
+        spared: Name of another tensor. The op that produces this tensor also stays float.
     """
     tail = calibrated.tail()
     names = [tensor.name for tensor in calibrated.made_by(tail)]
     return tf.lite.experimental.QuantizationDebugOptions(
         denylisted_nodes=names if spared is None else [*names, spared],
-        # An op with several outputs has no single tensor name, so it is excluded by its kind.
-        # Without this, the warp's UNPACK of x and y is quantized, and PSNR is 46 dB.
+        # An op with several outputs has no single tensor name, so all ops of its kind are excluded.
+        # Otherwise, the op UNPACK, which separates x and y of the warp, would be quantized. The
+        # PSNR would be 46 dB.
         denylisted_ops=sorted({op.kind for op in tail if len(op.outputs) > 1}),
     )
 
@@ -160,8 +170,8 @@ def _layers(content: bytes) -> dict[str, int]:
 
 
 def _outputs(content: bytes, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-    # Use the device's interpreter: that of TensorFlow 2.15 overwrites tensors that it should
-    # preserve.
+    # Use the interpreter of the device. The interpreter of TensorFlow 2.15 overwrites tensors that
+    # it should preserve.
     of_runtime = interpreter_class(None)
     resolvers = import_module(of_runtime.__module__).OpResolverType
     interpreter = of_runtime(

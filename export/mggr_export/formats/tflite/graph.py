@@ -1,10 +1,11 @@
-"""Graph of a TFLite file: ops, metadata, and checks of the structure.
+"""Read the graph of a TFLite file, edit its metadata, and check its structure.
 
-The graph is read from the file's own tables. An interpreter would show the graph after its
-delegates have changed it.
+The graph is read from the tables in the file. An interpreter would show a graph that its delegates
+have already changed.
 
-The checks detect problems that parity does not detect: a warp with slightly rounded coordinates,
-an int8 file that computes in float, or an op that the device's interpreter lacks.
+The checks detect three problems that a comparison with Keras does not detect. The coordinates of
+the warp may be slightly rounded. An int8 file may compute in float. A file may contain an op that
+the device's interpreter does not support.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from mggr_tf.config.conversion_limits import Precision
 CONVOLUTIONS = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"}
 )
-"""Ops that multiply by weights. They take most of the time, so quantization targets them."""
+"""Ops that multiply by weights. These ops take most of the time. Therefore they are quantized."""
 
 _MARK = b"TFL3"
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a file; `shape` has -1 for every size that is not fixed."""
+    """One tensor of a file. In `shape`, -1 stands for a size that is not fixed."""
 
     name: str
     dtype: str
@@ -39,7 +40,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Op:
-    """One op; `kind` is the name of its builtin, or `custom:<name>`."""
+    """One op of a file. `kind` is the name of a builtin op, or `custom:<name>`."""
 
     kind: str
     inputs: tuple[int, ...]
@@ -48,7 +49,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """The only subgraph of a file.
+    """Graph of a file with one subgraph.
 
     Attributes:
         ops: Ops in order of execution.
@@ -62,11 +63,12 @@ class Graph:
     outputs: tuple[int, ...]
 
     def tail(self) -> tuple[Op, ...]:
-        """Return the ops between the last convolutions and the outputs, in order.
+        """Return the ops between the last convolutions and the outputs, in order of execution.
 
-        In a redirector, these are the ops that convert the flow head's output to pixels, the warp
-        with all its coordinates, the ops from the residual to the picture, the sum and the clip.
-        These ops have no weights, so quantizing them has no benefit.
+        In a redirector, these ops convert the output of the flow head to pixels, compute the
+        coordinates of the warp, and warp the picture. These ops also process the residual, add it
+        to the picture, and clip the sum. These ops have no weights, so quantizing them has no
+        benefit.
         """
         maker = {index: op for op in self.ops for index in op.outputs}
         found: set[int] = set()
@@ -80,7 +82,7 @@ class Graph:
         return tuple(op for op in self.ops if op.outputs[0] in found)
 
     def made_by(self, ops: tuple[Op, ...]) -> tuple[Tensor, ...]:
-        """Return all tensors that these ops write."""
+        """Return all tensors that the given ops write."""
         return tuple(self.tensors[index] for op in ops for index in op.outputs)
 
 
@@ -88,7 +90,7 @@ def read_graph(content: bytes) -> Graph:
     """Read the graph of a .tflite file.
 
     Raises:
-        BundleError: If the content is not such a file, or has several subgraphs.
+        BundleError: If the content is not a .tflite file, or if it has several subgraphs.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -127,12 +129,13 @@ def read_graph(content: bytes) -> Graph:
 def _kind(code: Any, names: dict[int, str]) -> str:
     if code.customCode is not None:
         return f"custom:{code.customCode.decode()}"
-    # Old files store the op's number in a one-byte field. The larger of both fields is valid.
+    # Old files store the number of the op in a one-byte field. The larger number of both fields is
+    # valid.
     return names[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def _indices(values: Any) -> tuple[int, ...]:
-    """Return tensor indices without -1, which marks an omitted optional input."""
+    """Return tensor indices without -1. The index -1 marks an optional input that is omitted."""
     return tuple(index for index in _numbers(values) if index >= 0)
 
 
@@ -141,7 +144,10 @@ def _numbers(values: Any) -> tuple[int, ...]:
 
 
 def with_metadata(content: bytes, name: str, text: str) -> bytes:
-    """Return the file with one more metadata entry; an entry of the same name is replaced."""
+    """Return the file content with one more metadata entry.
+
+    If the file has an entry of the same name, this entry is replaced.
+    """
     schema = _schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     model.metadata = [m for m in model.metadata or [] if m.name != name.encode()]
@@ -157,7 +163,7 @@ def with_metadata(content: bytes, name: str, text: str) -> bytes:
 
 
 def metadata_of(content: bytes) -> dict[str, str]:
-    """Return all metadata entries that are text, by name."""
+    """Return all metadata entries that contain text, by name."""
     model = _schema().ModelT.InitFromPackedBuf(content, 0)
     found = {}
     for note in model.metadata or []:
@@ -178,18 +184,23 @@ def _schema() -> Any:
 
 
 _FORBIDDEN = {
-    "GATHER_ND": "it is slow and large; use a flattened GATHER",
+    "GATHER_ND": "this op is slow and large; use a flattened GATHER",
 }
 _FLOATS_AND_INDICES = frozenset({"float32", "int32", "int64", "bool"})
 
 
 def check_structure(graph: Graph, *, precision: Precision) -> None:
-    """Reject a file that does not match its precision.
+    """Check that the structure of a file matches its precision.
+
+    The file must obey these rules:
+
+    - All ops are builtin ops, and none of them is forbidden.
+    - The sizes of all inputs and outputs are fixed.
+    - No tensor between the last convolutions and the outputs is quantized, for example in the warp.
+    - All convolutions have the given precision.
 
     Raises:
-        ArtifactError: If an op is not a builtin or is forbidden, if a size is not fixed, if a
-            tensor between the last convolutions and the outputs (including the warp) is
-            quantized, or if a convolution has another precision.
+        ArtifactError: If the file breaks a rule.
     """
     for check in (_only_builtins, _fixed_sizes, _float_tail):
         check(graph)
@@ -197,7 +208,7 @@ def check_structure(graph: Graph, *, precision: Precision) -> None:
 
 
 def op_counts(graph: Graph) -> dict[str, int]:
-    """Return the number of occurrences of each op, by name."""
+    """Return how often each op occurs in the graph, by name of the op."""
     return dict(sorted(Counter(op.kind for op in graph.ops).items()))
 
 
@@ -235,8 +246,8 @@ def _float_tail(graph: Graph) -> None:
         for tensor in graph.made_by((op,)):
             if tensor.dtype not in _FLOATS_AND_INDICES:
                 raise ArtifactError(
-                    f"{op.kind} {tensor.name.split(';')[0]} computes in {tensor.dtype}; the warp "
-                    "and all other ops after the last convolutions must compute in float",
+                    f"{op.kind} {tensor.name.split(';')[0]} computes in {tensor.dtype}; all ops "
+                    "after the last convolutions, including the warp, must compute in float",
                     code="tail-not-float",
                     op=op.kind,
                     tensor=tensor.name.split(";")[0],

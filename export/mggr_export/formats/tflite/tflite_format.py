@@ -1,4 +1,4 @@
-"""TFLite implementation of the common format interface."""
+"""Implement the common format interface for TFLite files."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ from mggr_tf.config.conversion_limits import Precision
 
 
 class TFLiteFormat(ModelFormat):
-    """TFLite files with builtin ops only; see `ModelFormat`."""
+    """Format of TFLite files with builtin ops only. `ModelFormat` describes the methods."""
 
     title = "TFLite"
     suffix = "tflite"
     precisions = ("float32", "float16", "int8")
 
     def float32(self, model: keras.Model, *, batch: int) -> bytes:
-        """Convert without loss."""
+        """Convert a model to float32."""
         return convert_float32(freeze(model, batch=batch))
 
     def float16(self, model: keras.Model, *, batch: int) -> bytes:
-        """Convert with weights in half precision, which interpreters widen."""
+        """Convert to float16.
+
+        An interpreter converts the weights to float32 when it loads the file.
+        """
         return convert_float16(freeze(model, batch=batch))
 
     def int8(
@@ -51,7 +54,7 @@ class TFLiteFormat(ModelFormat):
         return dissect(model, calibration, batch=batch)
 
     def check_structure(self, content: bytes, precision: Precision) -> None:
-        """Check the file by the rules in `tflite.graph`."""
+        """Check that the file obeys the rules in `tflite.graph`."""
         check_structure(read_graph(content), precision=precision)
 
     def open(self, content: bytes) -> FileRunner:
@@ -59,9 +62,9 @@ class TFLiteFormat(ModelFormat):
         return open_file(content, "tflite")
 
     def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
-        """Return the file with one more named buffer."""
+        """Return the file content with one more named buffer."""
         return with_metadata(content, name, text)
 
     def metadata_of(self, content: bytes) -> dict[str, str]:
-        """Return the contents of the named buffers by name."""
+        """Return the contents of all named buffers, by name."""
         return metadata_of(content)
