@@ -19,6 +19,7 @@ from ramps import psnr_db, smooth_picture
 
 Image = pytest.importorskip("PIL.Image")
 ImageCms = pytest.importorskip("PIL.ImageCms")
+PngImagePlugin = pytest.importorskip("PIL.PngImagePlugin")
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="6" dc:title="t"/></x:xmpmeta>'
 GPS = 0x8825
@@ -343,3 +344,42 @@ def test_16_bits_that_a_format_cannot_hold_are_named(tmp_path: Path) -> None:
     assert any("16 bits" in name for name in edited(tmp_path / "a.png", tmp_path / "b.jpg"))
     cv2.imwrite(str(tmp_path / "a.tif"), deep_samples(3))
     assert any("16 bits" in name for name in edited(tmp_path / "a.tif", tmp_path / "b.tif"))
+
+
+def raw_profile(block: bytes) -> Any:
+    """EXIF as ImageMagick and GIMP store it in a PNG."""
+    text = "\n".join(["", "exif", f"{len(block):8d}", block.hex(), ""])
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", text, zip=True)
+    return info
+
+
+@pytest.mark.parametrize("also_chunk", [False, True])
+def test_exif_in_a_text_chunk_turns_the_picture_and_becomes_a_chunk(
+    tmp_path: Path, also_chunk: bool
+) -> None:
+    stored = np.zeros((20, 40, 3), np.uint8)
+    stored[:, :5] = 200
+    block = exif(6).tobytes()
+    extra = {"exif": exif(6)} if also_chunk else {}
+    Image.fromarray(stored).save(tmp_path / "a.png", pnginfo=raw_profile(block), **extra)
+    (picture,) = read_pictures(tmp_path / "a.png")
+    assert picture.rgb.shape == (40, 20, 3), "a quarter turn"
+    write_pictures(tmp_path / "b.png", [picture])
+    written = (tmp_path / "b.png").read_bytes()
+    assert written.count(b"eXIf") == 1
+    assert b"Raw profile" not in written
+    with Image.open(tmp_path / "b.png") as after:
+        assert after.size == (20, 40)
+        assert after.getexif()[0x0112] == 1
+        assert_same_exif(after)
+
+
+def test_a_text_chunk_without_exif_is_kept(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", "no hexadecimal text")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    (picture,) = read_pictures(tmp_path / "a.png")
+    write_pictures(tmp_path / "b.png", [picture])
+    with Image.open(tmp_path / "b.png") as after:
+        assert after.text["Raw profile type exif"] == "no hexadecimal text"

@@ -18,7 +18,11 @@ from mggr_edge.media.files.picture_facts import PNG_MAGIC, png_chunk, png_chunks
 
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ICC, _MPF, _JFIF = b"ICC_PROFILE\0", b"MPF\0", b"JFIF\0"
+_RAW_PROFILE = "Raw profile type exif"
+"""Keyword of a PNG text chunk that contains an EXIF block."""
 _PNG_XMP = b"XML:com.adobe.xmp\0"
+_PNG_BLOCKS = (_PNG_XMP[:-1], _RAW_PROFILE.encode())
+"""Keywords of PNG text chunks that contain a metadata block instead of a text."""
 _LONGEST_SEGMENT = 0xFFFF - 2
 
 _PNG_KEPT = frozenset(
@@ -186,7 +190,7 @@ def metadata_of(
         xmp=upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
         dpi=_dpi_of(info),
         comment=comment.encode() if isinstance(comment, str) else comment,
-        texts=tuple((k, str(v)) for k, v in texts.items() if k.encode() != _PNG_XMP[:-1]),
+        texts=tuple((k, str(v)) for k, v in texts.items() if k.encode() not in _PNG_BLOCKS),
         density=density,
         segments=tuple(segments),
         chunks=tuple(chunks),
@@ -241,8 +245,15 @@ def exif_of(image: Any) -> bytes:
     """Return the EXIF block of a loaded image that is not a TIFF; see `tiff_exif` for a TIFF.
 
     The block starts at its byte-order mark. The result is empty if the image has no EXIF block.
+    ImageMagick and GIMP store the block of a PNG as hexadecimal text with three header lines.
     """
-    return bytes(image.info.get("exif") or b"").removeprefix(_EXIF)
+    block = bytes(image.info.get("exif") or b"")
+    if not block and (text := image.info.get(_RAW_PROFILE)):
+        try:
+            block = bytes.fromhex("".join(str(text).split("\n")[3:]))
+        except ValueError:
+            block = b""
+    return block.removeprefix(_EXIF)
 
 
 def _dpi_of(info: dict[str, Any]) -> tuple[float, float] | None:
@@ -322,15 +333,20 @@ def _kept_chunks(content: bytes, exif: bytes, lost: list[str]) -> Iterator[tuple
         exif: the EXIF block with upright orientation. This block replaces the block in the file.
         lost: list of the names of lost metadata. The function appends the names of dropped chunks.
     """
-    for kind, data in png_chunks(content):
+    chunks = list(png_chunks(content))
+    has_exif = any(kind == b"eXIf" for kind, _ in chunks)
+    for kind, data in chunks:
         if kind in _PNG_PIXELS:
             continue
         if kind == b"eXIf":
             yield kind, exif
         elif kind == b"iTXt" and data.startswith(_PNG_XMP):
             yield kind, upright_xmp(data)
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and data.startswith(b"Raw profile type exif\0"):
-            yield b"eXIf", exif
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and data.startswith(_RAW_PROFILE.encode() + b"\0"):
+            if not exif:  # the block cannot be read
+                yield kind, data
+            elif not has_exif:
+                yield b"eXIf", exif
         elif kind in _PNG_KEPT or kind[3:4].islower():
             yield kind, data
         elif kind == b"caBX":
