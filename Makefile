@@ -24,7 +24,7 @@ test-extended: $(STAMP) ## Short trainings, exports, browsers, streams: about te
 
 test-all: test test-extended ## Both.
 
-test-slow: $(STAMP) ## What takes longest: kills, whole products of options, benchmarks (about an hour).
+test-slow: $(STAMP) ## What takes longest: kills, whole products of options, benchmarks (about half an hour).
 	$(PYTEST) -m slow
 
 test-edge: ## The device tests where TensorFlow is not installed, with each interpreter, and a wheel outside the checkout.

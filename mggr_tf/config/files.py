@@ -125,6 +125,9 @@ def _changed(data: Any, change: str) -> Any:
     *parents, last = re.findall(r"[^.\[\]]+", key)
     place = data
     for depth, step in enumerate([*parents, last]):
+        if depth == len(parents) and _is_new_element(place, last, value):
+            place.append(value)
+            break
         index = _index(place, step, change)
         if depth == len(parents):
             place[index] = value
@@ -133,6 +136,15 @@ def _changed(data: Any, change: str) -> Any:
         else:
             place = place[index]
     return data
+
+
+def _is_new_element(place: Any, name: str, value: Any) -> bool:
+    """Return whether a value is a new element of a list, which the list does not contain yet.
+
+    For example, `losses.edges={name: edges, weight: 0.5}` appends a loss.
+    """
+    is_named = isinstance(value, dict) and _named(value, name)
+    return is_named and isinstance(place, list) and not any(_named(one, name) for one in place)
 
 
 def _index(place: Any, step: str, change: str) -> Any:
@@ -160,7 +172,7 @@ def _index_in_list(place: list[Any], step: str, change: str) -> int:
     """
     if step.isdigit() and int(step) < len(place):
         return int(step)
-    named = [i for i, item in enumerate(place) if isinstance(item, dict) and _named(item, step)]
+    named = [i for i, item in enumerate(place) if _named(item, step)]
     if len(named) == 1:
         return named[0]
     if named:
@@ -181,8 +193,8 @@ def _index_in_list(place: list[Any], step: str, change: str) -> int:
     )
 
 
-def _named(item: dict[str, Any], name: str) -> bool:
-    return bool(item.get("name") == name)
+def _named(item: Any, name: str) -> bool:
+    return isinstance(item, dict) and bool(item.get("name") == name)
 
 
 _MOST_SHOWN = 12

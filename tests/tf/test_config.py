@@ -176,6 +176,23 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path):
         load_config(str(file))
 
 
+def test_a_named_element_is_appended_or_replaced():
+    before = load_config("mggr-edge").stage("joint").losses
+    assert "ssim" not in [loss.name for loss in before]
+    added = load_config(
+        "mggr-edge", changes=["stages.joint.losses.ssim={name: ssim, weight: 0.25}"]
+    )
+    *others, last = added.stage("joint").losses
+    assert tuple(others) == before
+    assert (last.name, last.weight) == ("ssim", 0.25)
+    again = load_config(
+        "mggr-edge", changes=["stages.joint.losses.lpips={name: lpips, weight: 0.125}"]
+    )
+    assert len(again.stage("joint").losses) == len(before)
+    weights = {loss.name: loss.weight for loss in again.stage("joint").losses}
+    assert weights["lpips"] == 0.125
+
+
 def test_landmarks_between_picture_and_gaze_need_their_loss():
     on = "models.estimator_landmarks=true"
     state_only = "stages.estimator.losses=[{name: state, weight: 1}]"
