@@ -86,7 +86,7 @@ def step_of(config, networks):
         ),
         (
             ["stages.coarse.portraits={pairs: 4, cycle: 1.0, gaze: 0.1}"],
-            "stages.coarse.portraits: cycle",
+            "stages.coarse.portraits: ",
         ),
         (
             [CYCLED, "stages.joint.losses=[{name: l1, weight: 1}]"],

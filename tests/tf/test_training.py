@@ -54,7 +54,7 @@ def trained(tmp_path_factory, tiny_config, samples):
 
 def test_a_stage_trains_what_it_lacks_in_the_papers_order_and_says_so(trained):
     run, said = trained
-    assert "estimator, coarse first" in said[0]
+    assert "estimator, coarse" in said[0]
     assert [line.split(":")[0] for line in said[1:]] == ["estimator", "coarse", "joint"]
     assert all(run.is_complete(stage) for stage in ("estimator", "coarse", "joint"))
     assert stages_to_train(run, "joint") == ()
