@@ -25,6 +25,7 @@ exception of any other class is a bug in this project and keeps its traceback.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class MggrError(Exception):
@@ -51,6 +52,17 @@ class MggrError(Exception):
         if code is not None:
             self.code = code
         self.fields = fields
+
+    def __reduce__(self) -> Any:
+        """Return what restores the error in another process, without calling its constructor."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[MggrError], args: tuple[Any, ...], state: dict[str, Any]) -> MggrError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(MggrError):

@@ -1,5 +1,6 @@
 """Every choice of losses that a config accepts can be trained; every other one is refused."""
 
+import gc
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -130,6 +131,8 @@ def run_one_step(networks, stage, config, *, traced):
     assert len(metrics) >= len(config.stage(stage).active) + 1
     assert all(np.isfinite(float(value)) for value in metrics.values())
     assert any((w.numpy() != b).any() for w, b in zip(weights, before, strict=True))
+    del step
+    gc.collect()  # A traced step refers to itself and holds its graph, up to gigabytes in all.
 
 
 @cache

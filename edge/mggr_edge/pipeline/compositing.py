@@ -60,7 +60,7 @@ The rim of the lid and the lashes are within this distance.
 _FEATHER = 0.14
 """Distance over which the mask decreases from 1 to 0, divided by the eye width."""
 
-_UNITS_PER_LEVEL = 127.5
+_LEVELS_PER_UNIT = 127.5
 """Difference in grey levels for a difference of 1 in the network's range [-1, 1]."""
 
 
@@ -141,7 +141,7 @@ def compose_eye(
     here = frame[region.slices].astype(np.float32)
     moved = _read_at(frame, shift)
     change = moved.astype(np.float32) - here
-    added = strength * _UNITS_PER_LEVEL * _sample(residual, region, still, cv2.INTER_CUBIC)
+    added = strength * _LEVELS_PER_UNIT * _sample(residual, region, still, cv2.INTER_CUBIC)
     change += added
     pixels = np.clip(np.rint(here + mask[..., None] * change), 0, 255).astype(np.uint8)
     return ComposedEye(region, pixels, mask, shift, added)
@@ -298,9 +298,6 @@ def _ring(height: int, width: int) -> NDArray[np.bool_]:
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue (ITU-R BT.601)."""
-
-_LEVELS_PER_UNIT = 127.5
-"""Difference in grey levels for a difference of 1 in the network's range [-1, 1]."""
 
 
 def residual_in_colours_of(
