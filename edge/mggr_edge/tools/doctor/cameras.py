@@ -128,13 +128,13 @@ def check_virtual_camera(machine: Machine) -> Check:
     writer = [] if machine.version("pyvirtualcam") else [PYVIRTUALCAM]
     keeping = [] if _is_kept(machine) else [KEEP]
     if not machine.at("/sys/module/v4l2loopback").is_dir():
-        mends = [*_install(machine), LOAD, *keeping, *writer]
+        fixes = [*_install(machine), LOAD, *keeping, *writer]
         found = "v4l2loopback is not loaded; needed only for v4l2loopback:// outputs"
-        return Check(_NAME, "missing", found, "\n".join(mends))
+        return Check(_NAME, "missing", found, "\n".join(fixes))
     devices = virtual_devices(machine)
     if not devices:
-        mends = [UNLOAD, LOAD, *keeping, *writer]
-        return Check(_NAME, "missing", "v4l2loopback has no device", "\n".join(mends))
+        fixes = [UNLOAD, LOAD, *keeping, *writer]
+        return Check(_NAME, "missing", "v4l2loopback has no device", "\n".join(fixes))
     found = ", ".join(_shown(machine, device) for device in devices)
     if open_ := [d for d in devices if not _is_exclusive(machine, d, devices)]:
         found += f"; without exclusive_caps=1, browsers do not list {', '.join(open_)}"

@@ -92,9 +92,9 @@ def check_own_kind(machine: Machine) -> Check:
     if not live:
         busy = f"{', '.join(map(_shown, others))}; files only" if others else "no other process"
         return Check("mggr-edge", "ok", busy)
-    mends = dict.fromkeys(_fix(machine, process) for process in live)
+    fixes = dict.fromkeys(_fix(machine, process) for process in live)
     found = f"{', '.join(map(_shown, live))}: a second process cannot use the same camera or port"
-    return Check("mggr-edge", "warn", found, "\n".join(mends))
+    return Check("mggr-edge", "warn", found, "\n".join(fixes))
 
 
 def _command(process: Process) -> tuple[str, ...] | None:
