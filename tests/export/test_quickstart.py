@@ -1,4 +1,4 @@
-"""Quickstart: the two witnesses, the report, the whole way."""
+"""Quickstart: the two estimates, the report, the whole way."""
 
 import base64
 import functools
@@ -89,7 +89,7 @@ def demo_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quick start")
     bundle, photo = bundle_that_shifts(), photograph()
     with open_films(folder) as films:
-        observer = Observer(bundle, witness=bundle, show=films.show)
+        observer = Observer(bundle, measuring=bundle, show=films.show)
         for time_s in TIMES_S:
             observer(portrait_frame(photo, time_s), time_s=time_s)
     films.write_sheets(folder, observer.sights)
@@ -114,7 +114,7 @@ def test_the_iris_witness_sees_what_was_moved_and_the_other_says_what_it_says(de
 
 def test_a_redirector_that_does_nothing_is_seen_to_do_nothing():
     bundle, photo = bundle_that_shifts(share=0.0), photograph()
-    observer = Observer(bundle, witness=bundle, show=lambda *_: None)
+    observer = Observer(bundle, measuring=bundle, show=lambda *_: None)
     for time_s in TIMES_S[::3]:
         observer(portrait_frame(photo, time_s), time_s=time_s)
     seen = following([s.target for s in observer.sights], [s.by_iris for s in observer.sights])
@@ -127,7 +127,7 @@ def test_one_stray_pixel_is_counted(demo_folder, monkeypatch):
     _, observer = demo_folder
     assert observer.stray_pixels == 0
     bundle = bundle_that_shifts()
-    careless = Observer(bundle, witness=bundle, show=lambda *_: None)
+    careless = Observer(bundle, measuring=bundle, show=lambda *_: None)
     process = careless._redirector.process
 
     def stray(frame, *, time_s):

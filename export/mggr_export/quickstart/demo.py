@@ -191,7 +191,7 @@ def run_demo(folder: Path, *, redirecting: Bundle, precise: Bundle, progress: Pr
     """
     write_portrait(folder / PORTRAIT, progress=progress)
     with open_films(folder) as films:
-        observer = Observer(redirecting, witness=precise, show=films.show)
+        observer = Observer(redirecting, measuring=precise, show=films.show)
         run(
             folder / PORTRAIT,
             folder / REDIRECTED,
@@ -215,12 +215,12 @@ def run_demo(folder: Path, *, redirecting: Bundle, precise: Bundle, progress: Pr
     )
 
 
-def watch_portrait(bundle: Bundle, *, witness: Bundle) -> Following:
+def watch_portrait(bundle: Bundle, *, measuring: Bundle) -> Following:
     """Redirect the portrait with a bundle, and compare the redirected gaze with the target.
 
     The iris model measures the redirected gaze. No file is written.
     """
-    observer = Observer(bundle, witness=witness, show=lambda before, after, time_s: None)
+    observer = Observer(bundle, measuring=measuring, show=lambda before, after, time_s: None)
     for number, frame in enumerate(portrait_frames()):
         observer(frame, time_s=number / RATE)
     sights = observer.sights
@@ -228,7 +228,7 @@ def watch_portrait(bundle: Bundle, *, witness: Bundle) -> Following:
 
 
 def _timing(bundle: Bundle, *, progress: Progress) -> Timing:
-    observer = Observer(bundle, witness=bundle, show=lambda before, after, time_s: None)
+    observer = Observer(bundle, measuring=bundle, show=lambda before, after, time_s: None)
     with progress("timing the pipeline", _TIMED_FRAMES) as advance:
         for number, frame in enumerate(portrait_frames(frames=_TIMED_FRAMES)):
             observer(frame, time_s=number / RATE)

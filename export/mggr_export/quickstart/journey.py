@@ -98,7 +98,7 @@ def run_quickstart(
     first = None
     if own is not None:
         with _timed("redirecting the portrait with the package's weights", seconds):
-            first = watch_portrait(own, witness=bundles["float32"])
+            first = watch_portrait(own, measuring=bundles["float32"])
     outcome = Outcome(folder, minutes, run, bundles, demo, seconds, first)
     write_report(outcome)
     return outcome

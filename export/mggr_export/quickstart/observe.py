@@ -175,7 +175,7 @@ class Sight:
         target: Target gaze of the right eye.
         before: Gaze that the pipeline estimated for the original right eye.
         estimated: Mean gaze of both redirected eyes, measured by the estimator of the observer's
-            `witness`.
+            `measuring`.
         by_iris: Mean gaze of both redirected eyes, measured by the shift of the iris. The
             measurement assumes that the original eyes look into the lens.
         strengths: Redirection strength of the right eye and of the left eye, in [0, 1].
@@ -198,7 +198,7 @@ class Observer:
 
     Args:
         bundle: Bundle that redirects the gaze.
-        witness: Bundle whose estimator measures the gaze of the redirected eyes.
+        measuring: Bundle whose estimator measures the gaze of the redirected eyes.
         show: Callback for every frame. It receives the frame before redirection, the frame after
             redirection, and the time in seconds.
 
@@ -209,10 +209,10 @@ class Observer:
     """
 
     def __init__(
-        self, bundle: Bundle, *, witness: Bundle, show: Callable[[Picture, Picture, float], None]
+        self, bundle: Bundle, *, measuring: Bundle, show: Callable[[Picture, Picture, float], None]
     ) -> None:
         self._redirector = Redirector(bundle, max_faces=1)
-        self._witness, self._show = witness, show
+        self._measuring, self._show = measuring, show
         self._iris = IrisFinder(bundle.model("iris"))
         self.sights: list[Sight] = []
         self.frames = 0
@@ -251,7 +251,7 @@ class Observer:
 
     def _estimate(self, frame: Picture, face: FaceResult, eye: EyeResult) -> Gaze:
         crop = self._crop(eye)
-        seen = self._witness.estimate_gaze(
+        seen = self._measuring.estimate_gaze(
             crop_patch(frame, crop),
             side=eye.side,
             head_pose=face.head_pose.rolled(crop.roll_deg),
@@ -267,12 +267,12 @@ class Observer:
             for frame in (before, after)
         )
         return gaze_of_iris_shift(
-            eye_from_frame[:, :2] @ (is_now - was), self._witness.contract.conventions
+            eye_from_frame[:, :2] @ (is_now - was), self._measuring.contract.conventions
         ).rolled(-crop.roll_deg)
 
     def _crop(self, eye: EyeResult) -> EyeCrop:
         """Return the same square crop that the network processed."""
-        known, conventions = _known(eye), self._witness.contract.conventions
+        known, conventions = _known(eye), self._measuring.contract.conventions
         return crop_of_eye(
             known.crop_outline,
             corners=known.crop_corners,

@@ -97,15 +97,15 @@ def tiles(demo: Demo) -> str:
 
 def following_rows(outcome: Outcome) -> str:
     """Return table rows with the fitted lines, one row for each measuring model and axis."""
-    witnesses: list[tuple[str, Following]] = [
+    estimates: list[tuple[str, Following]] = [
         ("iris model", outcome.demo.iris),
         ("run’s own estimator", outcome.demo.own),
     ]
     if outcome.first is not None:
-        witnesses.insert(0, ("iris model, before fine-tuning", outcome.first))
+        estimates.insert(0, ("iris model, before fine-tuning", outcome.first))
     return "".join(
         _row([name, axis], _line_cells(line))
-        for name, seen in witnesses
+        for name, seen in estimates
         for axis, line in (("yaw", seen.yaw), ("pitch", seen.pitch))
     )
 
@@ -247,7 +247,7 @@ def _expectation(outcome: Outcome) -> str:
     )
 
 
-def witnesses(demo: Demo) -> str:
+def estimates(demo: Demo) -> str:
     """Return paragraphs about the two models that measure the gaze, and about their reliability."""
     return _paragraphs(
         "The <strong>iris model</strong> is a model of MediaPipe. The training does not use this "

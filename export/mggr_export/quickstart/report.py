@@ -83,7 +83,7 @@ def report_text(outcome: Outcome) -> str:
         chart_alt=escape(prose.chart_in_words(demo), quote=True),
         frames=demo.frames,
         following_rows=prose.following_rows(outcome),
-        witnesses=prose.witnesses(demo),
+        estimates=prose.estimates(demo),
         strip=jpeg_uri(folder / names.STRIP_SHEET),
         stills=jpeg_uri(folder / names.STILLS_SHEET),
         training_text=prose.training_text(outcome),
