@@ -1,55 +1,56 @@
-# mggr-tf: `make demo` shows what it does, `make test` that it works, `make check` that it is clean.
+# Targets for users and developers of mggr-tf. `make` without a target lists all targets.
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DISK := 3 GB
-# A lost worker ends the run and names its test. A replaced one can hang the run in `loadfile` mode.
+# If a test process crashes, the run ends and names the test. The process is not replaced, because a
+# replacement can cause the mode `loadfile` to hang.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-extended test-all test-slow test-edge test-arm64 check bench format weights clean
 
-help: ## Show these targets.
+help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-demo: $(STAMP) ## Install if needed, then the whole way in a few minutes: train, export, redirect, report.
+demo: $(STAMP) ## Install if needed. Then train, export, redirect a clip and write a report, in a few minutes.
 	$(BIN)/mggr-tf quickstart
 
-test: $(STAMP) ## The default tests (about three minutes on two cores).
+test: $(STAMP) ## Run the default tests (about three minutes on two cores).
 	$(PYTEST) -m "not slow and not extended"
 
-test-extended: $(STAMP) ## Short trainings, exports, browsers, streams: about ten minutes more.
+test-extended: $(STAMP) ## Run the tests of short trainings, exports, browsers and streams (about ten minutes).
 	$(PYTEST) -m "extended and not slow"
 
-test-all: test test-extended ## Both.
+test-all: test test-extended ## Run the targets `test` and `test-extended`.
 
-test-slow: $(STAMP) ## What takes longest: kills, whole products of options, benchmarks (about half an hour).
+test-slow: $(STAMP) ## Run the longest tests: killed processes, all combinations of options, benchmarks (about half an hour).
 	$(PYTEST) -m slow
 
-test-edge: ## The device tests where TensorFlow is not installed, with each interpreter, and a wheel outside the checkout.
+test-edge: ## Run the device tests without TensorFlow, with each interpreter. Test the wheel outside the checkout.
 	.ci/test-edge
 
-test-arm64: $(STAMP) ## The device tests and a bundle's parity on aarch64 wheels, emulated (slow; Debian).
+test-arm64: $(STAMP) ## Run the device tests and the parity check with aarch64 wheels on an emulated processor (slow, needs Debian).
 	.ci/test-arm64
 
-check: $(STAMP) ## Formatting, lint, types and the import rule.
+check: $(STAMP) ## Check formatting, lint, types and import layers.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(STAMP) ## How fast the redirector is: beside PRGAN's generator, beside this core, by layer.
+bench: $(STAMP) ## Measure the speed of the redirector and of its layers, compared with PRGAN's generator.
 	$(BIN)/python -m mggr_export.tools.speed
 
-weights: $(STAMP) ## Train the package's default weights from nothing, resumably (about three hours).
+weights: $(STAMP) ## Train the packaged weights from scratch (about three hours). A second start resumes the training.
 	$(BIN)/python -m mggr_export.tools.weights
 
-format: $(STAMP) ## Format, and correct what ruff can correct.
+format: $(STAMP) ## Format the code, and fix lint errors that ruff can fix.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove the environment and what builds leave.
+clean: ## Remove the environment and the build outputs.
 	rm -rf $(VENV) build dist
 
 $(STAMP): pyproject.toml

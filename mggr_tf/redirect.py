@@ -36,8 +36,8 @@ class Redirected:
         photos: number of photographs.
         eyes: number of redirected eyes in patches and photographs.
         untouched: photographs in which no eye was redirected.
-        left_alone: reasons why eyes of photographs were redirected at reduced strength or not at
-            all. There is one reason for each such eye.
+        left_alone: reasons why eyes of photographs were skipped or redirected at reduced strength,
+            one reason for each of these eyes.
     """
 
     patches: int
@@ -60,19 +60,19 @@ def redirect_files(
     """Redirect one picture or all pictures of a folder, and write the results into a new folder.
 
     A picture with the size of the network's patches is treated as an eye patch. Every other picture
-    is treated as a photograph, and its eyes are detected. If a patch is named as in the Columbia
-    data set, its name contains the side, the source gaze and the head pose. Output files have the
-    same names as input files. Therefore the name of a redirected patch still contains the source
-    gaze.
+    is treated as a photograph, and its eyes are detected. If a patch has a file name as in the
+    Columbia data set, the side, the source gaze and the head pose are read from this name. Output
+    files have the same names as input files. Therefore the name of a redirected patch still
+    contains the source gaze.
 
     Args:
         source: picture file, or folder of pictures.
         out: folder to create.
         bundle: networks that redirect the eyes.
         target: gaze of the redirected eyes.
-        side: side of the eye, as seen by the subject, for patches whose names have no labels.
+        side: the subject's own side of the eye, for patches whose file names contain no labels.
         force: whether to replace `out` if it exists.
-        progress: reports the number of processed pictures.
+        progress: function that creates a progress bar. The progress bar counts pictures.
 
     Returns:
         the counts, the photographs without a redirected eye, and the reasons.

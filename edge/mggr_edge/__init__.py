@@ -5,7 +5,7 @@ The package needs numpy, OpenCV and one TFLite interpreter. It never imports Ten
 
 from typing import TYPE_CHECKING, Any
 
-from mggr_edge.common.version import __version__
+from mggr_edge.common import __version__
 
 if TYPE_CHECKING:
     from mggr_edge.errors import MggrError

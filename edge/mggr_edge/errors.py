@@ -18,7 +18,7 @@
 A bundle contains exported models and the file `contract.json`. This file, called the contract,
 describes the models. A run folder contains the results of one training.
 
-Every error has a stable `code`. Its `fields` contain the values that occur in its message. An
+Every error has a stable `code`. The `fields` of an error contain the values of its message. An
 exception of any other class is a bug in this project and keeps its traceback.
 """
 
@@ -36,8 +36,8 @@ class MggrError(Exception):
 
     Args:
         message: one line for the user.
-        code: stable identifier of the cause, in kebab case. With `None`, the error gets the `code`
-            of its class.
+        code: stable identifier of the cause, in kebab case. If it is `None`, the `code` of the
+            error's class is used.
         fields: values that the message contains, as a dict: name -> value.
 
     Attributes:
@@ -54,7 +54,7 @@ class MggrError(Exception):
         self.fields = fields
 
     def __reduce__(self) -> Any:
-        """Return what restores the error in another process, without calling its constructor."""
+        """Return the pickle data: a function and arguments that rebuild the error."""
         return _restored, (type(self), self.args, self.__dict__)
 
 
@@ -66,7 +66,7 @@ def _restored(kind: type[MggrError], args: tuple[Any, ...], state: dict[str, Any
 
 
 class UsageError(MggrError):
-    """Invalid arguments, or a combination of arguments that is not possible."""
+    """Invalid arguments, or a combination of arguments that is not allowed."""
 
     code = "usage"
 
@@ -85,7 +85,7 @@ class OutputExistsError(UsageError):
 class ConfigError(MggrError):
     """A config or contract that does not match its schema.
 
-    The message contains the path of the wrong key.
+    The message contains the position of the wrong key, for example `losses[0]`.
     """
 
     code = "config"
@@ -125,7 +125,7 @@ class StreamError(MggrError):
 
 
 class DiskError(MggrError):
-    """A disk that cannot be written to, because it is full, over its quota, or read-only."""
+    """A write failed, because the disk is full, over its quota, or read-only."""
 
     code = "disk"
 

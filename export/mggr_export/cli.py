@@ -119,14 +119,14 @@ def export(
       mggr-tf export --int8 --set limits.int8.redirected.min_psnr_db=45
 
     Without --out, the command writes to RUN/bundle-float, RUN/bundle-fp16 or RUN/bundle-int8. For
-    `default`, the command creates this folder in the current working folder. If the name is taken,
-    the command appends a number.
+    `default`, the command creates this folder in the current working folder. If this
+    folder exists, the command appends a number to the name.
 
-    The command runs every exported model with the device's own code, on 256 pairs of eye patches.
-    The command compares the outputs with those of Keras. The table of differences is printed and
-    stored in the bundle. If a difference exceeds a limit in the run's config, the command writes no
-    bundle. The estimator is an exception. If the int8 estimator exceeds a limit, the bundle
-    contains a float32 estimator instead.
+    The command runs every exported model with the device's own code, on 256 pairs of eye patches,
+    and compares the outputs with the outputs of the Keras models. The table of differences is
+    printed and stored in the bundle. If a difference exceeds a limit in the run's config, the
+    command writes no bundle. The estimator is an exception: if the int8 estimator exceeds a limit,
+    the bundle contains a float32 estimator instead.
 
     --qat fine-tunes the weights for some minutes with simulated int8 rounding. The training targets
     are the float model's outputs for the calibration eyes. If fine-tuning does not improve a file,

@@ -1,11 +1,11 @@
 """Quantization-aware training (QAT): fine-tune a model's weights for int8 rounding.
 
 The weights are fine-tuned in a copy of the model that simulates the rounding of an int8 file. Every
-convolution reads rounded values and multiplies by rounded weights. All other parts compute in
-float. These parts are flow, residual, warp, clip and dense layers. An ONNX file with pairs of
-QuantizeLinear and DequantizeLinear computes in the same way. A TFLite file also rounds dense layers
-and the values between convolutions. The rounding in a TFLite file is finer, because TFLite does not
-require zero-point 0. Gradients pass through the rounding unchanged.
+convolution multiplies rounded values by rounded weights. All other parts compute in float. These
+parts are flow, residual, warp, clip and dense layers. An ONNX file with pairs of QuantizeLinear and
+DequantizeLinear computes in the same way. A TFLite file also rounds dense layers and the values
+between convolutions. The rounding in a TFLite file is finer, because TFLite does not require
+zero-point 0. In training, gradients pass through the rounding unchanged.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from tensorflow_model_optimization.quantization.keras.quantizers import (
 )
 
 from mggr_edge.errors import ArtifactError
-from mggr_edge.models.runtimes.runner import cut
-from mggr_export.arrays import Arrays
+from mggr_edge.models.runtimes.runner import Arrays, cut
 from mggr_export.eyes.export_eyes import FITTING_BATCH
 from mggr_export.formats.keras_models import outputs_by_name, outputs_of
 from mggr_export.proofs.proof import span_of
@@ -53,7 +52,7 @@ def fitted_to_integers(
     steps: int,
     advance: Callable[[int], None] = lambda n: None,
 ) -> keras.Model:
-    """Return a copy of the model whose weights lose less accuracy by rounding.
+    """Return a copy of the model with new weights that lose less accuracy by rounding.
 
     The training targets are the outputs of the float model for the same inputs. Labels are
     therefore not needed, and the model learns only to compensate for the rounding. The loss of an
@@ -62,11 +61,11 @@ def fitted_to_integers(
 
     Args:
         model: Keras model. It is not changed.
-        calibration: Inputs by name, for the initial quantization ranges. Each array has the shape
-            [N, ...].
-        batches: Inputs of every step, by name. Each array has the shape [B, ...].
+        calibration: Dict of inputs that determine the initial quantization ranges. Each array has
+            the shape [N, ...].
+        batches: One dict of inputs for every step. Each array has the shape [B, ...].
         steps: Number of batches.
-        advance: Callback for the progress bar. It receives 1 after every step.
+        advance: Callback for the progress bar. `advance(1)` is called after every step.
 
     Returns:
         Model with the same layers and the new weights, without rounding.
@@ -120,12 +119,12 @@ class Simulation:
         return [one for weights in self._weights.values() for one in weights]
 
     def observe(self, inputs: Arrays, *, batch: int) -> None:
-        """Set all quantization ranges from N examples, in batches of `batch` examples."""
+        """Set all quantization ranges from N examples. A batch contains `batch` examples."""
         for some in cut(inputs, batch):
             self.model({name: tf.constant(value) for name, value in some.items()}, training=True)
 
     def fitted(self) -> keras.Model:
-        """Return a copy of the original model with the current weights, without rounding."""
+        """Return a copy of the original model that has the current weights and no rounding."""
 
         def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
             copy = _built(layer)
@@ -141,8 +140,8 @@ class Simulation:
         copy = _built(layer)
         if isinstance(layer, keras.layers.BatchNormalization):
             copy.trainable = False
-        # Subclasses are excluded. A transposed convolution has other axes, and it stays float in
-        # ONNX.
+        # Exclude subclasses of Conv2D. A transposed convolution has other axes and stays float in
+        # ONNX files.
         if type(layer) is not keras.layers.Conv2D:
             return copy
         # Store the variables before the wrapper replaces them by tensors.
@@ -205,10 +204,10 @@ class ConvolutionQuantizeConfig(QuantizeConfig):  # type: ignore[misc]
 def _copied(
     model: keras.Model, copied_layer: Callable[[keras.layers.Layer], keras.layers.Layer]
 ) -> keras.Model:
-    """Return a copy of a model, with copies of all layers, also in nested models.
+    """Return a copy of a model. All layers are copied, including the layers of nested models.
 
     Raises:
-        ArtifactError: If several models share a layer. Keras cannot copy such a layer only once.
+        ArtifactError: If several models share a layer. Keras would copy such a layer several times.
     """
     seen: set[int] = set()
 

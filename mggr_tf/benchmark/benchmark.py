@@ -68,7 +68,7 @@ def draw_curves(folder: Path, entrants: Sequence[BenchmarkEntry]) -> Picture:
 
 
 def smoothed(logged: dict[int, float]) -> Curve:
-    """Return the steps and the values of a log, averaged over at most 40 equal parts of the log."""
+    """Divide a log into at most 40 equal parts. Return the mean step and value of each part."""
     steps = np.array(sorted(logged), float)
     values = np.array([logged[int(step)] for step in steps])
     parts = min(_PARTS, len(steps))
@@ -106,10 +106,10 @@ def run_benchmark(
         entrants: entrants to train in this call. Entrants from earlier calls stay in the report.
         progress: reports the progress of reading, redirecting and scoring.
         notify: called with messages for the user.
-        show: data with the eyes that the report's pictures show. Set `show` if pictures of the
-            reported subjects may not be published. `None` shows the reported subjects.
-        sources: kinds of source gazes to redirect from. Each kind has a row in the tables. An
-            entrant without a gaze estimator has no row with estimated source gazes.
+        show: data with the eyes that the report's pictures show. If pictures of the reported
+            subjects must not be published, set `show`. `None` shows the reported subjects.
+        sources: kinds of source gazes to redirect from. Each kind has a row in the tables. Only
+            entrants with a gaze estimator have a row with estimated source gazes.
         field: all entrants of the benchmark.
 
     Raises:

@@ -60,8 +60,8 @@ def train_entrants(
         folder: folder of the benchmark.
         plan: budget and data of the trainings.
         entrants: entrants to train.
-        field: all entrants of the benchmark. An entrant may have the same number of steps as
-            another entrant in this list (see `BenchmarkEntry.steps_of`).
+        field: all entrants of the benchmark. Another entrant in this list can define the number of
+            steps of an entrant (see `BenchmarkEntry.steps_of`).
         notify: called with the title of each entrant before its training.
 
     Raises:
@@ -109,7 +109,7 @@ def redirection_steps(run: RunFolder) -> int:
 
 
 def _pace_of(folder: Path, entrant: BenchmarkEntry, field: Sequence[BenchmarkEntry]) -> RunFolder:
-    """Return the run whose number of steps an entrant is trained for.
+    """Return the run that defines the number of training steps of an entrant.
 
     This run must be complete.
     """
@@ -118,8 +118,8 @@ def _pace_of(folder: Path, entrant: BenchmarkEntry, field: Sequence[BenchmarkEnt
     config = load_config(pace.config, changes=pace.changes)
     if not is_trained(path, config.last_stage(portraits=False)):
         raise UsageError(
-            f"{entrant.name} is trained for as many steps as {entrant.steps_of}; train "
-            f"{entrant.steps_of} first",
+            f"{entrant.name} gets its number of training steps from the run of {entrant.steps_of}, "
+            f"but this run is not complete; train {entrant.steps_of} first",
             code="steps-of-untrained-entrant",
             entrant=entrant.name,
             steps_of=entrant.steps_of,
@@ -131,7 +131,7 @@ def _as_many_steps(recipe: Sequence[Stage], pace: RunFolder) -> list[str]:
     """Return config changes that set the same total number of steps as in another run.
 
     Every stage has as many steps as the same stage of the other run. The last stage is an
-    exception, because it has the remaining steps. Therefore both redirectors are trained for the
+    exception, because it gets all remaining steps. Therefore both redirectors are trained for the
     same total number of steps, even if their stages differ.
     """
     steps = {s: pace.record.stages[s].done for s in recipe[:-1] if s in pace.record.stages}

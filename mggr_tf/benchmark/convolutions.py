@@ -1,4 +1,4 @@
-"""Find the convolutions that a TensorFlow function executes, and measure the times of its ops.
+"""Find the convolutions that a TensorFlow function executes, and measure the time of each op.
 
 A convolution of the backward pass computes the gradient to its inputs or to its filters.
 """
@@ -77,8 +77,8 @@ class Convolution:
             BackpropFilter.
         part: part of the network that the op belongs to (see `part_of`).
         direction: forward pass, gradient to the inputs, or gradient to the filters.
-        inputs: shapes of the input tensors, in the order of the op. An input that contains a shape
-            is omitted.
+        inputs: shapes of the op's input tensors, in their order in the op. Inputs that only specify
+            a shape are omitted.
         output: shape of the output tensor.
         dtype: dtype of all these tensors.
         attributes: strides, padding, dilations and data format, in the form that `tf.raw_ops`
@@ -110,10 +110,10 @@ class Convolution:
 
 
 def convolutions_of(graph: tf.Graph) -> tuple[Convolution, ...]:
-    """Return all convolutions of a graph that TensorFlow executes, in the order of the graph.
+    """Return the convolutions that TensorFlow executes in a graph. They keep the graph's order.
 
-    TensorFlow does not execute a convolution if no output and no side effect depends on it. Such
-    convolutions are omitted. Most of them are gradients of frozen filters.
+    TensorFlow executes a convolution only if an output or a side effect depends on it. Other
+    convolutions are omitted. Most of these are gradients of frozen filters.
 
     Raises:
         ValueError: a shape is not known before the graph is executed.
@@ -205,8 +205,8 @@ class OpTime:
     Attributes:
         name: name of the op. A fused op has the name of the last op that was fused.
         op: type of the executed op. For a fused op, this is the type after fusion.
-        ms: duration of one execution of the op in milliseconds, as the median over all executions.
-            Only the thread that ran the op is measured. The time of helper threads is not included.
+        ms: median duration of one execution of the op, in milliseconds. Only the thread that ran
+            the op is measured. The time of helper threads is not included.
     """
 
     name: str
@@ -220,9 +220,9 @@ class Trace:
 
     Attributes:
         ops: all executed ops.
-        executor_ms: time in milliseconds that all threads together spent in the executor, as the
-            mean over calls. This time includes ops and the overhead between ops.
-        call_ms: duration of one call in milliseconds, as the median over calls.
+        executor_ms: mean time per call that all threads together spent in the executor, in
+            milliseconds. This time includes ops and the overhead between ops.
+        call_ms: median duration of one call, in milliseconds.
     """
 
     ops: tuple[OpTime, ...]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.common.atomic import atomic_file
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import image_from_network, redirector_inputs
 from mggr_tf.benchmark.document import Picture, Section
 from mggr_tf.data.pairs import all_pairs
@@ -66,7 +66,7 @@ def draw_pictures(
         folder: folder of the benchmark.
         samples: eyes to show in the pictures.
         scores: scores of the methods on the reported subjects.
-        redirects: name of a method -> its redirector, in the order of the columns.
+        redirects: name of a method -> its redirector. The columns have the order of this dict.
         titles: name of a method -> its title in the report.
         plotted: names of the methods in `scores` that the plots show.
         conventions: scales of the redirector's inputs.

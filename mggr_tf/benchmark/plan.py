@@ -82,8 +82,8 @@ PUBLISHED_SIZE = (
         "PRGAN at its published size",
         "prgan-paper",
         "published-size",
-        # The published config needs ImageNet weights of VGG-16, which the user must provide. The
-        # weights of AlexNet are part of a package.
+        # The published config needs ImageNet weights of VGG-16, which the user must provide. This
+        # entrant uses AlexNet instead, whose weights are part of a package.
         ("models.features=alexnet", "models.features_precision=auto"),
     ),
 )
@@ -93,9 +93,9 @@ CONTROL = "short"
 training steps as the control.
 
 Ablations have an equal number of steps, not equal training time. For a time budget, the duration of
-a step is measured when a stage starts, and the number of steps is computed from it. If another
-program uses the machine at that moment, the number of steps is smaller. Entrants could then differ
-only because their numbers of steps differ.
+a step is measured when a stage starts, and the number of steps is computed from this duration. If
+another program uses the machine at that moment, the number of steps is smaller. The scores of
+entrants could then differ only because of different numbers of steps.
 """
 
 ABLATIONS = (
@@ -223,7 +223,7 @@ class Plan:
         train: subjects that all entrants are trained on.
         report: subjects that all entrants are scored on.
         minutes: training budget of each method in minutes, for all its stages together.
-        ablation_minutes: training budget in minutes of the control of the ablations. Methods at
+        ablation_minutes: training budget of the control of the ablations, in minutes. Methods at
             their published size have the same budget. Each ablation has as many training steps as
             the control. For methods at their published size, this budget is too small for a
             complete training.
@@ -252,7 +252,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if both := sorted(set(self.train) & set(self.report)):
-            raise ValueError(f"subjects both trained on and reported: {', '.join(both)}")
+            raise ValueError(f"subjects used for both training and scores: {', '.join(both)}")
         if not 1 <= self.folds <= len(self.report):
             raise ValueError(
                 f"folds must lie between 1 and the number of reported subjects, "
@@ -293,7 +293,7 @@ class Plan:
 
 
 def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
-    """Write the plan of a new benchmark, or compare the plan with the existing one.
+    """If the folder has no plan, write the plan. Otherwise compare the plan with the stored plan.
 
     Args:
         folder: folder of the benchmark.
@@ -361,7 +361,7 @@ def chosen(names: Iterable[str] | None) -> tuple[BenchmarkEntry, ...]:
     known = {e.name for e in ENTRANTS} | {e.group for e in ENTRANTS}
     if unknown := sorted(wanted - known):
         raise UsageError(
-            f"no entrant or group {', '.join(unknown)}; expected some of: "
+            f"unknown training or group {', '.join(unknown)}; known names: "
             f"{', '.join(sorted(known))}",
             code="entrant-unknown",
             found=", ".join(unknown),

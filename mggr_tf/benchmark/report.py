@@ -7,10 +7,10 @@ unchanged.
 
 The report also contains a floor for some metrics. The floor is the score that a second photograph
 with the same gaze would have. Two photographs differ by movement, blinks and light. A redirector
-cannot predict these differences, so no redirector can reach a better score than the floor. The data
-set has only one photograph per gaze. Therefore the floor is not measured but extrapolated. The
-score of `copy` grows with the shift. A line is fitted to the mean scores at small shifts. The value
-of the line at a shift of zero is the floor.
+cannot predict these differences, so the floor is the best possible score. The data set has only one
+photograph per gaze. Therefore the floor is not measured but extrapolated. The score of `copy` grows
+with the shift. A line is fitted to the mean scores at small shifts. The value of the line at a
+shift of zero is the floor.
 """
 
 from __future__ import annotations
@@ -119,9 +119,8 @@ class Results:
             estimated source gazes.
         by_shift: bin of the shift -> table with the same structure as `overall`.
         by_head: bin of the head yaw -> table with the same structure as `overall`.
-        against: comparisons of a first method with a second method. The keys are the first method,
-            the second method, and the metric. The dict is empty if there are too few subjects for
-            confidence intervals.
+        against: first method -> second method -> metric -> comparison of both methods. The dict is
+            empty if there are too few subjects for confidence intervals.
         floor: metric -> extrapolated score of a second photograph with the same gaze.
         effort: entrant -> size and training cost.
     """
@@ -176,7 +175,7 @@ def results_of(folder: Path, entrants: Sequence[BenchmarkEntry], scores: PairSco
 
 
 def training_cost_of(run: RunFolder) -> TrainingCost:
-    """Return the size and training cost of a run, from its record and its config."""
+    """Compute the size and training cost of a run from its record and its config."""
     model = Redirection.build(run.config).joined
     stages = [s for s in run.config.recipe if s in run.record.stages]
     shown = sum(
@@ -253,7 +252,7 @@ def sections_of(plan: Plan, entrants: Sequence[BenchmarkEntry], results: Results
         sections.append(_group("Methods", ["copy", *main, "target"], results, titles))
     for ours in (OURS, estimated_name(OURS)):
         if results.against.get(ours):
-            sections.append(_against(f"{titles[ours]}, against the others", ours, results, titles))
+            sections.append(_against(f"{titles[ours]}: comparisons", ours, results, titles))
     if ablations:
         title = f"Ablations, {plan.ablation_minutes:g} minutes each"
         sections.append(_group(title, ["copy", *ablations, "target"], results, titles))
@@ -268,10 +267,10 @@ def sections_of(plan: Plan, entrants: Sequence[BenchmarkEntry], results: Results
 
 def _setting(plan: Plan) -> str:
     judge = (
-        "one judge (a gaze estimator that only scores), trained on the training subjects"
+        "one judge (a gaze estimator used only for scores), trained on the training subjects"
         if plan.folds == 1
-        else f"{plan.folds} judges (gaze estimators that only score), each trained on the "
-        "training subjects and on the reported subjects that it does not score"
+        else f"{plan.folds} judges (gaze estimators used only for scores); each judge is trained "
+        "on the training subjects and on the reported subjects that it does not score"
     )
     return (
         f"Trained on {len(plan.train)} subjects ({plan.train[0]} to {plan.train[-1]}), scored on "
@@ -290,7 +289,7 @@ def _sources_note(entrants: Sequence[BenchmarkEntry], there: Mapping[str, object
         "trained with the method. If the data has both eyes of a photograph, the mean of both "
         "estimates is used. Methods and judges receive the labelled head pose in all rows."
     )
-    return note + (f" Methods without an estimated row: {', '.join(without)}." if without else "")
+    return note + (f" Methods without such rows: {', '.join(without)}." if without else "")
 
 
 def _machine() -> str:
@@ -331,9 +330,9 @@ def _group(
         for name, value in results.floor.items()
     )
     note = (
-        f"Floor: the difference between two photographs with the same gaze is {floors}. The floor "
-        "is extrapolated from pairs with a small angle between source and target gaze. A method "
-        "cannot predict this difference."
+        f"Floor: two photographs with the same gaze differ by {floors}. This value is extrapolated "
+        "from pairs with a small angle between source and target gaze. No method can predict this "
+        "difference."
     )
     return Section(title, (Table(head, tuple(rows)), note))
 
@@ -345,9 +344,9 @@ def _against(title: str, ours: str, results: Results, titles: Mapping[str, str])
         for other, found in results.against[ours].items()
     )
     note = (
-        f"Score of {titles[ours]} minus score of the row, with the 95 % interval over resampled "
-        "subjects. `ahead` means that the first method is better and the interval excludes zero. "
-        "`behind` means that the first method is worse and the interval excludes zero."
+        f"Each cell shows the score of {titles[ours]} minus the score of the row, with the 95 % "
+        "interval over resampled subjects. If the interval excludes zero, the cell states `ahead` "
+        "(the score of the row is worse) or `behind` (the score of the row is better)."
     )
     return Section(title, (note, Table(head, rows)))
 

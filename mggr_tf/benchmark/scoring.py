@@ -83,7 +83,7 @@ def rows_of(
 ) -> tuple[Row, ...]:
     """Return the rows of trained entrants.
 
-    An entrant without a gaze estimator has no row with estimated source gazes.
+    Only entrants with a gaze estimator have a row with estimated source gazes.
     """
     return tuple(
         Row(entrant, source)
@@ -155,7 +155,7 @@ def score_entrants(
 
 
 def read_scores(folder: Path, names: Sequence[str]) -> PairScores:
-    """Read the scores of rows by the names of the rows, and the scores of the baselines.
+    """Read the scores of the baselines, and the scores of the rows with the given names.
 
     Raises:
         RunError: a file is missing or damaged.
@@ -187,8 +187,8 @@ def _refuse_seen(
 ) -> None:
     """Check that no entrant and no judge was trained on the subjects to score.
 
-    The plan cannot ensure this. A run in the folder may have been started from the weights of
-    another run, which was trained on other subjects.
+    The plan alone does not guarantee this. A run in the folder may have started from the weights of
+    another run that was trained on other subjects.
 
     Raises:
         UsageError: an entrant was trained on a reported subject. This error is also raised if a

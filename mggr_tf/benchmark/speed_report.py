@@ -1,8 +1,8 @@
 """Store the results of a training speed measurement, and format them as text.
 
-In each round, four durations are measured directly after each other. These are the durations of
-making a batch, of a step on the same batch, of a step on a new batch, and of the convolutions of a
-step alone.
+In each round, four durations are measured directly after each other. The first duration is that of
+making a batch. The other durations are those of a step on a repeated batch, of a step on a new
+batch, and of only the convolutions of a step.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Took:
         batches: time to make a batch, without training.
         one_batch: time of a step that always uses the same batch in memory.
         its_batches: time of a step that uses a new batch each time, as in training.
-        bare: time of the convolutions of a step without its other ops.
+        bare: time of the convolutions of a step, executed without the other ops of the step.
     """
 
     batches: NDArray[np.float64]

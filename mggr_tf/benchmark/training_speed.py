@@ -1,6 +1,6 @@
 """Measure the speed of a training stage.
 
-The speed of making batches, of training steps, and of the convolutions of a step alone is measured.
+Three speeds are measured: making batches, training steps, and only the convolutions of a step.
 """
 
 from __future__ import annotations
@@ -95,8 +95,10 @@ _ARGUMENTS = {
     "DepthwiseConv2dNativeBackpropInput": ("filter", "out_backprop"),
     "DepthwiseConv2dNativeBackpropFilter": ("input", "out_backprop"),
 }
-"""Op type -> names of its input tensors in their order. An input tensor that contains a shape is
-not listed."""
+"""Op type -> names of its input tensors in their order.
+
+Input tensors that only specify a shape are omitted.
+"""
 
 _SIZES = {
     "Conv2DBackpropInput": ("input_sizes",),
@@ -104,8 +106,10 @@ _SIZES = {
     "DepthwiseConv2dNativeBackpropInput": ("input_sizes",),
     "DepthwiseConv2dNativeBackpropFilter": ("filter_sizes",),
 }
-"""Op type -> name of the input tensor that contains the shape of the output. Only ops with such an
-input are listed."""
+"""Op type -> name of the input tensor that contains the shape of the output.
+
+Ops without an input for this shape are omitted.
+"""
 
 
 def _variable(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> tf.Variable:
@@ -116,8 +120,10 @@ def _variable(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> t
 _TURN_SECONDS = 1.0
 _MOST_STEPS_A_TURN = 8
 _READ_AHEAD = 2
-"""Number of batches that `pair_dataset` makes in advance. These batches were not made during the
-measurement. Therefore these batches are discarded before each measurement."""
+"""Number of batches that `pair_dataset` makes in advance.
+
+These batches are made before the measurement starts. Therefore they are discarded at its start.
+"""
 _TRACED_CALLS = 9
 _WARM_UP = 3
 _STEPS = 1 << 31
@@ -156,7 +162,7 @@ def bench_training(
             VGG-16 features.
 
     Raises:
-        ConfigError: the config has no such stage.
+        ConfigError: the config has no stage with this name.
         MissingPackageError: the package with the weights of a feature network is not installed.
         RunError: the weights of a feature network are missing or damaged.
     """

@@ -10,8 +10,8 @@ from importlib import metadata
 
 import click
 
+from mggr_edge.common import __version__
 from mggr_edge.common.cli_group import MggrGroup
-from mggr_edge.common.version import __version__
 
 ENTRY_POINTS = "mggr_tf.commands"
 
@@ -21,10 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 class _LazyCommands(MggrGroup):
-    """Finds subcommands by entry points.
-
-    Therefore other packages can add subcommands.
-    """
+    """Finds subcommands through entry points, so that other packages can add subcommands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({point.name for point in metadata.entry_points(group=ENTRY_POINTS)})

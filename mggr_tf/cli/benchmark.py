@@ -63,7 +63,7 @@ _INTERRUPTED = 130
     default=5000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Number of training steps of each judge, a gaze estimator that only scores.",
+    help="Number of training steps of each judge, a gaze estimator that is used only for scores.",
 )
 @click.option(
     "--folds",
@@ -85,8 +85,8 @@ _INTERRUPTED = 130
 )
 @click.option(
     "--only",
-    help="Trainings or groups of trainings to run, as names separated by commas. Examples: "
-    "mggr,deepwarp and method,ablation. Default: all.",
+    help="Run only these trainings or groups of trainings (names, separated by commas). Examples: "
+    "mggr,deepwarp and method,ablation. Default: all trainings.",
 )
 @click.option(
     "--show",
@@ -123,16 +123,18 @@ def benchmark(
       mggr-tf benchmark --data patches/ --minutes 100 --out bench --only method
       mggr-tf benchmark --data patches/ --minutes 100 --out bench-2 --seed 2 --only mggr
 
-    There are four groups of trainings. MGGR, DeepWarp and PRGAN are trained with the same size and
-    time budget. DeepWarp and PRGAN are trained for as many steps as MGGR. DeepWarp and PRGAN are
-    trained at their published sizes. Ablations of MGGR are trained, each without one component. The
-    command writes benchmark.md, benchmark.html, benchmark.json and pictures.
+    \b
+    There are four groups of trainings:
+      method          MGGR, DeepWarp and PRGAN, with similar sizes and equal time
+      equal-steps     DeepWarp and PRGAN, with as many steps as MGGR
+      published-size  DeepWarp and PRGAN, at their published sizes
+      ablation        MGGR, and versions of MGGR that each lack one component
 
-    The command can be repeated after an interruption, or with another --only. Existing trainings
-    and scores are kept.
+    The command writes benchmark.md, benchmark.html, benchmark.json and pictures. To continue after
+    an interruption, or to add trainings with another --only, run the command again. Existing
+    trainings and scores are kept.
 
-    DeepWarp and PRGAN have no gaze estimator. Therefore DeepWarp and PRGAN have no row with
-    estimated source gazes.
+    DeepWarp and PRGAN have no gaze estimator, and therefore no row with estimated source gazes.
 
     The pictures show the reported subjects. If the licence of the data does not permit publication,
     use `--show synthetic` to show synthetic eyes instead.
@@ -248,7 +250,7 @@ def bench_train(
     vgg16: Path | None,
     force: bool,
 ) -> None:
-    """Measure the speed of batches, of training steps, and of the convolutions of a step alone.
+    """Measure the speed of batch preparation, training steps, and convolutions.
 
     \b
     Examples:
@@ -257,9 +259,8 @@ def bench_train(
       mggr-tf bench-train --config prgan-edge --json speed.json
       mggr-tf bench-train --set models.features_precision=float32
 
-    The command measures four durations: making a batch, a step that is repeated on one batch, a
-    step on a new batch as in training, and the convolutions of a step without the other operations.
-    Convolutions of the backward pass are included.
+    The command measures four durations: preparing a batch, a step that is repeated on one batch, a
+    step on a new batch as in training, and only the convolutions of a step (forward and backward).
 
     One round measures all four durations, one after another in the same process. Therefore the
     ratios of the durations are also valid on a machine that runs other programs. The command saves
@@ -277,7 +278,7 @@ def bench_train(
     from mggr_tf.data.source import open_split
 
     config = load_config(config_name, changes=changes)
-    config.stage(stage)  # raises an error if the config has no such stage
+    config.stage(stage)  # raises an error if the config has no stage with this name
     split = open_split(
         data, config=config, stage=stage, subjects=None, progress=progress, notify=notify
     )

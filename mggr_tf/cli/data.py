@@ -53,8 +53,8 @@ def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
     identical packs.
 
     The command omits patches that show no eye. The command also omits a patch if there is no second
-    patch of the same person, side and head pose. left-out.csv lists the omitted patches. A corrupt
-    file is an error, and so is a patch without a gaze label.
+    patch of the same person, side and head pose. left-out.csv lists the omitted patches. Corrupt
+    files and patches without a gaze label are errors.
     """
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress

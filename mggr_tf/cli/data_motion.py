@@ -49,7 +49,7 @@ def motion(
       mggr-tf data motion patches/ --subjects 0001-0032
 
     SOURCE is `synthetic`, or a folder that `train --data` accepts. The iris model of the default
-    bundle finds the eye in every patch of a frontal head.
+    bundle finds the eye in every patch with a frontal head pose.
 
     A slope is the movement in pixels per degree of yaw or pitch, for patches of 64 x 64 pixels.
     Slopes are fitted by least squares within each person, side of the eye, and head pose. The
@@ -80,7 +80,7 @@ def motion(
         samples = _read(Path(source), subjects)
     with Bundle.open("default") as bundle:
         found = measure_eye_motion(samples, IrisFinder(bundle.model("iris")), progress=progress)
-    notify(f"{samples.source}: {frontal(samples).sum()} patches of frontal heads")
+    notify(f"{samples.source}: {frontal(samples).sum()} patches with a frontal head pose")
     if as_json:
         click.echo(json.dumps({name: row._asdict() for name, row in found.rows().items()}))
     else:

@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     help="Source gaze of the redirections: the estimate of the run's estimator, as on a device, "
     "or the label.  [default: both, with one row each]",
 )
+@click.option(
+    "--align",
+    is_flag=True,
+    help="Move each real target picture to the place of its source, by the skin around the eye. "
+    "Needs --judge.",
+)
 @subjects_option
 @click.option(
     "--pairs",
@@ -80,6 +86,7 @@ def evaluate(
     still: bool,
     bundle: str | None,
     source: SourceGaze | None,
+    align: bool,
     subjects: tuple[str, ...] | None,
     pairs: int,
     quick: bool,
@@ -116,6 +123,10 @@ def evaluate(
     eyes of a photograph, the mean of both estimates is used. The redirector and the judge receive
     the labelled head pose in both rows.
 
+    --align is for patches that were cropped one by one, as in most data sets. Each crop follows its
+    eye. A target picture then also shows the motion of the crop, which a device does not need to
+    imitate. Pairs that cannot be aligned are not scored.
+
     --estimator scores the run's gaze estimator on every patch. The output contains the errors and
     the correlation of estimates and labels. If the estimator predicts the state of an eye, the
     output also contains rows for openness, visible iris and occlusion. The state is scored on
@@ -141,6 +152,8 @@ def evaluate(
         raise UsageError(
             f"--source {source} needs --judge", code="source-without-judge", source=source
         )
+    if judge is None and align:
+        raise UsageError("--align needs --judge", code="align-without-judge")
     if judge is not None and bundle is not None:
         raise UsageError(
             f"--bundle {bundle} needs --estimator or --still; it cannot be combined with --judge",
@@ -181,6 +194,7 @@ def evaluate(
             quick=quick, lpips_weights=lpips_weights, inception_weights=inception_weights
         ),
         source=source,
+        aligned=align,
         progress=progress,
         notify=notify,
     )

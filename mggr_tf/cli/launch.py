@@ -24,7 +24,7 @@ _MISTAKE = 2
 @click.option(
     "--gpus-each",
     type=click.IntRange(min=1),
-    help="Number of GPUs of this machine that each process gets for itself. Needs --workers.",
+    help="Number of GPUs of this machine to reserve for each process. Needs --workers.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def launch(

@@ -93,18 +93,18 @@ def natural(
                should be 0
       border   95th percentile of the gradient along the borders of the masks,
                divided by the same value of the input; 1 means no change
-      pasted   same ratio for a control: a small square picture that is pasted
-               with hard edges
+      pasted   value of `border` for a small square picture that is pasted with
+               hard edges, for comparison
       lids     share of closing and closed eyes whose openness does not change
-      fully    share of eyes with full strength; counts only open eyes of frontal
-               heads whose gaze is within 20 degrees of the target
+      fully    share of eyes with full strength; counts only open eyes with a
+               frontal head pose and a gaze within 20 degrees of the target
       pairs    share of faces whose eyes have strengths that differ by more than
-               0.2; counts only frontal faces with two open eyes
+               0.2; counts only faces with a frontal head pose and two open eyes
       judge    mean angle in degrees between the target and the estimate of the
                judge, before -> after redirection
       known    mean angle in degrees between the target and the true gaze,
                before -> after redirection; only for `synthetic`
-      jitter   movement of the irises in the output, divided by their movement in
+      jitter   movement of the irises in the output, divided by the movement in
                the input, with simulated camera noise; only for pictures
 
     SOURCE `synthetic` means clips of three synthetic people whose gaze is known. The gaze after
@@ -114,7 +114,7 @@ def natural(
     A file for `--labels` has one row per labelled eye. The label is open, down, closed, occluded,
     out or unsure. The output contains the largest strength of the eyes labelled closed, and the
     share of these eyes whose strength is above 0.1. The output also contains the share of eyes with
-    the correct class, and counts by label.
+    the correct class, and the counts per label.
 
     \b
     Examples:

@@ -44,7 +44,7 @@ class GazeLabel(click.ParamType):
     name = "pitch,yaw"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Gaze:
-        """Parse the gaze. Any value except two angles from -90 to 90 degrees is a usage error."""
+        """Parse two angles from -90 to 90 degrees. Any other value is a usage error."""
         from mggr_edge.geometry.angles import Gaze  # imports numpy, which --help does not need
 
         if isinstance(value, Gaze):

@@ -36,9 +36,9 @@ def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--portraits",
             metavar="FOLDER",
-            help="Folder of eyes cut from photographs of people whose gaze is known (see `mggr-tf "
-            "data crop --gaze`). The stages adapted and joint use them if their config has "
-            "`portraits`.",
+            help="Folder of eye patches from photographs of people with known gaze (see `mggr-tf "
+            "data crop --gaze`). The stages adapted and joint use these patches if their config "
+            "has `portraits`.",
         ),
     ):
         command = option(command)
@@ -46,10 +46,10 @@ def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_portraits(portraits: str | None, split_file: str | None, *, resume: bool) -> None:
-    """Check that `--portraits-split` is combined with `--portraits` or `--resume`.
+    """If `--portraits-split` is set, check that `--portraits` or `--resume` is set, too.
 
     Raises:
-        UsageError: `--portraits-split` is set without either of these options.
+        UsageError: `--portraits-split` is set, but both other options are missing.
     """
     if split_file is not None and portraits is None and not resume:
         raise UsageError(
@@ -93,8 +93,8 @@ def new_portraits(
 
     Args:
         source: folder of the photographs. `None` means a run without photographs.
-        split_file: split file with the subjects to train on and the subjects to hold out. `None`
-            holds out a share of the subjects.
+        split_file: split file with the subjects to train on and the subjects to hold out. If
+            `None`, a random share of the subjects is held out.
         config: config of the run.
         data: other training data of the run.
 
@@ -103,7 +103,7 @@ def new_portraits(
 
     Raises:
         DataError: the folder has no usable patches. This error is also raised if a subject is a
-            training subject in one of the two data sets and held out in the other.
+            training subject in one of the two data sets and held out in the other data set.
     """
     from mggr_tf.data.portraits import refuse_mixed_roles
     from mggr_tf.data.subject_split import read_split
@@ -129,7 +129,7 @@ def resumed_portraits(
 
     The folder of the photographs may have moved since the run was started.
 
-    A run that had no photographs uses photographs from now on if `source` is set.
+    If the run had no photographs and `source` is set, the run uses photographs from now on.
 
     Args:
         run: run to resume.
@@ -146,7 +146,7 @@ def resumed_portraits(
 
     Raises:
         RunError: the photographs differ from the recorded photographs. This error is also raised if
-            a stage that can use photographs was started without them and is not complete.
+            an incomplete stage that can use photographs was started without photographs.
         UsageError: the subjects in the split file differ from the subjects of the run.
     """
     from mggr_tf.runs.provenance import note_data
@@ -184,7 +184,8 @@ def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
         RunError: the photographs on this worker differ from the photographs of the chief.
     """
     from mggr_tf.data.subject_split import SubjectSplit
-    from mggr_tf.runs.record import DataRecord, data_changes
+    from mggr_tf.runs.provenance import data_changes
+    from mggr_tf.runs.record import DataRecord
 
     known = run.record.portraits
     if known is None:

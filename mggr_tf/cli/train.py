@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mggr_tf.data.source import Split
     from mggr_tf.runs.folder import RunFolder
     from mggr_tf.training.distribution import Distribution, StrategyName
-    from mggr_tf.training.stages import Budget
+    from mggr_tf.training.stopping import Budget
 
 _CONFIG, _DATA = "mggr-edge", "synthetic"
 """The default config and the default data."""
@@ -38,9 +38,9 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
 @click.option(
     "--stage",
     type=click.Choice(["estimator", "judge", "coarse", "fine", "joint", "adapted"]),
-    help="Last stage to train. Stages that this stage needs are trained first, if they are not "
-    "trained yet. Default: the last stage in the config's `recipe`. Without --portraits, the "
-    "stage `adapted` is omitted.",
+    help="Last stage to train. If this stage needs other stages that are not trained yet, they are "
+    "trained first. Default: the last stage in the config's `recipe`. Without --portraits, the "
+    "default is the last stage before `adapted`.",
 )
 @click.option(
     "--data",
@@ -70,7 +70,7 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
     type=FiniteRange(min=0, min_open=True),
     help="Training budget in minutes, for all stages together.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Training steps of each stage.")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of training steps of each stage.")
 @subjects_option
 @portraits_options
 @click.option(
@@ -169,9 +169,10 @@ def train(
     from mggr_tf.runs.lock import explained_interruption
     from mggr_tf.training.distribution import open_distribution
     from mggr_tf.training.stage_parts import check_shares
-    from mggr_tf.training.stages import Budget, stages_to_train
+    from mggr_tf.training.stages import stages_to_train
+    from mggr_tf.training.stopping import Budget
 
-    # This must come first, because workers cannot connect after TensorFlow has computed anything.
+    # Connect the workers first. After the first TensorFlow operation, they cannot connect.
     distribution = open_distribution(strategy, notify=notify)
     with ExitStack() as held:
         if not distribution.is_chief:

@@ -46,7 +46,7 @@ def opened_data(
         held_out: subjects to hold out. `None` selects subjects at random.
 
     Raises:
-        ConfigError: the config has no such stage.
+        ConfigError: the config has no stage with this name.
         DataError: the data has no usable patch.
     """
     from mggr_edge.common.progress import progress
@@ -104,7 +104,8 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
         RunError: the data on this worker differs from the data of the chief.
         DataError: the data is missing.
     """
-    from mggr_tf.runs.record import DataRecord, data_changes
+    from mggr_tf.runs.provenance import data_changes
+    from mggr_tf.runs.record import DataRecord
 
     known = run.record.data
     named = None if known.held_out else known.subjects
@@ -143,7 +144,7 @@ def check_budget(run: RunFolder, stage: Stage, *, steps: int | None, minutes: fl
     Raises:
         UsageError: a stage that is in progress was started with another budget.
     """
-    from mggr_tf.training.stages import minutes_of_each
+    from mggr_tf.training.stopping import minutes_of_each
 
     parts = {} if minutes is None else minutes_of_each(run, stage, minutes)
     option = "--steps" if minutes is None else "--minutes"

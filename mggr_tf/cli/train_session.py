@@ -31,7 +31,7 @@ class NewRun:
         config: config of the run.
         out: folder of the run.
         donor: run whose weights the new run starts from. `None` means initial weights.
-        vgg16: file with VGG-16 weights for the perceptual loss, if the config needs it.
+        vgg16: file with VGG-16 weights. `None` if the config does not use VGG-16 features.
         replaces: whether the new run replaces an existing run at `out`.
         is_named: whether the user named `out`. If false, and another program has created `out` in
             the meantime, the run uses another name.
@@ -62,9 +62,9 @@ def plan_run(
         config: config of the run.
         out: folder of the run. `None` selects a free name under `runs/`.
         from_run: run whose weights the new run starts from. `None` means initial weights.
-        vgg16: file with VGG-16 weights for the perceptual loss, if the config needs it.
+        vgg16: file with VGG-16 weights. `None` if the config does not use VGG-16 features.
         force: whether an existing run may be replaced.
-        held: exit stack that keeps the lock of the replaced run until it closes.
+        held: exit stack that holds the lock of the replaced run until the exit stack closes.
 
     Raises:
         OutputExistsError: `out` exists and `force` is false.
@@ -74,7 +74,8 @@ def plan_run(
             raised if a training is running in the run that would be replaced.
         DiskError: the folder is not writable.
     """
-    from mggr_tf.runs.folder import DEFAULT_ROOT, weights_to_adopt
+    from mggr_tf.runs.adoption import weights_to_adopt
+    from mggr_tf.runs.folder import DEFAULT_ROOT
     from mggr_tf.runs.listing import free_name, open_run
     from mggr_tf.runs.lock import check_is_writable, only_training
 
@@ -106,15 +107,17 @@ def plan_run(
 def _for_donor(config: Config, donor: RunFolder) -> Config:
     fitting = config.for_donor(donor.config)
     if fitting != config:
-        missing = {
-            "landmarks": config.models.estimator_landmarks != fitting.models.estimator_landmarks,
-            "the eye state": config.models.estimator_state != fitting.models.estimator_state,
-        }
-        names = " and ".join(name for name, is_missing in missing.items() if is_missing)
-        notify(
-            f"the estimator of {donor.path} does not predict {names}; the new run is trained "
-            "without these outputs"
-        )
+        if config.models.estimator_state != fitting.models.estimator_state:
+            notify(
+                f"the estimator of {donor.path} does not predict the eye state; the new run is "
+                "trained without this output"
+            )
+        if config.models.estimator_window != fitting.models.estimator_window:
+            used = str(fitting.models.estimator_window).lower()
+            notify(
+                f"{donor.path} was trained with models.estimator_window: {used}; the new run uses "
+                "this setting, too"
+            )
     return fitting
 
 
@@ -134,6 +137,7 @@ def create_run(
         OutputExistsError: another training has created a run in the same folder in the meantime.
         RunError, DiskError: the run cannot be created. A partly created folder is removed.
     """
+    from mggr_tf.runs.adoption import adopt
     from mggr_tf.runs.folder import RunFolder
     from mggr_tf.runs.lock import only_training
     from mggr_tf.runs.record import DataRecord
@@ -153,7 +157,7 @@ def create_run(
             vgg16=plan.vgg16,
         )
         if plan.donor is not None:
-            run.adopt(plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
+            adopt(run, plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
             for source in (split, portraits):
                 if source is not None:
                     _say_if_known(plan.config, plan.donor, source)
@@ -183,7 +187,7 @@ def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
 def _make(plan: NewRun) -> Path:
     """Create the run's folder.
 
-    Two trainings without a named folder never use the same folder.
+    If the user named no folder, each training gets its own new folder.
     """
     from mggr_tf.runs.folder import DEFAULT_ROOT
 
@@ -204,7 +208,7 @@ def _make(plan: NewRun) -> Path:
 
 
 def _clear(out: Path) -> None:
-    """Remove all files of a run except its lock file, because this training holds the lock."""
+    """Remove all files of a run. Keep the lock file, because this training holds the lock."""
     from mggr_tf.runs.lock import LOCK
 
     for path in out.iterdir():
@@ -217,9 +221,9 @@ def _clear(out: Path) -> None:
 def _of_people(donor: RunFolder, split: Split) -> tuple[Stage, ...]:
     """Return the stages that are fine-tuned in addition to the requested stage.
 
-    If the data differs from the donor's data, the estimator is fine-tuned to the new people. There
-    are two reasons: the redirector is trained with the estimator's gazes, and a device uses the
-    estimator for the source gaze.
+    If the data differs from the donor's data, the estimator is fine-tuned on the training people of
+    the new run. There are two reasons: the redirector is trained with the estimator's gazes, and a
+    device uses the estimator for the source gaze.
     """
     return () if split.source == donor.record.data.source else ("estimator",)
 
@@ -326,7 +330,7 @@ def resumed_data(
         may_differ: whether the data may differ from the recorded data.
 
     Raises:
-        UsageError: other subjects are requested.
+        UsageError: other subjects are requested, but they are not accepted.
         RunError: the data differs from the recorded data.
     """
     from mggr_tf.data.names import present_names

@@ -14,21 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.config.conversion_limits import ConversionLimits
-from mggr_tf.config.sizes import (
-    BranchSize,
-    CheckpointConfig,
-    ComputeConfig,
-    GeneratorSize,
-    PackedConfig,
-    StackSize,
-    SyntheticConfig,
-)
+from mggr_tf.config.resources import CheckpointConfig, ComputeConfig, PackedConfig, SyntheticConfig
+from mggr_tf.config.sizes import Method, ModelConfig, check_networks
 from mggr_tf.config.stages import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
@@ -45,82 +38,6 @@ from mggr_tf.config.stages import (
     StageConfig,
     check_portraits,
 )
-
-Method = Literal["mggr", "deepwarp", "prgan"]
-Guidance = Literal["gazemap", "delta", "head_pose"]
-FeatureNetwork = Literal["estimator", "alexnet", "vgg16"]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Structure and sizes of the networks.
-
-    Attributes:
-        discriminator: number of channels of each level of the discriminator.
-        coarse: size of the branch that predicts the flow. `null` omits this branch. The branch is
-            an encoder-decoder. DeepWarp also accepts a stack of convolutions, as published.
-        fine: size of the branch that adds details that a warp cannot produce. `null` omits this
-            branch. This setting accepts the same kinds of sizes as `coarse`.
-        generator: size of PRGAN's generator. PRGAN has this generator instead of both branches.
-        interpolation: interpolation method of the warp. `bicubic` preserves texture. Devices use
-            `bicubic`.
-        guidance: inputs that the redirector uses in addition to the picture of the eye. The
-            redirector ignores all inputs that are not in this list.
-        features: name of the feature network. The losses `perceptual`, `lpips` and `style` compare
-            the feature maps of this network.
-        features_precision: dtype in which the frozen networks compute. These are the feature
-            network and the network of the loss `efficientnet`. `bfloat16` is faster on processors
-            with bfloat16 instructions, and slower on other processors. With `auto`, a new run
-            selects the faster dtype for the machine and stores it.
-        random_views: whether both frozen networks compare a random view of the pictures in each
-            step.
-        estimator: number of channels of each level of the estimator.
-        estimator_squeeze: number of output channels of a 1 x 1 convolution. The convolution reduces
-            the estimator's last feature maps before the dense layer. 0 omits the convolution; then
-            most of the estimator's weights are in the dense layer.
-        estimator_landmarks: whether the estimator predicts the gaze from landmarks and head pose
-            only. If true, the stage `estimator` needs a loss `landmarks`.
-        estimator_state: whether the estimator also predicts the state of an eye, in its output
-            `state`. If true, the stages that train the estimator need a loss `state`.
-        judge: number of channels of the judge's first level. The judge is a gaze estimator that
-            only scores redirected pictures.
-    """
-
-    discriminator: tuple[int, ...]
-    coarse: BranchSize | StackSize | None = None
-    fine: BranchSize | StackSize | None = None
-    generator: GeneratorSize | None = None
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    guidance: tuple[Guidance, ...] = ("gazemap", "delta", "head_pose")
-    features: FeatureNetwork = "estimator"
-    features_precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    random_views: bool = False
-    estimator: tuple[int, ...] = (16, 32, 64, 96)
-    estimator_squeeze: int = 0
-    estimator_landmarks: bool = False
-    estimator_state: bool = False
-    judge: int = 16
-
-    def __post_init__(self) -> None:
-        if not {"gazemap", "delta"} & set(self.guidance):
-            raise ValueError(
-                "guidance must contain gazemap or delta, because no other input contains the "
-                "target gaze"
-            )
-        if self.features == "estimator" and self.features_precision != "float32":
-            raise ValueError("features_precision must be float32 with features: estimator")
-        if self.features == "estimator" and self.random_views:
-            raise ValueError(
-                "random_views must be false with features: estimator, because the estimator needs "
-                "upright eyes"
-            )
-
-    @property
-    def parts(self) -> tuple[Literal["coarse", "fine"], ...]:
-        """Names of the redirector's networks. Each of these networks has its own weights file."""
-        if self.generator is not None:
-            return ("fine",)
-        return tuple(name for name in ("coarse", "fine") if getattr(self, name) is not None)
 
 
 @dataclass(frozen=True)
@@ -176,7 +93,7 @@ class Config:
             raise ValueError(
                 "recipe must list at least one stage, and only stages that are in `stages`"
             )
-        _check_networks(self)
+        check_networks(self.models, method=self.method, recipe=self.recipe)
         _check_losses(self)
         check_portraits(self.recipe, {name: one.portraits for name, one in self.stages.items()})
 
@@ -192,7 +109,7 @@ class Config:
         """
         of_gaze = network in ("estimator", "adapted")
         settings = (
-            ["estimator", "estimator_squeeze", "estimator_landmarks", "estimator_state"]
+            ["estimator", "estimator_squeeze", "estimator_window", "estimator_state"]
             if of_gaze
             else [network, "generator", "guidance", "interpolation"]
         )
@@ -240,18 +157,20 @@ class Config:
 
         A donor is another run whose weights the new run uses.
 
-        The donor's estimator may lack the output for the state or for the landmarks. If the
-        structure is the same in all other points, the result omits these outputs, too. The reason
-        is that the donor has no weights for them. In all other cases, this config is returned
-        unchanged.
+        Two settings of the estimator can follow the donor: whether it has the output for the state,
+        and whether it has a window. If the structures then match, the result has these settings of
+        the donor. The reason is that the donor has no weights for the state, or that its weights
+        were trained with the window. Otherwise, this config is returned unchanged.
         """
-        candidates = (
+        candidates = (self, _without_state(self))
+        window = donor.models.estimator_window
+        alike = [
+            replace(one, models=replace(one.models, estimator_window=window)) for one in candidates
+        ]
+        return next(
+            (one for one in (*candidates, *alike) if one.builds_alike("estimator", donor)),
             self,
-            _without_landmarks(self),
-            _without_state(self),
-            _without_landmarks(_without_state(self)),
         )
-        return next((one for one in candidates if one.builds_alike("estimator", donor)), self)
 
     def losses_that_ask_the_estimator(self, stage: Stage) -> tuple[str, ...]:
         """Return the losses of a stage that use the run's estimator.
@@ -335,36 +254,6 @@ class Config:
         return self.stages[name]
 
 
-def _check_networks(config: Config) -> None:
-    models, method = config.models, config.method
-    if (models.generator is not None) != (method == "prgan"):
-        raise ValueError(
-            "models.generator is required for method prgan, and not accepted for other methods"
-        )
-    if method == "prgan" and (models.coarse or models.fine):
-        raise ValueError(
-            "models.coarse and models.fine must be null for method prgan, because prgan has a "
-            "generator"
-        )
-    if method == "deepwarp" and not (models.coarse and models.fine):
-        raise ValueError("method deepwarp needs both models.coarse and models.fine")
-    if method != "deepwarp" and StackSize in map(type, (models.coarse, models.fine)):
-        raise ValueError(
-            "a stack of convolutions (widths, kernels) is accepted for method deepwarp only"
-        )
-    for name in ("coarse", "fine") if method != "mggr" else ("coarse",):
-        size = getattr(models, name)
-        if isinstance(size, BranchSize) and (size.detail or size.paint):
-            raise ValueError(
-                f"models.{name}: detail and paint are accepted only for models.fine of method mggr"
-            )
-    if method == "mggr" and not models.parts:
-        raise ValueError("method mggr needs models.coarse, models.fine or both")
-    for stage in ("coarse", "fine"):
-        if stage in config.recipe and stage not in models.parts:
-            raise ValueError(f"recipe: stage {stage} needs a value for models.{stage}")
-
-
 def _check_losses(config: Config) -> None:
     for stage, settings in config.stages.items():
         for index, loss in enumerate(settings.losses):
@@ -393,15 +282,6 @@ def _check_losses(config: Config) -> None:
         if stage == "joint" or stage in config.models.parts:
             _check_is_trained(config, stage)
     _check_state_is_learned(config)
-    if config.models.estimator_landmarks and not config.asks_for_landmarks("estimator"):
-        raise ValueError(
-            "models.estimator_landmarks: true requires a loss `landmarks` in "
-            "stages.estimator.losses"
-        )
-
-
-def _without_landmarks(config: Config) -> Config:
-    return replace(config, models=replace(config.models, estimator_landmarks=False))
 
 
 def _without_state(config: Config) -> Config:
@@ -455,9 +335,9 @@ def _check_is_trained(config: Config, stage: Stage) -> None:
     if not with_flow and all(_is_on_the_flow(loss) for loss in active):
         names = ", ".join(loss.name for loss in active)
         raise ValueError(
-            f"stages.{stage}.losses: {names} depend on the flow only, but stage {stage} of method "
-            f"{config.method} does not train the flow; add a loss with `picture: redirected`, for "
-            "example l1"
+            f"stages.{stage}.losses contains only losses on the flow ({names}), but stage {stage} "
+            f"of method {config.method} does not train the flow; add a loss on the redirected "
+            "picture, for example l1 with `picture: redirected`"
         )
 
 

@@ -2,8 +2,8 @@
 
 These limits are part of every config.
 
-The limits are guarantees for users of a bundle. A bundle contains its config and thus the limits.
-`mggr-tf verify` checks that the bundle meets the limits.
+The limits are guarantees for users of a bundle (an exported run). A bundle contains the config of
+the run and thus the limits. `mggr-tf verify` checks that a bundle meets its limits.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ Precision = Literal["float32", "float16", "int8"]
 
 @dataclass(frozen=True)
 class Limit:
-    """Limits on the difference of one output of a converted model from the Keras model.
+    """Limits on the difference between a converted model and the Keras model, for one output.
 
     The value `null` means that there is no limit.
 
     Attributes:
-        max_abs: maximum absolute difference. The difference of the flow is in pixels. The
-            differences of all other outputs are in the units of the network's values.
-        mean_abs: limit on the mean absolute difference, in the same unit.
+        max_abs: limit on the maximum absolute difference. The unit is pixels for the flow, and the
+            unit of the network's output for all other outputs.
+        mean_abs: limit on the mean absolute difference, in the unit of `max_abs`.
         min_psnr_db: minimum peak signal-to-noise ratio (PSNR) in dB. The peak is the range of the
             output.
 
     Raises:
-        ValueError: all limits are `null`. This error is also raised if a limit is negative or not a
-            number.
+        ValueError: all limits are `null`, or a limit is negative or not a number.
     """
 
     max_abs: float | None = None
@@ -72,10 +71,10 @@ class PrecisionLimits:
             Keras model. The error is in degrees, averaged over pairs. The run's own estimator
             measures the error.
         opening: limit of the output `redirected`, measured inside the eye opening. A device shows
-            only this region. This limit accepts only a PSNR. `null` means no limit. This value
-            exists for configs that are older than this limit.
+            only this region. Only `min_psnr_db` can be set. `null` means no limit, and is the value
+            in configs that are older than this limit.
         state: limit of the estimator's output `state`, whose values are in [0, 1]. `null` means no
-            limit. This value exists for configs that are older than the output `state`.
+            limit, and is the value in configs that are older than the output `state`.
     """
 
     flow: Limit
@@ -113,9 +112,9 @@ def _float32() -> PrecisionLimits:
 def _float16() -> PrecisionLimits:
     # The packaged weights were converted to TFLite and ONNX, and measured on synthetic eyes and on
     # photographs. The worst results are: 86 dB for the whole picture, 81 dB inside the eye opening,
-    # 0.0004 pixels for the flow, 0.00003 for the residual, and 0.0007 for the gaze. The limits are
-    # about twice as large as these differences. The limit of the state has a larger margin. An
-    # estimator after 300 training steps had a difference of 0.00015.
+    # 0.0004 pixels for the flow, 0.00003 for the residual, and 0.0007 for the gaze. The limits
+    # allow about twice these differences. For the state, the measured difference was 0.00015, for
+    # an estimator after 300 training steps. The limit of the state has a larger margin.
     return PrecisionLimits(
         flow=Limit(mean_abs=0.001),
         coarse=Limit(min_psnr_db=80.0),

@@ -15,8 +15,8 @@ from mggr_edge.errors import ConfigError
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 
 _EXPONENT = re.compile(r"[-+]?\d+\.?\d*[eE][-+]?\d+")
-"""Matches numbers such as `1e-4`. YAML 1.1 reads such numbers as strings, because YAML 1.1 requires
-`1.0e-4`. Such a value of `--set` is always meant as a number, so it is converted."""
+"""Matches numbers such as `1e-4`. YAML 1.1 reads `1e-4` as a string, because YAML 1.1 requires the
+form `1.0e-4`. If a value of `--set` matches, it is converted to a number."""
 
 
 def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
@@ -52,8 +52,7 @@ def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
 def changed_config(config: Config, changes: Iterable[str]) -> Config:
     """Return a config with some values changed.
 
-    All values can be changed. Values that are not in the config file have their default, and can be
-    changed, too.
+    All values can be changed, also default values that are not in the config file.
 
     Args:
         config: config to change. This object is not modified.
@@ -139,7 +138,7 @@ def _changed(data: Any, change: str) -> Any:
 
 
 def _is_new_element(place: Any, name: str, value: Any) -> bool:
-    """Return whether a value is a new element of a list, which the list does not contain yet.
+    """Return whether a change appends a new element to a list.
 
     For example, `losses.edges={name: edges, weight: 0.5}` appends a loss.
     """
@@ -152,8 +151,8 @@ def _index(place: Any, step: str, change: str) -> Any:
         return _index_in_list(place, step, change)
     if not isinstance(place, dict):
         raise ConfigError(
-            f"--set {change}: there is no key {step!r}, because the key before it has a single "
-            "value",
+            f"--set {change}: the key {step!r} does not exist, because the value of its parent key "
+            "is neither a mapping nor a list",
             code="change-below-value",
             change=change,
             key=step,
@@ -206,10 +205,10 @@ class Difference:
 
     Attributes:
         key: key with dots, as for the option `--set`.
-        before: value in the first config. The text is empty if the first config does not contain
-            the key.
-        after: value in the second config. The text is empty if the second config does not contain
-            the key.
+        before: value in the first config, as text. Empty if the first config does not contain the
+            key.
+        after: value in the second config, as text. Empty if the second config does not contain the
+            key.
     """
 
     key: str
@@ -243,7 +242,8 @@ def differences(before: Config, after: Config) -> tuple[Difference, ...]:
 def in_words(found: tuple[Difference, ...]) -> str:
     """Return differences as text on one line.
 
-    If there are more than 12, the text contains the first 12 and the number of further differences.
+    If there are more than 12 differences, the text contains the first 12 and the number of the
+    remaining differences.
     """
     shown = [str(one) for one in found[:_MOST_SHOWN]]
     more = len(found) - len(shown)

@@ -1,9 +1,15 @@
-"""Define the config sections for network sizes, amounts of data, checkpoints and computation."""
+"""Define the config section `models`: structure and sizes of the networks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from mggr_tf.config.stages import Stage
+
+Method = Literal["mggr", "deepwarp", "prgan"]
+Guidance = Literal["gazemap", "delta", "head_pose"]
+FeatureNetwork = Literal["estimator", "alexnet", "vgg16"]
 
 
 @dataclass(frozen=True)
@@ -86,90 +92,113 @@ class GeneratorSize:
 
 
 @dataclass(frozen=True)
-class SyntheticConfig:
-    """Amount of synthetic data.
+class ModelConfig:
+    """Structure and sizes of the networks.
 
     Attributes:
-        subjects: number of people in the data set `synthetic`.
-        per_group: number of pictures for each combination of person, side of the eye, and head
-            pose.
-        seed: seed of the renderer.
-        closing_subjects: number of additional synthetic people, with 24 pictures each. The eyes of
-            these people are open, closing or closed. The estimator's loss `state` needs these
-            people, whichever data set is used.
-        closing_share: share of the estimator's training pairs that show these additional people.
+        discriminator: number of channels of each level of the discriminator.
+        coarse: size of the branch that predicts the flow. `null` omits this branch. The branch is
+            an encoder-decoder. For DeepWarp, the branch can also be a stack of convolutions.
+        fine: size of the branch that adds details that a warp cannot produce. `null` omits this
+            branch. This setting accepts the same kinds of sizes as `coarse`.
+        generator: size of PRGAN's generator. PRGAN has this generator instead of both branches.
+        interpolation: interpolation method of the warp. `bicubic` preserves texture. Devices use
+            `bicubic`.
+        guidance: inputs that the redirector uses in addition to the picture of the eye. The
+            redirector ignores all inputs that are not in this list.
+        features: name of the feature network. The losses `perceptual`, `lpips` and `style` compare
+            the feature maps of this network.
+        features_precision: dtype in which the two frozen networks compute: the feature network, and
+            the network of the loss `efficientnet`. `bfloat16` is faster on processors with bfloat16
+            instructions, and slower on other processors. With `auto`, a new run selects the faster
+            dtype for the machine and stores it.
+        random_views: whether both frozen networks compare a random view of the pictures in each
+            step.
+        estimator: number of channels of each level of the estimator.
+        estimator_squeeze: number of output channels of a 1 x 1 convolution. The convolution reduces
+            the estimator's last feature maps before the dense layer. 0 omits the convolution; then
+            most of the estimator's weights are in the dense layer.
+        estimator_window: whether the estimator sees only an ellipse around the eye. Brow, nose and
+            cheek look different in synthetic pictures and in photographs. If the estimator sees
+            them, it estimates the gaze of people in photographs with a larger bias.
+        estimator_state: whether the estimator also predicts the state of an eye, in its output
+            `state`. If true, the stages that train the estimator need a loss `state`.
+        judge: number of channels of the judge's first level. The judge is a gaze estimator that
+            only scores redirected pictures.
     """
 
-    subjects: int = 400
-    per_group: int = 5
-    seed: int = 1
-    closing_subjects: int = 150
-    closing_share: float = 0.3
+    discriminator: tuple[int, ...]
+    coarse: BranchSize | StackSize | None = None
+    fine: BranchSize | StackSize | None = None
+    generator: GeneratorSize | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    guidance: tuple[Guidance, ...] = ("gazemap", "delta", "head_pose")
+    features: FeatureNetwork = "estimator"
+    features_precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    random_views: bool = False
+    estimator: tuple[int, ...] = (16, 32, 64, 96)
+    estimator_squeeze: int = 0
+    estimator_window: bool = False
+    estimator_state: bool = False
+    judge: int = 16
 
     def __post_init__(self) -> None:
-        if self.subjects < 1 or self.per_group < 1 or self.seed < 0:
-            raise ValueError("subjects and per_group must be at least 1, seed at least 0")
-        if self.closing_subjects < 2 or not 0 < self.closing_share <= 1:
-            raise ValueError("closing_subjects must be at least 2, closing_share in (0, 1]")
+        if not {"gazemap", "delta"} & set(self.guidance):
+            raise ValueError(
+                "guidance must contain gazemap or delta, because no other input contains the "
+                "target gaze"
+            )
+        if self.features == "estimator" and self.features_precision != "float32":
+            raise ValueError("features_precision must be float32 with features: estimator")
+        if self.features == "estimator" and self.random_views:
+            raise ValueError(
+                "random_views must be false with features: estimator, because the estimator needs "
+                "upright eyes"
+            )
+
+    @property
+    def parts(self) -> tuple[Literal["coarse", "fine"], ...]:
+        """Names of the redirector's networks. Each of these networks has its own weights file."""
+        if self.generator is not None:
+            return ("fine",)
+        return tuple(name for name in ("coarse", "fine") if getattr(self, name) is not None)
 
 
-@dataclass(frozen=True)
-class PackedConfig:
-    """Settings for reading packed data (see docs/data.md).
+def check_networks(models: ModelConfig, *, method: Method, recipe: tuple[Stage, ...]) -> None:
+    """Check that the sizes of the networks fit the method, and that all branches to train exist.
 
-    A pack is a data set that `mggr-tf data pack` has converted to a few large files.
+    Args:
+        models: structure and sizes of the networks.
+        method: redirection method.
+        recipe: stages that a run trains.
 
-    Attributes:
-        memory_mb: amount of pixel data in MB. A pack with at most this amount is read completely
-            into memory. A larger pack is read in parts.
-        chunks: number of chunks in memory for each position of a batch. The pair at this position
-            is chosen from these chunks. A chunk contains patches of one person and head pose. A
-            chunk stays in memory until each patch of the chunk was used about once.
-        corrupt_limit: maximum number of corrupt records that are skipped. The next corrupt record
-            stops training.
+    Raises:
+        ValueError: the method does not accept these sizes, or the recipe trains a branch without a
+            size.
     """
-
-    memory_mb: int = 1000
-    chunks: int = 2
-    corrupt_limit: int = 16
-
-    def __post_init__(self) -> None:
-        if self.memory_mb < 0 or self.corrupt_limit < 0 or self.chunks < 1:
-            raise ValueError("memory_mb and corrupt_limit must be at least 0, chunks at least 1")
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """Settings for how often checkpoints are written and how many are kept.
-
-    Attributes:
-        seconds: time between two checkpoints in seconds. A checkpoint is also written after each
-            validation with the best result so far.
-        keep: number of newest checkpoints that are kept. The checkpoint with the best validation is
-            kept, too.
-    """
-
-    seconds: float = 60.0
-    keep: int = 2
-
-    def __post_init__(self) -> None:
-        if self.seconds < 0 or self.keep < 1:
-            raise ValueError("seconds must be at least 0, keep at least 1")
-
-
-@dataclass(frozen=True)
-class ComputeConfig:
-    """Settings for the precision and the compilation of training steps.
-
-    Trained weights are always saved as float32.
-
-    Attributes:
-        precision: dtype in which the layers of the trained networks compute. Weights, output
-            layers, the warp, losses and moving averages are always float32. `float16` uses loss
-            scaling and needs a GPU. `bfloat16` needs no loss scaling. `bfloat16` is not faster on
-            machines that emulate bfloat16. Frozen networks use `models.features_precision` instead.
-        xla: whether XLA compiles the whole training step.
-    """
-
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    xla: bool = False
+    if (models.generator is not None) != (method == "prgan"):
+        raise ValueError(
+            "models.generator is required for method prgan, and not accepted for other methods"
+        )
+    if method == "prgan" and (models.coarse or models.fine):
+        raise ValueError(
+            "models.coarse and models.fine must be null for method prgan, because prgan has a "
+            "generator"
+        )
+    if method == "deepwarp" and not (models.coarse and models.fine):
+        raise ValueError("method deepwarp needs both models.coarse and models.fine")
+    if method != "deepwarp" and StackSize in map(type, (models.coarse, models.fine)):
+        raise ValueError(
+            "a stack of convolutions (widths, kernels) is accepted for method deepwarp only"
+        )
+    for name in ("coarse", "fine") if method != "mggr" else ("coarse",):
+        size = getattr(models, name)
+        if isinstance(size, BranchSize) and (size.detail or size.paint):
+            raise ValueError(
+                f"models.{name}: detail and paint are accepted only for models.fine of method mggr"
+            )
+    if method == "mggr" and not models.parts:
+        raise ValueError("method mggr needs models.coarse, models.fine or both")
+    for stage in ("coarse", "fine"):
+        if stage in recipe and stage not in models.parts:
+            raise ValueError(f"recipe: stage {stage} needs a value for models.{stage}")

@@ -3,8 +3,8 @@
 Portraits are photographs of people whose gaze is known. The user adds portraits with the option
 `--portraits` of `mggr-tf train`.
 
-The exact flow is the true displacement of each pixel from source to target. Only synthetic eyes
-have an exact flow.
+The exact flow is the true displacement of each pixel from the source picture to the target picture.
+Only synthetic eyes have an exact flow.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths of the augmentation of pairs. The value 0 disables an augmentation.
+    """Strengths of the augmentation of pairs. With the value 0, an augmentation is disabled.
 
     Attributes:
         brightness: maximum change of brightness, in units of the [-1, 1] range.
         contrast: maximum relative change of contrast.
         colour: maximum relative change of a colour channel.
-        shift_px: maximum shift of both pictures, in whole pixels.
+        shift_px: maximum shift of the pictures of a pair, in whole pixels.
         gamma: maximum absolute logarithm of the gamma exponent. For example, 0.3 permits exponents
             from 0.74 to 1.35.
         ramp: maximum relative change of brightness from the centre to a corner. The direction is
             chosen at random.
-        blur: maximum weight of a blurred copy. A negative weight sharpens the picture. The
-            strongest negative weight is half of the maximum weight.
+        blur: maximum weight of a blurred copy. The minimum weight is minus half of this value. A
+            negative weight sharpens the picture.
         noise: maximum standard deviation of camera noise, in units of the [-1, 1] range.
         stretch: maximum absolute logarithm of the factor that changes the eye's height. The width
-            and the tilt of the eye change less. The exact flow is not adjusted to this change.
-        occlusion: probability that an occluder covers a pair. There are two occluders, and each is
-            added with this probability. An occluder shows fingers, hair, a rim of glasses, glare,
-            or a bar of any colour.
-        colour_mix: share of pairs whose colour channels are mixed at random. The same share of
-            pairs, chosen independently, loses at least half of its saturation.
-        surroundings: share of pairs whose region outside an ellipse around the eye is changed. The
-            region is blurred, or a flipped copy replaces it. The exact flow is not adjusted to this
-            change.
+            and the tilt of the eye change less. The exact flow is not adjusted, so `exact_flow`
+            needs the value 0.
+        occlusion: probability of each of two occluders in front of the eyes of a pair. An occluder
+            shows fingers, hair, a rim of glasses, glare, or a bar of any colour.
+        colour_mix: probability that the colour channels of a pair are mixed at random. With the
+            same probability, but independently, a pair loses at least half of its saturation.
+        surroundings: probability that the region outside an ellipse around the eye is blurred or
+            replaced by a flipped copy. The exact flow is not adjusted, so `exact_flow` needs the
+            value 0.
         source_gaze_deg: standard deviation of a random error, in degrees per axis. The error is
             added to the redirector's source gaze. The error simulates a device, where the source
             gaze is only an estimate.
@@ -73,14 +73,15 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class TargetRange:
-    """Range of the target gazes of photographs.
+    """Range of the target gazes for the redirection of photographs.
 
     Target gazes are uniformly distributed around the direction of the camera, (0, 0).
 
     Attributes:
         pairs: number of additional items per step, over all devices. The stage's `batch` does not
             include these items. In the stage `joint`, an item is a photograph. In the stage
-            `adapted`, an item is a pair of photographs or of redirected versions of a photograph.
+            `adapted`, an item is a pair of pictures of one eye. Each picture is a photograph or a
+            redirected version of a photograph.
         pitch_range_deg: maximum absolute pitch in degrees.
         yaw_range_deg: maximum absolute yaw in degrees.
     """
@@ -129,7 +130,8 @@ class CycledPortraits(TargetRange):
     Attributes:
         cycle: weight of the cycle loss. The photograph is redirected to a random gaze and back to
             its own gaze. The loss compares the result with the photograph. The cycle loss is the L1
-            difference plus the stage's losses on feature maps. These losses have their own weights.
+            difference plus the stage's losses on feature maps. The losses on feature maps have
+            their own weights.
         identity: weight of the identity loss. The photograph is redirected to the gaze that it
             already has. The loss is the L1 difference between the photograph and the result.
         gaze: weight of the stage's gaze loss on photographs. The gaze is estimated before and after
@@ -173,8 +175,8 @@ def check_portraits(recipe: Sequence[str], portraits: Mapping[str, Portraits | N
         portraits: stage -> its settings for photographs, for all stages in the config.
 
     Raises:
-        ValueError: the stage `adapted` cannot be trained at its position in the recipe. This error
-            is also raised if a stage has settings for photographs that only another stage accepts.
+        ValueError: the stage `adapted` cannot be trained at its position in the recipe, or a stage
+            has settings for photographs that it does not accept.
     """
     for stage, how in portraits.items():
         if (stage == "adapted") != isinstance(how, RedirectedPortraits):
@@ -247,7 +249,7 @@ class LossConfig:
 
     Attributes:
         name: name of the loss.
-        weight: factor of the loss. The value 0 disables the loss.
+        weight: factor of the loss. With the value 0, the loss is disabled.
         picture: picture that the loss is computed on. The losses in `ON_NO_PICTURE` ignore this
             setting.
     """
@@ -268,8 +270,8 @@ class AdversaryConfig:
             small on real pictures (R1, Mescheder et al. 2018). `between` keeps the norm of the
             gradient at 1 on blends of a real and a generated picture (Gulrajani et al. 2017).
         penalty_weight: weight of the penalty.
-        gaze_weight: weight of the discriminator's gaze regression. The weight is used if the stage
-            has the loss `discriminator_gaze`.
+        gaze_weight: weight of the loss that trains the discriminator to estimate gazes. This weight
+            is used if the stage has the loss `discriminator_gaze`.
         critic_steps: number of discriminator updates per generator update. Each update uses its own
             batch.
     """
@@ -292,11 +294,11 @@ class ValidationConfig:
     """Validation of a stage on held-out subjects, and early stopping.
 
     Attributes:
-        every: number of steps between two validations. A validation always follows the last step.
-            The value 0 disables all validations.
+        every: number of steps between two validations. A validation also follows the last step.
+            With the value 0, there are no validations.
         pairs: number of pairs of patches. Every validation uses the same pairs.
         patience: number of consecutive validations without improvement after which the stage stops.
-            The value 0 disables early stopping.
+            With the value 0, there is no early stopping.
     """
 
     every: int = 500
@@ -373,10 +375,12 @@ class StageConfig:
             raise ValueError("learning_rate and discriminator_learning_rate must be above 0")
         judged = isinstance(self.portraits, CycledPortraits) and self.portraits.adversarial
         if judged and not any(loss.name in NEEDS_DISCRIMINATOR for loss in self.active):
-            raise ValueError("portraits.adversarial needs a discriminator; add a loss adversarial")
+            raise ValueError(
+                "portraits.adversarial needs a discriminator; add the loss adversarial to losses"
+            )
         aimed = isinstance(self.portraits, CycledPortraits)
         if aimed and not any(loss.name in NEEDS_GAZE for loss in self.active):
-            raise ValueError("portraits.gaze needs a loss gaze; add this loss to losses")
+            raise ValueError("portraits.gaze needs the loss gaze; add the loss gaze to losses")
         if self.share <= 0:
             raise ValueError(f"share must be above 0, got {self.share}")
         if any(one.name in NEEDS_EXACT_FLOW for one in self.active):

@@ -1,16 +1,15 @@
 """Augment image pairs (change the images at random) and render gaze maps.
 
-All functions run inside the TensorFlow graph. Both images of a pair get the same changes. Only the
-sensor noise is different. Apart from the noise, the images of a pair therefore still differ only in
-the gaze. The changes depend only on a seed. They include proportions and colours that the renderer
-of the synthetic eyes does not produce. `mggr_tf.data.occluders` adds occluders (objects in front of
-the eye).
+All functions run inside the TensorFlow graph. Both images of a pair get the same changes, but
+different sensor noise. The changes depend only on a seed. The changed images include proportions
+and colours that the renderer of the synthetic eyes does not produce. `mggr_tf.data.occluders` adds
+occluders (objects in front of the eye).
 
-`with_other_surroundings` replaces the brow, the nose and the cheek. A gaze estimator infers the
-direction of the head from these surroundings. It adds this direction to the direction of the eye in
+`with_other_surroundings` replaces the brow, the nose and the cheek. A gaze estimator can infer the
+direction of the head from these surroundings, and add this direction to the direction of the eye in
 the head. The estimator learns this relation from synthetic brows, but the relation is wrong for
-photographs. A test shows the error: if the surroundings in photographs are blurred, the estimated
-pitch decreases by four degrees.
+photographs. In a test, blurred surroundings in photographs decreased the estimated pitch by four
+degrees.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.closing_eyes import EyeStates, with_occlusion, with_openness
 from mggr_tf.data.occluders import occlude
 from mggr_tf.data.rows import Rows
-from mggr_tf.drawn_eyes.lids import OUTLINE_POINTS
+from mggr_tf.drawn_eyes.rendered import OUTLINE_POINTS
 
 _LEAST_VARIANCE = 1e-6
 
@@ -35,8 +34,8 @@ class Stretched(NamedTuple):
 
     Attributes:
         both: [B, H, W, 6], the two images of the pairs.
-        points: [B, K, 2] pixels (x, y), moved with the images. It is `None` if there are no points.
-        taller: [B], factors by which the eye openings became taller, relative to their width.
+        points: [B, K, 2] pixels (x, y), moved with the images. `None` if no points were given.
+        taller: [B], factors by which the ratio of height to width of the eye openings changed.
     """
 
     both: tf.Tensor
@@ -55,10 +54,9 @@ def stretched(
         both: [B, H, W, 6], the two images of the pairs.
         points: [B, K, 2] pixels (x, y) to move with the images. `None` means no points.
         seed: [2] integers, seed of the whole batch.
-        limit: largest absolute value of the logarithm of the height factor. For the width factor,
-            the largest value is two thirds of `limit`. The tilt moves each point vertically. For
-            each pixel of horizontal distance from the centre, the point moves by up to `limit` / 2
-            pixels.
+        limit: maximum absolute logarithm of the height factor. For the width factor, the maximum is
+            two thirds of `limit`. The tilt shifts each point vertically by up to `limit` / 2 times
+            its horizontal distance from the centre.
         rows: rows of the batch that the pairs belong to.
     """
     height, width = both.shape[1], both.shape[2]
@@ -92,7 +90,7 @@ def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows) ->
     """Change the colours of some pairs.
 
     The colour channels are mixed with random weights, or the saturation is reduced, or both. The
-    mean brightness and the contrast of the whole image stay the same. Dark areas stay darker than
+    mixing keeps the mean brightness and the contrast of the image. Dark areas stay darker than
     light areas.
 
     Args:
@@ -128,32 +126,32 @@ _CENTRE_PX = (-3.5, 3.5)
 _HALF_WIDTH_PX = (17.0, 32.0)
 _HALF_HEIGHT_PX = (8.0, 24.0)
 _EDGES = (2.0, 8.0)
-"""The ranges of the random ellipse whose content stays unchanged. The values are in pixels, for
-patches of 64 x 64 pixels. The first range is the position of the centre, relative to the centre of
-the patch. The next two ranges are the half axes. The last range is the slope of the edge, 1 /
-(width of the edge). The width of the edge is in units of the half axes. In an eye patch, the
-corners of the eye are 20 pixels from the centre. The lids are 4 to 8 pixels from the centre."""
+"""The ranges of a random ellipse. The image inside the ellipse stays unchanged. The position of the
+centre (relative to the centre of the patch) and the half axes are in pixels of a patch of 64 x 64
+pixels. `_EDGES` is the slope of the soft edge, 1 / (width of the edge in units of the half axes).
+In an eye patch, the corners of the eye are 20 pixels from the centre. The lids are 4 to 8 pixels
+from the centre."""
 
 _SIZE_PX = 64
 _BLURRED_TO = 5
-"""The number of squares per side of a grid. Blurred surroundings consist of the mean colours of the
-image in these squares."""
+"""To blur an image, the program shrinks it to this number of pixels per side, and enlarges it
+again."""
 
 
 def with_other_surroundings(
     both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows
 ) -> tf.Tensor:
-    """Replace the surroundings of the eye in a fraction of the pairs.
+    """Replace the surroundings of the eye in some pairs.
 
-    The surroundings are everything outside a random ellipse around the eye. They are replaced by a
-    changed copy of the same image. The copy is blurred, or it is flipped vertically, horizontally,
-    or in both directions. The copy has the same skin and light as the original. However, it does
-    not show the direction of the head.
+    The surroundings are everything outside a random ellipse around the eye. A changed copy of the
+    same image replaces the surroundings. The copy is blurred, or it is flipped vertically,
+    horizontally, or in both directions. The copy has the same skin and light as the original, but
+    does not show the direction of the head.
 
     Args:
         both: [B, H, W, 6] in [-1, 1], the two images of the pairs.
         seed: [2] integers, seed of the whole batch.
-        share: fraction of the pairs to change, in [0, 1].
+        share: probability that a pair is changed, in [0, 1].
         rows: rows of the batch that the pairs belong to.
     """
     height, width = both.shape[1], both.shape[2]
@@ -210,9 +208,10 @@ def augment_pair(
         seed: [2] integers, seed of the whole batch.
         how: settings of the random changes.
         rows: rows of the batch that the pairs belong to. `None` means all rows.
-        codes: [B, H, W, 2] int8, codes of the flow between the images. The codes are shifted with
-            the images. The values of the flow vectors stay the same.
-        landmarks: [B, K, 2] pixels (x, y). A landmark can belong to the source or to the target.
+        codes: [B, H, W, 2] int8, codes of the flow between the images (`flow_codes`). The codes are
+            shifted with the images. The flow vectors themselves do not change.
+        landmarks: [B, K, 2] pixels (x, y), landmarks of the source, of the target, or of both
+            images.
         state: states of the eyes in both images. Stretching changes the openness of an eye.
             Occluders change the occlusion.
 
@@ -229,8 +228,8 @@ def augment_pair(
     both = tf.cast(tf.concat([source, target], -1), tf.float32) / 127.5 - 1
     points = _points(landmarks, state)
     if how.shift_px:
-        # The offsets are whole pixels (y, x). They are the position of the top left corner of the
-        # output image in the input image.
+        # The offsets are whole pixels (y, x). An offset is the position of the top left corner of
+        # the output image in the input image.
         offsets = rows.whole([2], seeds[3], low=-how.shift_px, high=how.shift_px + 1)
         both = _shift(both, offsets, (height, width))
         if codes is not None:

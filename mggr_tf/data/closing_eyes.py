@@ -2,11 +2,11 @@
 
 Closing eyes are synthetic eyes at any stage from open to closed. Occluders are objects in front of
 an eye, for example a hand or hair. The state of an eye consists of the openness, the visible
-fraction of the iris, and the occlusion. Training uses these eyes in addition to the other data. The
-subjects of these eyes differ from the subjects that `mggr_tf.data.source` renders with the same
-seed.
+fraction of the iris, and the occlusion. Training uses closing eyes in addition to the data source
+of the run. The subjects of closing eyes differ from the subjects that `mggr_tf.data.source` renders
+with the same seed.
 
-An unknown value is NaN. All results that depend on an unknown value are NaN, too.
+An unknown value is NaN. Results that depend on an unknown value are NaN, too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import tensorflow as tf
 
 from mggr_edge.common.progress import Progress, from_counts, no_progress
 from mggr_edge.models.network_io import image_from_network, image_to_network
-from mggr_tf.config.sizes import SyntheticConfig
+from mggr_tf.config.resources import SyntheticConfig
 from mggr_tf.data.names import drawn_name
-from mggr_tf.data.occluders import covered_share, filled, occlude
+from mggr_tf.data.occluders import occlude
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import drawing_processes, samples_of_drawn
 from mggr_tf.drawn_eyes import draw_closing_eyes
@@ -38,10 +38,10 @@ class EyeStates(NamedTuple):
     """The eye states of pairs. A pair consists of a source image and a target image.
 
     Attributes:
-        values: [B, 2, 3], states of source and target. The last axis has the order of
-            `mggr_tf.data.schema.STATES`.
+        values: [B, 2, 3], states of source and target. `mggr_tf.data.schema.STATES` contains the
+            names of the three values.
         regions: [B, 2, 16, 2] pixels (x, y). Each polygon of 16 points is the region in which the
-            occlusion is measured (`mggr_tf.drawn_eyes.lids.lid_region`).
+            occlusion is measured (`mggr_tf.drawn_eyes.rendered.lid_region`).
     """
 
     values: tf.Tensor
@@ -53,7 +53,8 @@ def with_openness(values: tf.Tensor, taller: tf.Tensor) -> tf.Tensor:
 
     Args:
         values: [B, 2, 3], states before stretching.
-        taller: [B], factors by which the eye openings became taller, relative to their width.
+        taller: [B], factors by which the stretching changed the ratio of height to width of the eye
+            openings.
     """
     openness = tf.clip_by_value(values[..., :1] * taller[:, None, None], 0, 1)
     return tf.concat([openness, values[..., 1:]], -1)
@@ -66,11 +67,11 @@ def with_occlusion(values: tf.Tensor, cover: tf.Tensor, regions: Sequence[tf.Ten
 
     Args:
         values: [B, P, 3], states before the occluders are added.
-        cover: [B, H, W] in [0, 1], covered fraction of each pixel. All P images of a row have the
-            same occluders.
+        cover: [B, H, W] in [0, 1], covered fraction of each pixel. All P images of a batch row have
+            the same occluders.
         regions: P tensors [B, 16, 2] in pixels, the lid regions.
     """
-    # Half of the resolution is precise enough. It needs only a quarter of the computation time.
+    # Half of the resolution is precise enough, and takes only a quarter of the computation time.
     coarse = tf.nn.avg_pool2d(cover[..., None], _COARSER, _COARSER, "VALID")[..., 0]
     size = coarse.shape[1], coarse.shape[2]
     middle = (_COARSER - 1) / 2
@@ -80,13 +81,48 @@ def with_occlusion(values: tf.Tensor, cover: tf.Tensor, regions: Sequence[tf.Ten
     return tf.concat([values[..., :2], occlusion[..., None]], -1)
 
 
-def gaze_weight(values: tf.Tensor) -> tf.Tensor:
-    """Return the weights [...] of gaze labels. They depend on the states [..., 3] of the eyes.
+def covered_share(cover: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+    """Return the covered fraction [B] of each mask. For an empty mask, the fraction is NaN.
 
-    The weight is 0 if less than a tenth of the iris is visible. It is also 0 if less than a quarter
-    of the eye opening is visible. The gaze of such an eye cannot be determined. The weight is 1 if
-    at least 35 % of the iris and 60 % of the eye opening are visible. Between these limits, the
-    weight increases. An unknown value counts as visible.
+    Args:
+        cover: [B, H, W] in [0, 1], covered fraction of each pixel.
+        masks: [B, H, W] in [0, 1], as returned by `filled`.
+    """
+    area = tf.reduce_sum(masks, [1, 2])
+    inside = tf.reduce_sum(cover * masks, [1, 2])
+    return tf.where(area > 0, tf.math.divide_no_nan(inside, area), float("nan"))
+
+
+def filled(polygons: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Convert polygons to masks [B, H, W].
+
+    The value of a pixel is the fraction of its horizontal middle line that is inside the polygon.
+
+    Args:
+        polygons: [B, N, 2] pixels (x, y). The polygons are closed. The edges of a polygon must not
+            cross each other. A polygon that contains NaN has an empty mask.
+        size: (height, width) of the masks.
+    """
+    x1, y1 = polygons[..., 0], polygons[..., 1]
+    x2, y2 = tf.roll(x1, -1, axis=1), tf.roll(y1, -1, axis=1)
+    row = tf.range(size[0], dtype=tf.float32)[None, None, :]
+    down = tf.cast(y1[..., None] <= row, tf.float32) - tf.cast(y2[..., None] <= row, tf.float32)
+    slope = tf.math.divide_no_nan(x2 - x1, y2 - y1)[..., None]
+    # [B, N, H], the x position at which an edge crosses a pixel row.
+    meets = x1[..., None] + slope * (row - y1[..., None])
+    meets = tf.where(down == 0, 0.0, meets)
+    left_of_it = tf.range(size[1], dtype=tf.float32) - 0.5
+    reached = tf.clip_by_value(meets[..., None] - left_of_it, 0, 1)
+    return tf.abs(tf.einsum("bnh,bnhw->bhw", down, reached))
+
+
+def gaze_weight(values: tf.Tensor) -> tf.Tensor:
+    """Return the weights [...] of the gaze labels of eyes with the states [..., 3].
+
+    If less than 10 % of the iris or less than 25 % of the eye opening is visible, the gaze cannot
+    be determined, and the weight is 0. If at least 35 % of the iris and 60 % of the eye opening are
+    visible, the weight is 1. Between these limits, the weight increases. An unknown value counts as
+    visible.
     """
     known = tf.where(tf.math.is_nan(values), tf.constant([1.0, 1.0, 0.0]), values)
     least, enough = _IRIS_NEEDED
@@ -123,7 +159,7 @@ def closing_people(how: SyntheticConfig) -> tuple[tuple[str, ...], tuple[str, ..
 
 
 def closing_eyes(how: SyntheticConfig, *, progress: Progress = no_progress) -> ClosingEyes:
-    """Render the closing eyes of a run. The same config gives the same images.
+    """Render the closing eyes of a run. Equal configs result in equal images.
 
     Args:
         how: config with the number of subjects and the seed.
@@ -171,12 +207,11 @@ _BATCH = 64
 
 
 def behind_occluders(samples: EyeSamples, *, share: float, seed: int) -> EyeSamples:
-    """Add occluders to some of the images. The same arguments give the same images.
+    """Add occluders to some of the images. Equal arguments result in equal images.
 
     Args:
         samples: samples with lid regions and states.
-        share: probability of each occluder, in [0, 1]. An image has up to
-            `mggr_tf.data.occluders.SLOTS` occluders.
+        share: probability in [0, 1] of each of the `mggr_tf.data.occluders.SLOTS` occluders.
         seed: seed of the occluders.
 
     Raises:

@@ -2,20 +2,20 @@
 
 An eye patch is an image of one eye. The name of a photograph is
 `<subject>_2m_<head>P_<pitch>V_<yaw>H.jpg`. The angles are in whole degrees: P is the yaw of the
-head, V is the pitch of the gaze, and H is the yaw of the gaze. Signs are as in the rest of this
-project. The subject is a number or the name of a synthetic subject.
+head, V is the pitch of the gaze, and H is the yaw of the gaze. Positive yaw is to the right of the
+image, and positive pitch is up. The subject is a number or the name of a synthetic subject.
 
-The name of a patch from this photograph has the additional suffix `_L` or `_R`. The suffix is the
-position of the eye in the image. `L` means the eye on the left of the image. This is the *right*
-eye of the subject. The nose and the inner corner of this eye are on the right side of the patch.
-`R` means the other eye. Photographs and patches can have any supported image format. The file
-extension can be in upper case.
+The name of a patch also contains the suffix `_L` or `_R`, the position of the eye in the
+photograph. `L` means the eye on the left of the photograph, which is the *right* eye of the
+subject. In the patch of this eye, the nose and the inner corner are on the right. `R` means the eye
+on the right of the photograph. Photographs and patches can have any supported image format. The
+file extension can be in upper case.
 
 The licence of the data set permits only non-commercial research [1].
 
-The synthetic data set has ten groups per subject, for five head poses and two sides. Each group has
-21 gazes. The files are written group by group, and the groups of frontal heads are written first.
-Training pairs therefore exist also for a small number of files.
+The synthetic data set has ten groups per subject, one for each combination of five head poses and
+two sides. Each group has 21 gazes. The files are written group by group, frontal head poses first.
+Therefore even a small number of files contains training pairs.
 
 References:
     [1] Smith, Yin, Feiner, Nayar, Gaze Locking, UIST 2013.
@@ -161,8 +161,9 @@ def recognises(path: Path) -> bool:
 def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
     """List all images of a folder, sorted by name. System files are skipped.
 
-    A JPEG file must have a valid patch name. Otherwise, an error is raised. An image of another
-    format without a valid patch name is listed as a bad patch. It is usually an overview image.
+    If the name of a JPEG file is not a valid patch name, an error is raised. If the name of another
+    image is not a valid patch name, the image is listed as a bad patch. Such an image is usually an
+    overview image.
 
     Args:
         folder: folder of the patches.
@@ -192,7 +193,7 @@ def _entries(folder: Path, subjects: Collection[str] | None) -> Iterator[Entry |
             for file in files:
                 if _is_picture(file.name):
                     names.add(file.name)
-        _refuse_twins(names)  # This call also rejects invalid names before any image is read.
+        _refuse_twins(names)  # Also rejects invalid names before any image is read.
         for name in names:
             if not _is_jpeg(name) and not _PATCH_NAME.fullmatch(name):
                 if subjects is None:
@@ -241,15 +242,15 @@ def write_dataset(
 ) -> int:
     """Render synthetic patches, and write them to a new folder.
 
-    The images depend only on the seed. A larger count adds files. It does not change the other
-    files. On failure, the incomplete folder is removed.
+    The images depend only on the seed. A larger count only adds files. On failure, the incomplete
+    folder is removed.
 
     Args:
         out: path of the new folder. Its parent folder must exist.
         count: number of patches.
         seed: seed of the subjects and of the camera noise.
-        progress: callback. It is called with (done, total) after each patch.
-        force: whether to replace an existing folder with all its content.
+        progress: callback, called with (done, total) after each patch.
+        force: whether to replace an existing folder and its content.
 
     Returns:
         the number of patches that were written.

@@ -1,14 +1,14 @@
 """Cut eye patches out of photographs. An eye patch is a square image of one eye.
 
-Training images must match the images on the device. This module therefore uses the face landmark
-models of the device. It also uses the same crop square: `Eye.crop_outline` in `crop_of_eye`.
+Training images must match the images on the device. Therefore this module uses the face landmark
+models of the device, and the same crop square (`crop_of_eye` of `Eye.crop_outline`).
 
-There is one difference: the square is not rotated. A gaze label consists of two angles, (up,
-right), in the axes of the original photograph. The label is valid only in a patch with the same
-axes. The available patches of the Columbia data set are upright, too.
+There is one difference: the square is not rotated. A gaze label consists of the angles (pitch, yaw)
+in the axes of the photograph. In a rotated patch, this label would be wrong. The patches of the
+Columbia data set are also upright.
 
-A gaze into the lens, (0, 0), is the same in all axes. The patches of such eyes can therefore be
-levelled: they are rotated with the eye, exactly as on the device.
+A gaze into the lens is (0, 0) in all axes. Patches with this gaze can therefore be levelled: the
+square is rotated with the eye, exactly as on the device.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from mggr_tf.data.columbia import LABEL_OF_SIDE, PhotoName, parse_photo_name
 from mggr_tf.data.patch_files import eyeless_reason, patch_jpeg
 
 _MOST_ENLARGED = 2.0
-"""The largest allowed enlargement of a patch. With a larger enlargement, the iris has too little
-detail to learn from."""
+"""The largest factor by which a crop may be enlarged to a patch. With a larger factor, the iris has
+too little detail for training."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CutEye:
     Attributes:
         face: number of the face in the photograph. The largest face has the number 0.
         side: side of the eye, from the subject's point of view.
-        head: direction of the face in the axes of the patch. It is estimated from the face mesh.
+        head: direction of the face in the axes of the patch, estimated from the face mesh.
         patch: [64, 64, 3] uint8 RGB. The patch is upright or rotated with the eye.
     """
 
@@ -64,12 +64,12 @@ class NotCut:
 
 
 def upright_crop(eye: Eye) -> EyeCrop:
-    """Return the crop square of an eye as on the device, but without rotation."""
+    """Return the same crop square as on the device, but without rotation."""
     return replace(crop_of_eye(eye.crop_outline, corners=eye.crop_corners), roll_deg=0.0)
 
 
 def level_crop(eye: Eye) -> EyeCrop:
-    """Return the crop square of an eye as on the device. Its rotation makes the corners level."""
+    """Return the same crop square as on the device. The rotation makes the eye corners level."""
     return crop_of_eye(eye.crop_outline, corners=eye.crop_corners, side=eye.side)
 
 
@@ -85,13 +85,13 @@ def cut_eyes(
 
     Args:
         frame: [H, W, 3] uint8 RGB.
-        faces: faces in the order in which they are numbered.
-        level: whether to rotate each square with its eye, as on the device. The head pose is then
-            in the axes of the rotated square. Set `level` only for gazes into the lens.
+        faces: faces. The number of a face is its position in this sequence.
+        level: True to rotate each square with its eye, as on the device. Head poses then refer to
+            the axes of the rotated squares. Use True only if all eyes look into the lens.
 
     Returns:
-        the patches, and the eyes that cannot be used. An eye cannot be used if it is too small or
-        if its patch shows no eye.
+        the patches, and the rejected eyes. An eye is rejected if it is too small, or if its patch
+        shows no eye.
     """
     cut: list[CutEye] = []
     not_cut: list[NotCut] = []
@@ -126,7 +126,7 @@ class Photo:
 
     Attributes:
         file: path of the file.
-        name: labels in the file name. It is `None` if the file name contains no labels.
+        name: labels in the file name, or `None` if the file name contains no labels.
     """
 
     file: Path
@@ -136,15 +136,15 @@ class Photo:
         """Return the file name of a patch.
 
         If the name of the photograph contains labels, the patch gets the Columbia name with the
-        same labels. Otherwise, the name consists of the stem of the photograph and the label of the
-        eye. From the second face on, it also contains the number of the face.
+        same labels. Otherwise, the name of the patch consists of the file stem of the photograph,
+        the number of the face, and the letter of the eye. The first face has no number.
         """
         if self.name is not None:
             return self.name.patch(side).file_name()
         return f"{self.subject(face=face)}_{LABEL_OF_SIDE[side]}.jpg"
 
     def subject(self, *, face: int) -> str:
-        """Return the subject of a patch. Without a label, the subject depends on the file name."""
+        """Return the subject of a patch: the labelled subject, or a part of the file name."""
         if self.name is not None:
             return self.name.subject
         return self.file.stem if face == 0 else f"{self.file.stem}-face{face + 1}"
@@ -157,8 +157,8 @@ def find_photos(source: Path) -> tuple[Photo, ...]:
 
     Raises:
         DataError: the source does not exist or contains no photograph.
-        DataError: two photographs have the same name.
-        DataError: some names contain labels and other names do not. This is usually a mistake.
+        DataError: the patches of two photographs would have the same file names.
+        DataError: only some of the file names contain labels. This is usually a mistake.
     """
     if source.is_file():
         files = [source]
@@ -237,9 +237,10 @@ class Outcome:
 
     Attributes:
         photo: the photograph.
-        patches: patches of both eyes of each face. The eyes in `not_cut` have no patch.
+        patches: one patch for each detected eye that is not in `not_cut`.
         not_cut: eyes that cannot be used.
-        failure: reason why no face was found. It is `None` if a face was found.
+        failure: reason for a photograph without patches: the file cannot be read, or no face was
+            found. `None` if a face was found.
     """
 
     photo: Photo
@@ -251,12 +252,12 @@ class Outcome:
 class EyeCutter:
     """Cuts the eye patches out of photographs.
 
-    A photograph with a known gaze shows one subject. Only its largest face is used. In all other
-    photographs, all faces are used.
+    If the gaze is known, a photograph is expected to show one subject, and only the largest face is
+    used. Otherwise, all faces are used.
 
     Args:
-        gaze: gaze of the subject in every photograph. It is `None` if the file names contain the
-            labels, or if the gaze is unknown. If the gaze is (0, 0), into the lens, the patches are
+        gaze: gaze of the subject in every photograph. `None` if the file names contain the labels,
+            or if the gaze is unknown. If the gaze is (0, 0), into the lens, the patches are
             levelled (see the module docstring).
 
     Raises:

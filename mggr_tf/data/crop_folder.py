@@ -1,6 +1,6 @@
 """Cut the eyes out of a folder of photographs, and write a folder of eye patches.
 
-The new folder appears only when it is complete. An eye patch is an image of one eye.
+The new folder gets its name when it is complete. An eye patch is an image of one eye.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ NOT_CUT = "not-cut.csv"
 """The name of the file that lists the eyes without a patch, and the reasons."""
 
 _FEW = 8
-"""One process cuts about this number of photographs in the time that a new process needs to
-start."""
+"""Starting a new process takes about as long as cutting the eyes out of this number of
+photographs."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Cropped:
         patches: number of patches that were written.
         labelled: whether every patch has a gaze label. The label is from the name of its photograph
             or from the argument `gaze`.
-        not_cut: (photograph, eye, reason) for each eye without a patch. The eye is empty if the
-            photograph could not be read or shows no face.
+        not_cut: (photograph, eye, reason) for each eye without a patch. If the photograph could not
+            be read or shows no face, the text for the eye is empty.
         failed: photographs that could not be read or show no face. A labelled photograph with fewer
             than two patches is also in this list.
     """
@@ -65,25 +65,25 @@ def crop_photos(
 ) -> Cropped:
     """Cut both eyes out of every photograph.
 
-    The names of photographs can contain labels, as in the Columbia data set. In this case, the
-    names of the patches contain the same labels. Otherwise, the patches are listed in a table,
-    `eyes.csv`. The gaze cannot be read from the image. The table therefore has empty gaze cells,
-    and the user fills in the gaze. With the argument `gaze`, all photographs have this gaze, and
-    each photograph shows one subject.
+    If the names of the photographs contain labels as in the Columbia data set, the names of the
+    patches contain the same labels. Otherwise, the table `eyes.csv` lists the patches. If `gaze` is
+    `None`, the gaze cells of this table are empty, and the user must fill them in. If `gaze` is
+    set, the table contains this gaze for all patches, and each photograph must show one subject.
 
     Args:
         source: photograph or folder of photographs. Subfolders are included.
         out: path of the new folder. Its parent folder must exist.
-        gaze: gaze of the subject in every photograph, in the axes of the photograph. It is `None`
-            if the photographs have different gazes. If the gaze is (0, 0), into the lens, patches
-            and head poses are rotated with the eye, as on the device. Otherwise, all patches are
-            upright.
+        gaze: gaze of the subject in every photograph, in the axes of the photograph. `None` if the
+            gazes are different, unknown, or in the file names. If the gaze is (0, 0), into the
+            lens, patches and head poses are rotated with the eye, as on the device. Otherwise, all
+            patches are upright.
         workers: number of processes. `None` uses all cores, or one process for a few photographs.
         force: whether to replace an existing `out` with all its content.
         progress: function that creates a progress bar. The progress bar counts photographs.
 
     Raises:
-        DataError: there are no photographs, or no eye could be cut out. Nothing is then written.
+        DataError: there are no photographs, or no eye could be cut out. In both cases, no folder is
+            written.
         OutputExistsError: `out` exists and `force` is false.
         MissingPackageError: the landmark models are not installed.
         UsageError: `gaze` is set, although the names of the photographs contain labels.
@@ -96,7 +96,7 @@ def crop_photos(
             code="gaze-for-labelled-photos",
             name=photos[0].file.name,
         )
-    find_landmark_models()  # Raises the error only once, before the processes start.
+    find_landmark_models()  # Raises the error before the processes start.
     count = min(workers or _processes(len(photos)), len(photos))
     with atomic_folder(out, force=force) as folder:
         done: list[Outcome] = []

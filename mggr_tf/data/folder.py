@@ -5,12 +5,13 @@ An eye patch is an image of one eye. The table `eyes.csv` has one row for each p
     file,subject,side,pitch_deg,yaw_deg,head_pitch_deg,head_yaw_deg
     anna/001.jpg,anna,left,-4.5,12,0,3.1
 
-Both head columns can be missing. All heads then face the camera. Both gaze cells of a row can be
-empty. `mggr-tf data check` counts such rows, and training rejects such rows.
+If both head columns are missing, all heads are assumed to face the camera. Both gaze cells of a row
+can be empty. `mggr-tf data check` counts rows with empty gaze cells. Training raises an error for
+these rows.
 
-Tables from spreadsheet programs are supported. Their cells can be separated by semicolons or tabs.
-In this case, numbers can have a decimal comma. The table can have empty rows and columns at the
-end.
+Tables from spreadsheet programs are supported. Their cells can also be separated by semicolons or
+tabs. In tables with these separators, numbers can have a decimal comma. A table can have empty rows
+and columns at the end.
 
 A row for a system file, for example `._001.jpg`, is listed as a bad patch. All other problems raise
 an error with the number of the line. Examples are an unknown column, a cell that is not a number,
@@ -34,8 +35,8 @@ TABLE = "eyes.csv"
 LICENCE = f"not stated (the patches have no {LICENCE_FILE})"
 
 HEAD_BIN_DEG = 5.0
-"""The width of the head pose bins. Measured head poses never repeat exactly. The patches of a pair
-therefore have head poses in the same bin."""
+"""The width of the head pose bins in degrees. Measured head poses never repeat exactly. Therefore
+two patches form a pair if their head poses are in the same bin."""
 
 _GAZE = ("pitch_deg", "yaw_deg")
 _HEAD = ("head_pitch_deg", "head_yaw_deg")
@@ -62,7 +63,7 @@ def recognises(path: Path) -> bool:
 
 
 def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """List the rows of the table, in the order of the table.
+    """List the patches of the table. The order is that of the rows.
 
     Args:
         folder: folder that contains `eyes.csv`.

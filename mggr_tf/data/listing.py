@@ -1,7 +1,7 @@
 """List and validate the eye patches of a data source, and count them by label.
 
-An eye patch is an image of one eye, 64 x 64 pixels. A data source is a folder with patches in one
-of the supported formats.
+An eye patch is an image of one eye, 64 x 64 pixels. A data source is a folder that contains patches
+in a supported format.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mggr_tf.data.schema import EyeSamples, make_samples
 
 @dataclass(frozen=True)
 class EyeLabel:
-    """The labels of one patch. Angles are in the axes of the original photograph, not mirrored.
+    """The labels of one patch. Angles refer to the axes of the photograph before any mirroring.
 
     Attributes:
-        subject: name of the subject. All patches of one subject have the same name.
+        subject: name of the person in the image.
         side: side of the eye, from the subject's point of view.
         head: direction of the face relative to the camera.
-        gaze: direction of the gaze relative to the camera. It is `None` if the patch has no gaze
+        gaze: direction of the gaze relative to the camera, or `None` if the patch has no gaze
             label.
     """
 
@@ -42,16 +42,16 @@ class EyeLabel:
 
 @dataclass(frozen=True)
 class BadPatch:
-    """A patch that cannot be used for training, with the reason.
+    """A patch that cannot be used for training, and the reason.
 
     Attributes:
         file: path of the file.
         reason: description of the problem.
-        fatal: whether training must reject the whole source. A patch is fatal if its file does not
-            match the expected format, for example if the file is corrupt. Training skips all other
-            bad patches, for example patches that show no eye.
-        within: identifier of the patch in its file. It is empty if the file contains only one
-            patch.
+        fatal: True if training must reject the whole data source because of this patch, for example
+            because its file is corrupt. False if training only skips this patch, for example
+            because the patch shows no eye.
+        within: identifier of the patch in the file, for example `left 3`. The text is empty if the
+            file contains only one patch.
     """
 
     file: Path
@@ -67,13 +67,13 @@ class BadPatch:
 
 @dataclass(frozen=True)
 class Entry:
-    """A patch with its label and the location of its image.
+    """The label of a patch, and the location of its image.
 
     Attributes:
         file: path of the file.
         label: labels of the patch.
-        number: number of the patch in its file, counted from 1. It is 0 if the file contains only
-            one patch.
+        number: number of the patch in the file, counted from 1. The number is 0 if the file
+            contains only one patch.
     """
 
     file: Path
@@ -82,25 +82,25 @@ class Entry:
 
 
 ReadEntry = Callable[[Entry], NDArray[np.uint8] | BadPatch]
-"""A function that reads the image of an entry: [64, 64, 3] uint8 RGB, not mirrored. It returns a
-`BadPatch` if the image cannot be used."""
+"""A function that reads the image of an entry, [64, 64, 3] uint8 RGB. The image is not mirrored. If
+the image cannot be used, the function returns a `BadPatch`."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """An iterator over all patches of a source, with the function that reads their images.
+    """An iterator over all patches of a data source, and a function that reads their images.
 
-    The iterator needs little memory, even for a large number of patches.
+    Even for a large data source, the iterator needs little memory.
 
     Attributes:
-        entries: iterator over the patches. It can be used only once. It yields a `BadPatch` for a
-            patch with an invalid label.
-        read: function that reads the image of an entry. It is a plain function, so that it can run
-            in several processes.
+        entries: iterator over the patches, for a single use. If the label of a patch is invalid,
+            the iterator yields a `BadPatch`.
+        read: function that reads the image of an entry. `mggr-tf data pack` runs this function in
+            several processes.
         licence: terms of use for models that are trained on these patches.
-        head_bin_deg: width of the head pose bins, in degrees. Two patches can be paired only if
-            their head poses are in the same bin. The width is 0 if the experiment prescribed the
-            head poses. Such head poses repeat exactly.
+        head_bin_deg: width of the head pose bins, in degrees. A bin is an interval of pitch and of
+            yaw. Two patches can be paired only if their head poses are in the same bin. If the data
+            set contains only a few fixed head poses, the width is 0.
     """
 
     entries: Iterator[Entry | BadPatch]
@@ -125,11 +125,11 @@ class Listing:
 
 @dataclass(frozen=True)
 class Tally:
-    """The counts of the patches in a source.
+    """The numbers of patches in a data source, by label.
 
     Attributes:
-        counts: category -> value -> number of valid patches with this value. A category is, for
-            example, `subject` or `head pitch`.
+        counts: `counts[category][value]` is the number of valid patches with this value. Examples
+            of categories are `subject` and `head pitch`.
         good: number of valid patches.
         unlabelled: number of valid patches without a gaze label.
         bad: patches that are not valid.
@@ -156,7 +156,7 @@ def tally(listing: Listing, *, source: Path, advance: Advance) -> Tally:
             the last call.
 
     Raises:
-        DataError: the source contains no patch, or the listing raised the error.
+        DataError: the source contains no patch, or it cannot be listed.
     """
     step = listing.head_bin_deg or 1.0
     counters: dict[str, Counter[str]] = {}
@@ -194,16 +194,14 @@ def _counted(label: EyeLabel, step: float) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Scan:
-    """The patches of a source, in memory.
+    """The patches of a data source in memory.
 
     Attributes:
         labels: labels of the valid patches.
-        images: [N, 64, 64, 3] uint8 RGB, images of the valid patches, not mirrored.
+        images: images of the valid patches, [N, 64, 64, 3] uint8 RGB. The images are not mirrored.
         bad: patches that are not valid.
         licence: terms of use for models that are trained on these patches.
-        head_bin_deg: width of the head pose bins, in degrees. Two patches can be paired only if
-            their head poses are in the same bin. The width is 0 if the experiment prescribed the
-            head poses. Such head poses repeat exactly.
+        head_bin_deg: see `Listing`.
     """
 
     labels: tuple[EyeLabel, ...]
@@ -223,10 +221,10 @@ class Scan:
         return sum(label.gaze is None for label in self.labels)
 
     def counts(self, what: Callable[[EyeLabel], str]) -> dict[str, int]:
-        """Count the valid patches by the value that the function `what` returns for their labels.
+        """Apply `what` to the label of each valid patch, and count the patches for each result.
 
         Returns:
-            value -> number of valid patches, sorted by value.
+            result -> number of valid patches, sorted by result.
         """
         return dict(sorted(Counter(what(label) for label in self.labels).items()))
 
@@ -300,9 +298,9 @@ def samples_of(scanned: Scan, *, source: Path) -> EyeSamples:
     """Return the valid patches as training samples.
 
     Args:
-        scanned: patches of `source`.
-        source: path of the source. The samples contain the folder name. Error messages contain the
-            path.
+        scanned: patches that were read from the source.
+        source: path of the source. The samples contain its folder name, and error messages contain
+            the path.
 
     Raises:
         DataError: a bad patch is fatal, for example because its file is corrupt.

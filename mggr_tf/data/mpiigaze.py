@@ -5,17 +5,17 @@ file is, for example, `Data/Normalized/p00/day01.mat`. Every `.mat` file contain
 `data.right`. The sides are from the subject's point of view. Each side has `image` [N, 36, 60]
 uint8 grey, `gaze` [N, 3] and `pose` [N, 3].
 
-**Angles.** The images are those of a virtual camera that points at the eye. Its x axis points to
-the right of the image, y points down, and z points forward. `gaze` is a unit vector from the eye to
-the gaze target. A gaze towards the camera therefore has z < 0. In this project, x points to the
-right of the image, y points up, and z points towards the camera. The same unit vector is therefore
-(x, -y, -z) in this project. For a pitch p and a yaw y, the unit vector in this project is (cos p
-sin y, sin p, cos p cos y). These equations follow:
+**Angles.** The images are those of a virtual camera that points at the eye. The x axis of the
+camera points to the right of the image, y points down, and z points forward. `gaze` is a unit
+vector from the eye to the gaze target. A gaze towards the camera therefore has z < 0. In this
+project, x points to the right of the image, y points up, and z points towards the camera. The same
+unit vector is therefore (x, -y, -z) in this project. For a pitch p and a yaw y, the unit vector in
+this project is (cos p sin y, sin p, cos p cos y). These equations follow:
 
     pitch = asin(-y)        yaw = atan2(x, -z)
 
-Most other code for this data set uses atan2(-x, -z). In that formula, a yaw to the left of the
-image is positive.
+Most other code for this data set uses atan2(-x, -z). With that formula, a positive yaw points to
+the left of the image.
 
 `pose` is a rotation vector from head axes to camera axes. For a head that faces the camera, the
 axes of head and camera are equal. The z axis of the head therefore points *into* the head. The
@@ -25,17 +25,17 @@ direction to angles.
 **Scale.** The virtual camera has a focal length of 960 pixels and a distance of 600 mm from the
 eye. The scale is therefore 1.6 pixels per millimetre. The camera points at the midpoint between the
 eye corners. This midpoint is pixel (30, 18). The data set was created with a 3D model of a mean
-face. The positions of the eye corners are computed from this model, rotated by `pose`. R is half
-the distance between the two corners in the image. The patch is the square with the side length 3.4
-R around pixel (30, 18). For a frontal face, the side length is 64.7 pixels. A patch has 64 pixels
-per side. Patches of frontal faces therefore have almost the same scale as the images.
+face. This module rotates the eye corners of this model by `pose`. R is half the distance between
+the two corners in the image. The patch is the square with the side length 3.4 R around pixel (30,
+18). For a frontal head pose, the side length is 64.7 pixels. A patch has 64 pixels per side.
+Patches with a frontal head pose therefore have almost the same scale as the images.
 
 The size is only an approximation. If the eyes of a subject are wider than the eyes of the mean
 face, the patch is too narrow by the same factor. The square is taller than the image. The border
 rows of the image are therefore repeated.
 
-**Pairs.** Head poses are measured and never repeat exactly. The patches of a pair therefore have
-head poses in the same bin.
+**Pairs.** Head poses are measured and never repeat exactly. Therefore two patches form a pair if
+their head poses are in the same bin of 5 x 5 degrees (pitch and yaw).
 
 References:
     [1] Zhang, Sugano, Fritz, Bulling, Appearance-Based Gaze Estimation in the Wild, CVPR 2015.
@@ -131,7 +131,7 @@ def direction(vector: NDArray[np.float64]) -> Gaze:
 
 
 def eye_square(pose: NDArray[np.float64], side: Side) -> EyeCrop:
-    """Return the crop square of a patch. `pose` is the rotation of the head."""
+    """Return the crop square of a patch. `pose` is the rotation vector of the head."""
     half_mm = cv2.Rodrigues(pose)[0] @ np.asarray(_HALF_EYE_MM[side])
     radius_px = _PX_PER_MM * float(np.hypot(half_mm[0], half_mm[1]))
     return EyeCrop(centre=_CENTRE, width_px=DEFAULT_CROP_FACTOR * radius_px, roll_deg=0.0)
@@ -185,7 +185,8 @@ def _read(entry: Entry) -> NDArray[np.uint8] | BadPatch:
     side, index = entry.label.side, entry.number - 1
     eyes = _day(entry.file)[side]
     image = cv2.cvtColor(np.ascontiguousarray(eyes.images[index]), cv2.COLOR_GRAY2RGB)
-    # The check uses the original image, because the repeated rows of the patch show no eye.
+    # The check uses the original image, because the patch contains repeated border rows, which show
+    # no eye.
     eyeless = eyeless_reason(image)
     if eyeless is not None:
         return BadPatch(entry.file, eyeless, fatal=False, within=f"{side} {entry.number}")

@@ -2,12 +2,12 @@
 
 A synthetic subject is a computer-generated person. The subject `drawn-1-00042` has the seed 1 and
 the index 42 (counted from 0). `mggr-tf data synth` writes patches of synthetic subjects to a
-folder. Training can also render such patches in memory. The name of a subject is the same in both
-cases.
+folder. Training can also render such patches in memory. A subject has the same name in a folder and
+in memory.
 
-Earlier versions named this subject `00042` in memory and `0043` in a folder. Files of those
-versions can still be read. If the seed is known, the old subject names in these files are converted
-to the current form.
+Earlier versions named this subject `00042` in memory and `0043` in a folder. Files of earlier
+versions can still be read. If the seed is known, the old names in these files are converted to
+current names.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _RANGE = re.compile(r"(?P<prefix>(?:.*\D)?)(?P<first>\d+)-(?P=prefix)(?P<last>\d
 
 
 def parse_subjects(text: str) -> tuple[str, ...]:
-    """Parse `0001-0032`, `0003,0007,0010-0012`, `p00-p09` or `anna,bert smith`.
+    """Parse subject names, for example `0001-0032`, `0003,0007,0010-0012` or `anna,bert smith`.
 
-    A name in double quotes is not parsed. `"Smith, Anna"` is therefore one subject, and
+    Text in double quotes is a single name. `"Smith, Anna"` is therefore one subject, and
     `"0001-0003"` is one subject, not a range.
 
     Example:
@@ -45,8 +45,8 @@ def parse_subjects(text: str) -> tuple[str, ...]:
     for part, quoted in _parts(text):
         if not part or (not quoted and "-" in (part[0], part[-1])):
             raise DataError(
-                f"subjects: expected 0001-0032 or 0003,0007 or anna,bert, got {text!r}; put a name "
-                'that contains a comma or looks like a range in double quotes: "Smith, Anna"',
+                f"subjects: expected 0001-0032 or 0003,0007 or anna,bert, got {text!r}; if a name "
+                'contains a comma or looks like a range, put it in double quotes: "Smith, Anna"',
                 code="subjects-syntax",
                 found=text,
             )
@@ -70,7 +70,7 @@ def subjects_text(names: Iterable[str]) -> str | None:
     """Sort names and format them as a text for `parse_subjects`.
 
     Returns:
-        the text. `None` if `parse_subjects` would return other names for the text.
+        the text, or `None` if `parse_subjects` would return other names for this text.
 
     Example:
         >>> subjects_text(["0007", "0001", "0002", "0003"])
@@ -103,7 +103,7 @@ def names_text(names: Iterable[str]) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield (name or range, whether it was quoted).
+    """Yield tuples (text, quoted). The text is a name or a range without quotes.
 
     After a syntax error, yield an empty name and stop.
     """
@@ -124,7 +124,7 @@ def _parts(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _quoted(name: str) -> str:
-    """Return the name, with quotes if `parse_subjects` needs them."""
+    """Return the name. If `parse_subjects` requires quotes around the name, add them."""
     try:
         if parse_subjects(name) == (name,):
             return name
@@ -184,7 +184,7 @@ def drawn_name(seed: int, index: int) -> str:
 def drawn_person(name: str) -> DrawnPerson | None:
     """Return the synthetic subject with this name.
 
-    If this is not the name of a synthetic subject, return `None`.
+    For all other names, return `None`.
     """
     match = _NAME.fullmatch(name)
     return None if match is None else DrawnPerson(int(match["seed"]), int(match["index"]))
@@ -211,8 +211,8 @@ def present_name(name: str, *, seed: int | None, first: Literal[0, 1]) -> str:
     Args:
         name: any name. A name that is not a number is returned unchanged.
         seed: seed of the subject. If the seed is `None` (unknown), the name is returned unchanged.
-        first: number of the first subject of the seed. Use `FIRST_IN_MEMORY` or `FIRST_IN_FOLDER`,
-            depending on the origin of the name.
+        first: number of the first subject in the earlier version: `FIRST_IN_FOLDER` for a name from
+            a folder of patches, otherwise `FIRST_IN_MEMORY`.
 
     Example:
         >>> present_name("0043", seed=1, first=FIRST_IN_FOLDER)
@@ -240,7 +240,7 @@ def present_names(names: Iterable[str], source: str, *, seed: int) -> tuple[str,
     Args:
         names: names that the user specified.
         source: `synthetic` or a folder.
-        seed: seed of the subjects in memory. It is used only if `source` is `synthetic`.
+        seed: seed of the subjects in memory. The seed is used only if `source` is `synthetic`.
     """
     if source == SYNTHETIC:
         return tuple(present_name(name, seed=seed, first=FIRST_IN_MEMORY) for name in names)

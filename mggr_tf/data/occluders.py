@@ -7,8 +7,6 @@ gives the same occluders.
 All kinds use the same shape with different parameters. The shape consists of bars with round ends.
 Fingers are several bars side by side. Hair is a bar that is split into strands. The bars are
 straight or bent. Their edges are sharp or soft. Their shading is flat or cylindrical.
-
-`covered_share` returns the covered fraction of a mask, for example of the polygon `lid_region`.
 """
 
 from __future__ import annotations
@@ -184,41 +182,6 @@ def occlude(
         images += layer.alpha * (tf.tile(layer.colour, [1, 1, 1, pictures]) - images)
         visible *= 1 - layer.alpha
     return Occluded(images, 1 - visible[..., 0])
-
-
-def covered_share(cover: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """Return the covered fraction [B] of each mask. For an empty mask, the fraction is NaN.
-
-    Args:
-        cover: [B, H, W] in [0, 1], as returned by `occlude`.
-        masks: [B, H, W] in [0, 1], as returned by `filled`.
-    """
-    area = tf.reduce_sum(masks, [1, 2])
-    inside = tf.reduce_sum(cover * masks, [1, 2])
-    return tf.where(area > 0, tf.math.divide_no_nan(inside, area), float("nan"))
-
-
-def filled(polygons: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Convert polygons to masks [B, H, W].
-
-    The value of a pixel is the fraction of its horizontal middle line that is inside the polygon.
-
-    Args:
-        polygons: [B, N, 2] pixels (x, y). The polygons are closed. The edges of a polygon must not
-            cross each other. A polygon that contains NaN has an empty mask.
-        size: (height, width) of the masks.
-    """
-    x1, y1 = polygons[..., 0], polygons[..., 1]
-    x2, y2 = tf.roll(x1, -1, axis=1), tf.roll(y1, -1, axis=1)
-    row = tf.range(size[0], dtype=tf.float32)[None, None, :]
-    down = tf.cast(y1[..., None] <= row, tf.float32) - tf.cast(y2[..., None] <= row, tf.float32)
-    slope = tf.math.divide_no_nan(x2 - x1, y2 - y1)[..., None]
-    # [B, N, H], the x position at which an edge crosses a pixel row.
-    meets = x1[..., None] + slope * (row - y1[..., None])
-    meets = tf.where(down == 0, 0.0, meets)
-    left_of_it = tf.range(size[1], dtype=tf.float32) - 0.5
-    reached = tf.clip_by_value(meets[..., None] - left_of_it, 0, 1)
-    return tf.abs(tf.einsum("bnh,bnhw->bhw", down, reached))
 
 
 class _Layer(NamedTuple):

@@ -12,27 +12,18 @@ the training step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from mggr_edge.errors import DataError
-from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.config.stages import Augmentation
-from mggr_tf.data.augment import Gazemap, augment_pair
-from mggr_tf.data.closing_eyes import EyeStates, gaze_weight
+from mggr_tf.data.closing_eyes import EyeStates
+from mggr_tf.data.pair_inputs import DrawnPairs, PairInputs
 from mggr_tf.data.rows import Rows, Shares
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.drawn_eyes.flow import PER_PIXEL, UNSEEN
-from mggr_tf.drawn_eyes.lids import USUAL_REGION
-
-_SOURCE_ERROR = 4
-_HEAD_ERROR = 5
-"""The random errors of source gazes and of head poses have their own seeds. To get such a seed, one
-of these numbers is combined with the seed of the batch."""
 
 
 @dataclass(frozen=True)
@@ -198,44 +189,6 @@ class Closing:
     share: float
 
 
-class DrawnPairs(NamedTuple):
-    """The chosen pairs, before augmentation.
-
-    Attributes:
-        images: two tensors [B, H, W, 3] uint8. The first contains the sources, the second contains
-            the targets.
-        gaze_deg: two tensors [B, 2] float32, gazes of the sources and of the targets in degrees.
-        head_deg: [B, 2] float32, head poses in degrees. Source and target have the same head pose.
-        codes: [B, H, W, 2] int8, the flow between source and target (`flow_codes`).
-        landmarks: [B, 2 K, 2] pixels, the landmarks of the source and then the landmarks of the
-            target.
-        state: eye states of source and target.
-    """
-
-    images: tuple[tf.Tensor, tf.Tensor]
-    gaze_deg: tuple[tf.Tensor, tf.Tensor]
-    head_deg: tf.Tensor
-    codes: tf.Tensor | None = None
-    landmarks: tf.Tensor | None = None
-    state: EyeStates | None = None
-
-    def with_usual_state(self, size_px: int) -> DrawnPairs:
-        """Add eye states to pairs whose lids and iris are unknown.
-
-        The lid region is the average lid region. The occlusion is 0, because no occluders have been
-        added yet. All other values of the state are NaN.
-        """
-        pairs = self.head_deg.shape[0]
-        values = tf.constant([float("nan"), float("nan"), 0.0])
-        usual = tf.constant(USUAL_REGION, tf.float32) * (size_px / DEFAULT_SIZE_PX)
-        return self._replace(
-            state=EyeStates(
-                tf.tile(values[None, None], [pairs, 2, 1]),
-                tf.tile(usual[None, None], [pairs, 2, 1, 1]),
-            )
-        )
-
-
 class Mix:
     """Replaces a fraction of the pairs by pairs of closing eyes.
 
@@ -325,67 +278,6 @@ class _Tables:
         return drawn.with_usual_state(self._images.shape[1]) if self._with_state else drawn
 
 
-class PairInputs:
-    """Converts pairs of patches to the tensors of a training step. See `pair_dataset`.
-
-    Args:
-        augmentation: settings of the random changes.
-        conventions: sizes and scales.
-    """
-
-    def __init__(self, augmentation: Augmentation, conventions: Conventions) -> None:
-        self._how, self._conventions = augmentation, conventions
-        self._gazemap = Gazemap(
-            size_px=conventions.patch_size,
-            k=conventions.gazemap_k,
-            edge_px=conventions.gazemap_edge_px,
-        )
-
-    def __call__(self, drawn: DrawnPairs, *, seed: tf.Tensor, rows: Rows) -> dict[str, tf.Tensor]:
-        """Return the tensors of the pairs.
-
-        Args:
-            drawn: pairs before augmentation.
-            seed: [2] integers, seed of the augmentation of the whole batch.
-            rows: rows of the batch that the pairs belong to.
-        """
-        changed = augment_pair(
-            *drawn.images,
-            seed=seed,
-            how=self._how,
-            rows=rows,
-            codes=drawn.codes,
-            landmarks=drawn.landmarks,
-            state=drawn.state,
-        )
-        flow = {} if changed.codes is None else _flow_of(changed.codes)
-        points = {} if changed.landmarks is None else _landmarks_of(changed.landmarks)
-        states = {} if changed.state is None else _states_of(changed.state)
-        source_deg, target_deg = drawn.gaze_deg
-        said_deg = source_deg + _error(self._how.source_gaze_deg, seed, _SOURCE_ERROR, rows)
-        head_deg = drawn.head_deg + _error(self._how.head_pose_deg, seed, _HEAD_ERROR, rows)
-        return {
-            "eye": changed.source,
-            "target": changed.target,
-            "gazemap": self._gazemap(target_deg),
-            "delta": (target_deg - said_deg) / tf.constant(self._conventions.delta_scale_deg),
-            "head_pose": head_deg / self._conventions.head_pose_scale_deg,
-            "source_gaze": source_deg,
-            "target_gaze": target_deg,
-            **flow,
-            **points,
-            **states,
-        }
-
-
-def _error(deviation_deg: float, seed: tf.Tensor, stream: int, rows: Rows) -> tf.Tensor | float:
-    """Return random errors [B, 2] in degrees, or 0 if the deviation is 0."""
-    if not deviation_deg:
-        return 0.0
-    own = tf.random.experimental.stateless_fold_in(seed, stream)
-    return deviation_deg * rows.normal([2], own)
-
-
 def two_different(
     counts: tf.Tensor, first_seed: tf.Tensor, second_seed: tf.Tensor, rows: Rows
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -412,30 +304,9 @@ def _codes(
     return tf.gather_nd(flows, tf.stack([tf.gather(numbers, group), first, second], 1))
 
 
-def _flow_of(codes: tf.Tensor) -> dict[str, tf.Tensor]:
-    known = tf.cast(codes[..., :1] != UNSEEN, tf.float32)
-    flow = tf.cast(codes, tf.float32) / PER_PIXEL * known
-    return {"flow": flow, "flow_seen": known[..., 0]}
-
-
 def _of_both(landmarks: tf.Tensor, source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Return [B, 2 K, 2], the landmarks of the source and then the landmarks of the target."""
     return tf.concat([tf.gather(landmarks, source), tf.gather(landmarks, target)], 1)
-
-
-def _landmarks_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
-    source, target = tf.split(both, 2, axis=1)
-    return {"source_landmarks": source, "target_landmarks": target}
-
-
-def _states_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Return the states and the gaze weights by name. `both` [B, 2, 3] contains the states."""
-    weights = gaze_weight(both)
-    return {
-        f"{name}_{what}": of_both[:, place]
-        for what, of_both in (("state", both), ("gaze_weight", weights))
-        for place, name in enumerate(("source", "target"))
-    }
 
 
 def _below(limit: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:

@@ -51,14 +51,14 @@ def read_licence(folder: Path, *, otherwise: str) -> str:
 # A patch is blank if the standard deviation of its grey levels (0 to 255) is below this value.
 _BLANK_CONTRAST = 5.0
 
-# The boundaries of iris, lids and sclera have contrast at a scale of about 1/32 of the patch width.
-# This is also true for blurred photographs. Pixel noise and smooth shading have no contrast at this
-# scale. The patch is therefore filtered with a Laplacian of a Gaussian. The sigma of the Gaussian
-# is equal to this scale. The structure value is the standard deviation over the middle of the
-# filtered patch. In the 7896 Columbia patches, the structure value of walls, hair and bare skin is
-# at most 3.5. The value of eyes is at least 5.3. If the eyes are blurred by one more pixel, the
-# value is at least 4.4. A synthetic eye behind a spectacle lens that reflects the sky has the value
-# 4.26. The limit is the geometric mean of 3.5 and 4.26.
+# The boundaries of iris, lids and sclera have contrast at a scale of about 1/32 of the patch width,
+# also in blurred photographs. Pixel noise and smooth shading have no contrast at this scale.
+# Therefore the patch is filtered with a Laplacian of a Gaussian whose sigma is this scale. The
+# structure value is the standard deviation over the middle of the filtered patch. The 7896 Columbia
+# patches have these structure values: at most 3.5 for patches of walls, hair and bare skin, and at
+# least 5.3 for patches of eyes. After a further blur by one pixel, the patches of eyes have at
+# least 4.4. A synthetic eye behind a spectacle lens that reflects the sky has 4.26. The limit is
+# the geometric mean of 3.5 and 4.26.
 _SCALE_OF_WIDTH = 1 / 32
 _LEAST_STRUCTURE = 3.86
 _MIDDLE_HEIGHT = (3 / 16, 13 / 16)
@@ -66,11 +66,11 @@ _MIDDLE_WIDTH = (1 / 8, 7 / 8)
 
 
 def eyeless_reason(image: NDArray[np.uint8]) -> str | None:
-    """Return the reason why an image cannot show an eye, or `None` if it can show an eye.
+    """Return `None` if an image may show an eye. Otherwise, return the reason to reject the image.
 
     Args:
-        image: [H, W, 3] uint8 RGB. The image has about the size of a patch, and the eye is in the
-            middle.
+        image: [H, W, 3] uint8 RGB. The image has about the size of a patch. The eye is expected in
+            the middle.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     if grey.std() < _BLANK_CONTRAST:
@@ -99,12 +99,12 @@ _JPEG_QUALITY = 95
 
 
 def read_entry(entry: Entry) -> NDArray[np.uint8] | BadPatch:
-    """Read the patch of an entry. Its file must contain only one patch."""
+    """Read the patch of an entry. The file of the entry must contain only one patch."""
     return read_patch(entry.file)
 
 
 def read_patch(file: Path) -> NDArray[np.uint8] | BadPatch:
-    """Read a patch, [64, 64, 3] uint8 RGB. If that fails, return a `BadPatch` with the reason."""
+    """Read a patch, [64, 64, 3] uint8 RGB. If the patch cannot be used, return a `BadPatch`."""
     content = file.read_bytes()
     data = np.frombuffer(content, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
@@ -131,7 +131,7 @@ def patch_jpeg(rgb: NDArray[np.uint8]) -> bytes:
 
 
 class SortedNames:
-    """A set of names that yields its names sorted by their bytes.
+    """A set of names. An iteration yields the names in the order of their bytes.
 
     If the names take more than 2 MB, they are stored in a temporary file.
 

@@ -1,7 +1,7 @@
 """Open photographs of eyes as the second data source of a run.
 
 The gaze of each eye is known. Usually, the eye looks into the lens. There is only one photograph of
-each eye. Most training methods need two images of the same eye. A redirector (a network that
+each eye, but most losses need two images of the same eye. Therefore a redirector (a network that
 changes the gaze) generates the second image.
 """
 
@@ -32,8 +32,8 @@ def open_portraits(
     Args:
         source: folder in a format that `mggr_tf.data.source.READERS` can read. `mggr-tf data crop
             --gaze` writes such folders.
-        config: config of the run. Without a split, it sets the fraction of held-out subjects. These
-            subjects are chosen at random with the seed of the config.
+        config: config of the run. If `split` is `None`, held-out subjects are chosen at random,
+            with the fraction and the seed in the config.
         split: subject split. Its part `train` is used for training. Its part `select` is held out.
             Its part `report` is skipped.
         some_may_lack: whether the split may contain subjects without a patch. Such subjects are
@@ -45,7 +45,7 @@ def open_portraits(
         DataError: the source contains no usable patch.
         DataError: a subject of the split has no patch, and `some_may_lack` is false.
         DataError: the source contains no subject for training.
-        UsageError: the source is `synthetic`. This source has no photographs.
+        UsageError: the source is `synthetic`, which contains no photographs.
     """
     if source == SYNTHETIC:
         raise UsageError(
@@ -72,10 +72,11 @@ def open_portraits(
 def refuse_mixed_roles(data: Split, portraits: Split) -> None:
     """Raise an error if a subject is used for training in one source and held out in the other.
 
-    Two subjects with the same name are the same subject, also in different sources.
+    A name that is in both sources counts as a single subject.
 
     Raises:
-        DataError: at least one subject has both roles.
+        DataError: at least one subject is used for training in one source and held out in the
+            other.
     """
     for trained, aside in ((portraits, data), (data, portraits)):
         _refuse_shared(trained.train.subjects, aside.aside, trained.source, aside.source)

@@ -1,4 +1,4 @@
-"""Run functions in several processes, and create messages for disk errors."""
+"""Run a function in several processes, and extract the reason of TensorFlow disk errors."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ def mapped(
     """Process items in several processes, and yield an iterator over the results.
 
     The results have the order of the items. If the context ends early, for example because of
-    Ctrl-C, the processes end, too. Each process then finishes its current item. The remaining items
-    are not processed.
+    Ctrl-C, each process finishes its current item and ends. The remaining items are not processed.
 
     Args:
         make: function that is called once in each process. It returns the function that processes
@@ -45,8 +44,8 @@ def mapped(
         workers: number of processes. With 1, the items are processed in the current process.
             Otherwise, the processes are started with `spawn`, because the caller may have
             TensorFlow threads.
-        otherwise: additional advice for the error message about a killed process. It is placed
-            before the advice to use a smaller number of processes.
+        otherwise: text in the error message about a killed process. The text is placed before the
+            advice to use a smaller number of processes.
 
     Raises:
         UsageError: a process was killed. The most likely reason is that memory ran out.
@@ -81,7 +80,7 @@ _worker: Callable[[Any], Any] | None = None
 
 def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Some platforms do not inherit this setting.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Some platforms do not pass on this setting.
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = make()

@@ -3,8 +3,8 @@
 A row of a batch is one pair of patches (images of one eye).
 
 The content of a batch does not depend on the number of devices. Each device generates the random
-numbers for all rows of the batch. These are only a few numbers. The device creates images only for
-its own rows. Two devices together therefore process the same batch as one device alone.
+numbers for all rows of the batch, but creates images only for its own rows. Two devices together
+therefore process the same batch as one device alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Shares:
         replicas: number of devices on all machines.
         first: number of the first replica that this process feeds.
         local: number of replicas that this process feeds.
-        parts: number of parts of a batch, see above.
+        parts: number of parts of a batch, one part for each update of the discriminator.
 
     Raises:
         ConfigError: the parts of the batch cannot be divided equally among the replicas.
@@ -58,10 +58,10 @@ class Shares:
         return self.batch // self.replicas
 
     def elements(self, steps: tuple[int, int]) -> tuple[int, int]:
-        """Return the range of element numbers for a range of steps, [first, last).
+        """Convert a range of steps [first, last) to a range of element numbers [first, last).
 
-        An element is the share of one replica in a batch. The numbers count the elements of this
-        process.
+        An element consists of the rows of one batch for one replica. The numbers count only the
+        elements of this process.
         """
         return steps[0] * self.local, steps[1] * self.local
 
@@ -126,8 +126,8 @@ class Rows:
     def noise(self, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
         """Generate [B, *shape] float32 for these rows, with a standard normal distribution.
 
-        Use this method for large shapes, for example images. Each row has its own seed. No values
-        are therefore computed for the other rows of the batch.
+        Use this method for large shapes, for example images. Each row has its own seed. Therefore
+        values are computed only for these rows.
         """
         seeds = tf.gather(tf.random.experimental.stateless_split(seed, self.batch), self.chosen)
         kind = tf.TensorSpec(shape, tf.float32)

@@ -1,8 +1,8 @@
-"""Store labelled eye patches in memory, in the same form for all source formats.
+"""Store labelled eye patches in memory. All source formats result in the same data structure.
 
-An eye patch is an image of one eye. All patches in memory show the same side, the canonical side.
-Patches of the other side are mirrored on loading, and their yaw angles are negated. Code that uses
-this module therefore handles only one side.
+An eye patch is an image of one eye. All patches in memory show eyes of one side, the canonical
+side. Patches of eyes of the opposite side are mirrored on loading, and their yaw angles are
+negated. Other code therefore handles only one side.
 """
 
 from __future__ import annotations
@@ -18,14 +18,9 @@ from numpy.typing import NDArray
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Side
 from mggr_edge.geometry.eye_crop import mirror_image
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import EyeState
-from mggr_tf.data.names import (
-    FIRST_IN_FOLDER,
-    FIRST_IN_MEMORY,
-    drawn_person,
-    former_name,
-)
+from mggr_tf.data.names import FIRST_IN_FOLDER, FIRST_IN_MEMORY, drawn_person, former_name
 
 STATES = tuple(field.name for field in fields(EyeState))
 """The names of the eye state values, in the order of the values."""
@@ -43,26 +38,25 @@ class EyeSamples:
             patch after mirroring.
         head_deg: [N, 2] float32, (pitch, yaw) of the head in degrees, in the same axes.
         subject: [N] names of the subjects.
-        group: [N] int32 group numbers. The patches of a group have the same subject, side and head
-            pose. If the head poses are measured, it is enough that they are in the same head pose
-            bin. A pair consists of two patches of one group.
+        group: [N] int32 group numbers. The patches of a group have the same subject and side, and
+            head poses in the same bin (see `make_samples`). A pair consists of two patches of one
+            group.
         source: description of the data source.
         licence: terms of use for models that are trained on these patches.
-        landmarks: [N, K, 2] float32, (x, y) in pixels of the patch after mirroring. `landmarks` is
-            `None` if the landmarks are unknown. Synthetic eyes have the landmarks
-            `mggr_tf.drawn_eyes.rendered.LANDMARKS`.
-        flows: [G, P, P, H, W, 2] int8, flows as `flow_codes`. The flow [g, i, j] belongs to the
-            images i and j of group g. It moves the pixels of image i so that the result is image j.
-            The images are counted in the order of the samples. `flows` is `None` if the flows are
-            unknown.
+        landmarks: [N, K, 2] float32, (x, y) in pixels of the patch after mirroring. For synthetic
+            eyes, see `mggr_tf.drawn_eyes.rendered.LANDMARKS`. `None` if the landmarks are unknown.
+        flows: [G, P, P, H, W, 2] int8, exact flows, encoded by `flow_codes`. Entry [g, i, j] is the
+            flow that warps image i of group g to image j of this group. The images of a group have
+            the order of the samples. `None` if the flows are unknown.
         lid_region: [N, 16, 2] float32, (x, y) in pixels of the patch after mirroring. The points
-            form the polygon in which the occlusion is measured, see `mggr_tf.drawn_eyes.lids`. They
-            are NaN for a patch without a region. `lid_region` is `None` if no patch has a region.
+            are the vertices of the polygon in which the occlusion is measured (see
+            `mggr_tf.drawn_eyes.lids`). If the polygon of a patch is unknown, its points are NaN.
+            `None` if all polygons are unknown.
         state: [N, 3] float32 in [0, 1]. The values are `openness`, `iris_visible` and `occlusion`,
-            see `mggr_edge.models.network_io`. An unknown value is NaN. `state` is `None` if all
-            values are unknown.
-        mirrored: [N] bool, whether the patch was mirrored on loading. A patch is mirrored if it
-            does not show the canonical side. `mirrored` is `None` if the side was not recorded.
+            see `mggr_edge.models.network_io`. An unknown value is NaN. `None` if all values are
+            unknown.
+        mirrored: [N] bool, True for a patch that was mirrored to the canonical side on loading.
+            `None` if the side was not recorded.
     """
 
     images: NDArray[np.uint8]
@@ -117,7 +111,7 @@ class EyeSamples:
     def fingerprint(self) -> str:
         """Return the SHA-256 of all images and labels, in hexadecimal digits.
 
-        The order of the images changes the result. Flows are not included, because they are
+        The result depends on the order of the images. Flows are not included, because flows are
         computed only if a loss needs them.
         """
         return self._fingerprint(self.subject.tolist())
@@ -125,9 +119,9 @@ class EyeSamples:
     def former_fingerprints(self) -> tuple[str, ...]:
         """Return the fingerprints that earlier versions computed for the same samples.
 
-        Only synthetic subjects have such fingerprints. Earlier versions had no eye states. The
-        first versions used numbers as the names of synthetic subjects. The fingerprint includes the
-        names.
+        If a subject is not synthetic, the result is empty. The fingerprint includes eye states and
+        names. Earlier versions had no eye states. The first versions used numbers as the names of
+        synthetic subjects.
         """
         if not all(drawn_person(name) for name in self.subjects):
             return ()
@@ -215,10 +209,9 @@ def make_samples(
         licence: terms of use for models that are trained on these patches.
         landmarks, lid_region: [N, K, 2], (x, y) in pixels. `None` means unknown.
         state: [N, 3], see `EyeSamples`. `None` means unknown.
-        head_bin_deg: width of the head pose bins in degrees. One bin is centred on 0. Two head
-            poses count as equal if they are in the same bin. With a width of 0, the bins are 0.01
-            degrees wide. Bins are used only to form the groups. The values of `head_deg` stay
-            exact.
+        head_bin_deg: width of the head pose bins in degrees. A bin is an interval of pitch and of
+            yaw. One bin is centred on 0. With a width of 0, the bins are 0.01 degrees wide. Bins
+            are used only to form the groups. The values of `head_deg` stay exact.
         conventions: conventions that define the canonical side. `None` uses the defaults.
     """
     mirrored = _mirrored(sides, conventions)
@@ -255,8 +248,8 @@ def pose_bins(
 ) -> NDArray[np.int64]:
     """Return the bin numbers [N, 2] of the head poses.
 
-    Patches with the same subject, side and bin are in one group. The arguments are those of
-    `make_samples`.
+    Patches with the same subject, side and bin are in one group. See `make_samples` for the
+    arguments.
     """
     head = _turned(head_deg, _mirrored(sides, conventions))
     return np.floor(head / (head_bin_deg or _SAME_HEAD_DEG) + 0.5).astype(np.int64)

@@ -22,7 +22,7 @@ from mggr_edge.common.folders import is_system_file
 from mggr_edge.common.progress import Progress, from_counts
 from mggr_edge.errors import DataError
 from mggr_edge.media.files.paths import PICTURE_SUFFIXES
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.config import Config
 from mggr_tf.config.stages import Stage
 from mggr_tf.data import columbia, folder, mpiigaze
@@ -38,7 +38,7 @@ from mggr_tf.drawn_eyes.samples import SIDES
 
 
 class ListPath(Protocol):
-    """A function that lists the patches of a source. It lists all subjects or only some."""
+    """A function that lists the patches of a source, for all subjects or for some subjects."""
 
     def __call__(self, path: Path, /, *, subjects: Collection[str] | None = None) -> Listing: ...
 
@@ -74,8 +74,8 @@ READERS: tuple[Reader, ...] = (
         columbia.listing,
     ),
 )
-"""All readers, in the order in which they are tried. A table in the folder of the patches has
-precedence over the file names."""
+"""All readers. The program tries them in this order. Therefore a table in the folder of the patches
+has precedence over labels in file names."""
 
 
 def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
@@ -88,8 +88,8 @@ def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listi
     Raises:
         DataError: the folder does not exist.
         DataError: no reader recognises the folder.
-        DataError: the reader raised an error. The reader can raise the error when the iterator over
-            the patches is used, even at the last patch.
+        DataError: the reader finds an invalid file. The iterator over the patches can also raise
+            this error, even at the last patch.
     """
     if not path.is_dir():
         what, code = (
@@ -112,7 +112,7 @@ def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listi
 
 
 def _in_words(path: Path) -> tuple[str, str]:
-    """Return an error code and a description, for a folder that no reader recognises."""
+    """Describe a folder that no reader recognises. Return (error code, description)."""
     entries = [entry for entry in sorted(path.iterdir()) if not is_system_file(entry.name)]
     for entry in entries:
         if entry.is_dir() and any(reader.recognises(entry) for reader in READERS):
@@ -128,10 +128,10 @@ def _in_words(path: Path) -> tuple[str, str]:
 
 
 def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Read all images of a source into memory. The arguments are those of `list_source`.
+    """Read all images of a source into memory. See `list_source` for the arguments.
 
     Raises:
-        DataError: `list_source` raised the error.
+        DataError: the source cannot be listed (see `list_source`).
         DataError: the source contains no patch.
     """
     scanned = scan_listing(list_source(path, subjects=subjects))
@@ -147,8 +147,7 @@ def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
 
 
 Samples = EyeSamples | PackedSamples
-"""Training samples (patches with labels). They are in memory, or in a pack that is too large for
-memory."""
+"""Training samples (patches with labels), in memory or in a pack that is too large for memory."""
 
 _HELD_OUT = 4096
 """The maximum number of held-out patches to load into memory from a large pack. Contact sheets
@@ -166,8 +165,8 @@ class Split:
     Attributes:
         source: `synthetic` or the absolute path of the folder.
         train: samples for training.
-        held_out: samples of the held-out subjects. For a large pack, `held_out` contains only some
-            of these samples. It is `None` if no subject is held out.
+        held_out: samples of the held-out subjects. For a large pack, only some of these samples.
+            `None` if no subject is held out.
         aside: sorted names of all held-out subjects.
     """
 
@@ -190,15 +189,16 @@ def open_split(
     """Open a data source. Split it into samples for training and held-out samples.
 
     Args:
-        source: `synthetic` or a folder that one of the `READERS` recognises. For a large pack,
-            `train` stays on disk. `held_out` then contains only some of the held-out patches.
-        config: config of the run. It sets the number of synthetic patches and the fraction of
-            held-out subjects.
-        stage: last training stage of the run. Synthetic eyes are rendered with exact flow if this
-            stage or an earlier stage uses the flow. The flow is the shift of each pixel from one
-            patch to another patch.
-        subjects: names of the subjects to train on. No subject is then held out. With `None`,
-            training uses all subjects except the held-out subjects.
+        source: `synthetic` or a folder that one of the `READERS` recognises. If a pack is too large
+            for memory, `train` stays on disk, and `held_out` contains only some of the held-out
+            patches.
+        config: config of the run. The config sets the number of synthetic patches and the fraction
+            of held-out subjects.
+        stage: last training stage of the run. If this stage or an earlier stage has a loss on the
+            exact flow, synthetic eyes are rendered with their exact flow. This flow is the true
+            shift of each pixel from one patch to another patch.
+        subjects: names of the subjects to train on. If names are given, no subject is held out.
+            With `None`, training uses all subjects that are not held out.
         held_out: names of the subjects to hold out. Names that the source does not contain are
             ignored. With `None`, the subjects are chosen at random with the seed of the config.
         progress: function that creates a progress bar for rendering or reading.
@@ -267,8 +267,9 @@ def open_samples(
 
     Args:
         subjects: names of the subjects. With `None`, all subjects are used.
-        with_flow: whether to add the exact flow for the patches of every group. A group contains
-            patches of the same subject, side and head pose. Only synthetic eyes have an exact flow.
+        with_flow: whether to add the exact flow between the patches of every group. The patches of
+            a group have the same subject, side and head pose. Only synthetic eyes have an exact
+            flow.
 
     Raises:
         DataError: the source contains no usable patch.
@@ -306,7 +307,7 @@ def open_samples_or_pack(
 ) -> Samples:
     """Return all samples of some subjects. A pack that is too large for memory stays on disk.
 
-    The arguments are those of `open_samples`.
+    See `open_samples` for the arguments.
     """
     if subjects is not None:
         subjects = present_names(subjects, source, seed=config.synthetic.seed)
@@ -336,7 +337,7 @@ def open_samples_or_pack(
 
 
 def drawing_processes(subjects: int) -> int:
-    """Return the number of rendering processes. For only a few subjects, it is 1."""
+    """Return the number of rendering processes: 1 for a few subjects, otherwise one per core."""
     return (os.cpu_count() or 1) if subjects >= _CROWD else 1
 
 
@@ -372,9 +373,9 @@ def samples_of_drawn(drawn: SyntheticSamples, *, seed: int) -> EyeSamples:
 
 
 def _flows_of(drawn: SyntheticSamples, samples: EyeSamples) -> NDArray[np.int8]:
-    """Return the flows [G, P, P, H, W, 2], indexed by the group number.
+    """Return the flows [G, P, P, H, W, 2]. The first index is the group number.
 
-    The flows of the other side are mirrored to the canonical side.
+    Flows between patches of the non-canonical side are mirrored.
     """
     assert drawn.flows is not None
     per_group = drawn.flows.shape[1]

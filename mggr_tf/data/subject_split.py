@@ -1,14 +1,14 @@
 """Read, write and create subject splits.
 
-A subject split is a file that divides the subjects into three parts. The parts are used for
-training, for model selection, and for published results:
+A subject split is a file that divides the subjects into three parts: `train` for training, `select`
+for model selection, and `report` for published results. An example of a split file:
 
     train: 0001-0027
     select: 0028-0032
     report: 0033-0038
 
-Each subject is in at most one part. Names have the syntax of the command line, or they form a list:
-`train: [anna, bert]`.
+Each subject is in at most one part. A part is a text in the syntax of `parse_subjects`, or a list
+of names, for example `train: [anna, bert]`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SubjectSplit:
 
     Attributes:
         train: subjects whose patches train the weights.
-        select: subjects for the comparison of runs, configs and stopping points.
+        select: subjects for the choice between runs, configs and stopping points.
         report: subjects for published results. These subjects must not influence any choice.
 
     Raises:
@@ -61,7 +61,7 @@ class SubjectSplit:
             )
 
     def part(self, name: str) -> tuple[str, ...]:
-        """Return the subjects of one part."""
+        """Return the subjects of the part with this name."""
         found: tuple[str, ...] = getattr(self, name)
         return found
 
@@ -90,10 +90,9 @@ def draw_split(
 
     Args:
         subjects: names of all subjects.
-        shares: relative size of each part, in the order of `PARTS`. The values are divided by their
-            sum. A part with the value 0 is empty.
-        seed: seed of the random assignment. The same seed, subjects and shares result in the same
-            split.
+        shares: relative sizes of the parts `train`, `select` and `report`. The values are divided
+            by their sum. A part with the value 0 is empty.
+        seed: seed of the random assignment. Equal arguments result in equal splits.
 
     Raises:
         DataError: the shares are invalid.

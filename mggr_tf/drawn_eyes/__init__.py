@@ -1,7 +1,7 @@
 """Synthetic eye images: parameters of people, and a renderer.
 
 The images are not derived from photographs. Therefore models that are trained on these images may
-be redistributed. The package uses numpy, OpenCV and numba. It does not use TensorFlow.
+be redistributed. The package uses numpy, OpenCV and numba, but not TensorFlow.
 """
 
 from mggr_tf.drawn_eyes.closing import draw_closing_eyes

@@ -38,10 +38,10 @@ def lash_cover(
         hair: lash parameters of the person.
         upper_mm: [N, 3] points of the upper lid's margin, from the outer to the inner corner, in
             head coordinates, mm.
-        lower_mm: [N, 3] points of the lower lid's margin, in the same order and unit.
+        lower_mm: [N, 3] points of the lower lid's margin, in the order and unit of `upper_mm`.
         view: view of the image to paint.
-        rise_mm: height of the upper margin above its rest position, mm. The value is negative for a
-            lowered lid, whose lashes point down.
+        rise_mm: height of the upper margin above its rest position, mm. If the lid is lowered, the
+            value is negative, and the lashes point down.
         texture_seed: seed of the person's lashes.
     """
     above, below = _growth(texture_seed, hair.lash_count)
@@ -76,7 +76,7 @@ class _Growth(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _growth(texture_seed: int, count: int) -> tuple[_Growth, _Growth]:
-    """Return the parameters of a person's upper and lower lashes. All images use the same ones."""
+    """Return the parameters of a person's upper and lower lashes, the same for all images."""
     rng = np.random.default_rng([texture_seed, 1])
     rows = []
     for number in (count, count // 2):
@@ -174,7 +174,7 @@ _PAD_BEHIND_MM = 7.0
 _HALF_HIDING_LIGHT = np.float32(0.12)
 """Linear brightness of a reflection in the lens that causes an occlusion of 0.5.
 
-This is about the brightness of an eyeball in shadow.
+An eyeball in shadow has about this brightness.
 """
 
 
@@ -197,7 +197,8 @@ def put_glasses_on(
 
     Returns:
         [n, n] occlusion by the glasses, in [0, 1]. The frame has an occlusion of 1. Inside the
-        lens, a brighter reflection has a larger occlusion. It is 0.5 for `_HALF_HIDING_LIGHT`.
+        lens, a brighter reflection has a larger occlusion. For the brightness `_HALF_HIDING_LIGHT`,
+        the occlusion is 0.5.
     """
     rim = view.project(_rim_mm(glasses))
     lens = np.zeros(picture.shape[:2], np.uint8)
@@ -222,8 +223,8 @@ def _rim_mm(glasses: Glasses) -> NDArray[np.float64]:
     """Return the rim of the lens as a closed superellipse.
 
     Returns:
-        [73, 3] points in head coordinates, mm. They run from the nose over the top to the temple,
-        and back below the eye.
+        [73, 3] points in head coordinates, mm. The points run from the nose over the top to the
+        temple, and back below the eye.
     """
     c, s = np.cos(_CORNERS), np.sin(_CORNERS)
     power = 2 / glasses.squareness

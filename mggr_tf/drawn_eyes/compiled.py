@@ -1,8 +1,8 @@
 """Decorator that compiles per-pixel functions with numba.
 
-numba compiles a function at its first call. It stores the compiled code in a cache: beside the
-source file, or in the user's cache folder. Later processes only load this code. If neither folder
-is writable, each process compiles the function again.
+numba compiles a function at its first call. numba stores the compiled code in a cache, either
+beside the source file or in the user's cache folder. Later processes only load this code. If numba
+can write to neither folder, each process compiles the function again.
 
 numba considers cached code out of date only if the function's own file has changed. But the
 compiled code may also contain functions from other files. Therefore this module removes all cached
@@ -36,8 +36,8 @@ def compiled(function: F) -> F:
     A division by zero raises no error. As in numpy, the result follows IEEE 754. The compiler may
     reorder sums and use fused multiply-adds. Therefore the last bits of a result can be different
     on different machines. Reference counting is disabled (`_nrt`), because it took four fifths of
-    the time for painting. Therefore the caller must allocate all arrays. A function that allocates
-    an array does not compile.
+    the time for painting. A function that allocates an array therefore does not compile, and the
+    caller must allocate all arrays.
     """
 
     def made(*, cache: bool) -> F:
@@ -56,7 +56,7 @@ def compiled(function: F) -> F:
 def _has_place_for_results() -> bool:
     """Return whether numba has a folder for its cache.
 
-    This check is necessary: If there is no home folder, numba creates a folder with the name `~`.
+    Without this check, numba would create a folder with the name `~` if there is no home folder.
     """
     beside = _HERE / "__pycache__"
     is_writable = os.access(beside if beside.is_dir() else _HERE, os.W_OK)

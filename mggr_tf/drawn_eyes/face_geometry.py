@@ -8,12 +8,12 @@ have the same origin and unit, but their axes do not rotate with the head.
 The surface of the face does not change. The lids slide on this surface (see `lids`). Folds that
 move with the lids change only the shading, not the surface.
 
-The camera uses an orthographic projection. The head coordinates are rotated by the head pose. The
-depth is then ignored. The patch is a square image around the projected outline of the lids.
+The camera uses an orthographic projection: the head pose rotates the head coordinates, and the
+depth is ignored. The patch is a square image around the projected outline of the lids.
 
-The renderer paints an image at `OVERSAMPLING` times its size. It then reduces the image by
-averaging over areas. Public functions return points in pixels of the patch. The centres of pixels
-have integer coordinates.
+The renderer paints an image at `OVERSAMPLING` times its size, and then shrinks the image by
+averaging over areas. Public functions return coordinates in pixels of the final patch, not of the
+larger painted image. The centres of pixels have integer coordinates.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR
 from mggr_tf.drawn_eyes.compiled import compiled
 
 APEX_MM = 13.0
-"""Distance from the centre of the eyeball to the closed lids, measured in front of the cornea."""
+"""Distance from the centre of the eyeball to the surface of closed lids, at x = y = 0."""
 
 _ACROSS_TO_TEMPLE, _ACROSS_TO_NOSE, _UPRIGHT = 20.0, 24.0, 29.0
 """Flatness of the lids in three directions: towards the temple, towards the nose, and vertically.
@@ -54,7 +54,7 @@ class Face(NamedTuple):
 
 @compiled
 def smooth_step(value: float, low: float, high: float) -> float:
-    """Return 0 below `low` and 1 above `high`. In between, the result is a smooth cubic step."""
+    """Return 0 below `low`, 1 above `high`, and the cubic smoothstep function in between."""
     s = min(max((value - low) / (high - low), 0.0), 1.0)
     return s * s * (3.0 - 2.0 * s)
 

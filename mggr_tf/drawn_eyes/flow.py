@@ -50,13 +50,13 @@ from mggr_tf.drawn_eyes.lids import (
 _SAME_PLACE_MM = 0.5
 """Tolerance of the test for hidden points, mm.
 
-The line of sight of a visible point meets the face at this point. If the distance between both is
-larger than the tolerance, the point is hidden.
+`_follow` computes where the line of sight through a point meets the face. If the distance between
+this intersection and the point is larger than the tolerance, the point is hidden.
 """
 
 
 _UNMOVED_MM = 1e-9
-"""Minimum motion of skin, mm. Skin that moves less stays on the same line of sight."""
+"""Motion of skin, mm, below which the skin counts as unmoved."""
 
 
 class Sight(NamedTuple):

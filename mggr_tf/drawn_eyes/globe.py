@@ -3,7 +3,7 @@
 The eyeball is a sphere. The cornea is a smaller sphere that extends in front of the eyeball. The
 cornea refracts light. Therefore the iris and the pupil appear as a disc, about 3 mm behind the
 front of the cornea. This disc lies in the iris plane, `IRIS_PLANE` eyeball radii in front of the
-eyeball's centre. The gazemap, an input of the network that redirects gazes, uses the same position.
+eyeball's centre. The gazemap (an input of the network that redirects gazes) uses this plane, too.
 The rim of the disc lies on the sphere of the eyeball.
 
 Coordinates are defined in `face_geometry`. In addition, this module uses eye axes, which rotate
@@ -78,8 +78,8 @@ def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
             [-x, -y, z],
         ]
     )
-    # The axis of vertical rotation lies in front of the eyeball's centre. Therefore the centre
-    # moves down if the eye looks up.
+    # The axis of vertical rotation lies in front of the eyeball's centre. If the eye looks up, the
+    # centre therefore moves down.
     centre_x, centre_y = -eyeball.pivot_mm * y * head[:2, 1]
     return Globe(
         head @ from_ahead, eyeball.radius_mm, eyeball.iris_mm, float(centre_x), float(centre_y)
@@ -87,7 +87,7 @@ def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
 
 
 def iris_way(globe: Globe, *, head: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far the iris is from its position for a gaze straight ahead.
+    """Return the displacement of the iris from its position for a gaze straight ahead.
 
     "Straight ahead" is relative to the head.
 
@@ -127,7 +127,7 @@ def on_iris(globe: Globe, x: float, y: float) -> tuple[float, float, bool]:
 def intersects_sphere(globe: Globe, x: float, y: float) -> bool:
     """Return whether the line of sight at camera coordinates (x, y), mm, meets the eyeball.
 
-    The function ignores the outermost rim of the eyeball; see `_RIM`.
+    For the outermost rim of the eyeball, the result is False; see `_RIM`.
     """
     x, y = x - globe.centre_x, y - globe.centre_y
     return x * x + y * y < _RIM * globe.radius_mm * globe.radius_mm
@@ -218,9 +218,9 @@ def _stored(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 def _tone_curve(contrast: float) -> NDArray[np.float32]:
     """Return a table of grey levels in [0, 255] for light from 0 to `_BRIGHTEST`.
 
-    The table has `_CURVE_POINTS` entries. They are evenly spaced in the square root of the light.
-    An exponential function compresses bright light, so that bright areas are not clipped. 1 / 2.2
-    is the display gamma.
+    The table has `_CURVE_POINTS` entries. The entries are evenly spaced in the square root of the
+    light. An exponential function compresses bright light, so that bright areas are not clipped.
+    The display gamma is 2.2.
     """
     light = np.linspace(0, 1, _CURVE_POINTS) ** 2 * _BRIGHTEST
     tone = (1 - np.exp(-1.25 * light)) ** (1 / 2.2)
@@ -271,7 +271,7 @@ def _with_contrast(tone: NDArray[np.float64], contrast: float) -> NDArray[np.flo
 
 
 def _exposure(subject: Subject) -> float:
-    # The exposure meter of a camera partly compensates for the brightness of the skin. It exposes
-    # dark skin longer, but dark skin still appears darker than light skin.
+    # The exposure meter of a camera partly compensates for the brightness of the skin. Dark skin is
+    # exposed longer, but still appears darker than light skin.
     skin = float(_LUMA @ skin_colour(subject.skin))
     return subject.camera.exposure / 0.30**0.55 / skin**0.45

@@ -19,9 +19,6 @@ Horizontal motion: Both lids and their corners slide by the same small distance 
 Beyond the corners, this slide decreases linearly to 0. It also decreases with the vertical distance
 of the skin from the corners.
 
-`lid_region` returns the region between the lids. A closed eye has no area between its lids.
-Therefore the region has a minimum height (`LEAST_OPENNESS`) around the line where the lids meet.
-
 The rest position of skin is its position at a gaze straight ahead. Coordinates are defined in
 `face_geometry`. A patch is a small image of one eye.
 """
@@ -141,7 +138,7 @@ def unslide_sideways(slide: SidewaysSlide, now_x: float, share: float) -> float:
 
 
 GRID_MM = np.arange(-160, 161) * 0.25
-"""Positions x of the rows of `LidCurves` at rest, mm. They slide sideways with the lids."""
+"""Positions x of the rows of `LidCurves` at rest, mm. The rows slide sideways with the lids."""
 
 _FIRST_MM, _PER_MM, _LAST = float(GRID_MM[0]), 4.0, len(GRID_MM) - 1.001
 _FOLD_FOLLOW = 0.25
@@ -377,8 +374,8 @@ def place_of(
     """Return the current position of a point of the skin. Inverse of `material_at`.
 
     Returns:
-        (y, visible): y in mm, and whether the point is visible. A point is not visible if another
-        sheet covers it.
+        (y, visible): y in mm, and whether the point is visible. A point is hidden if
+        another sheet covers this point.
     """
     if sheet == PLATE:
         y = at(curves, place, UPPER) + material
@@ -390,58 +387,3 @@ def place_of(
     rest = at(curves, place, LOWER_REST)
     pull = rest - at(curves, place, LOWER)
     return rest - slide(rest - material, pull, _BELOW_REACH_MM), material <= rest
-
-
-LEAST_OPENNESS = 0.16
-"""Minimum height of the region between the lids, divided by the distance between the corners."""
-
-OUTLINE_POINTS = 16
-"""Number of points in an outline of the lids, and in a region between the lids.
-
-The points have the same order as in `mggr_edge.vision.iris.Eye.outline`. The first point is the
-outer corner. The next points are 7 points of the lower lid, the inner corner, and 7 points of the
-upper lid.
-"""
-
-USUAL_REGION: tuple[tuple[float, float], ...] = (
-    *((6, 33), (8, 34), (13, 35), (21, 37), (30, 38), (39, 38), (47, 37), (52, 37)),
-    *((54, 36), (52, 34), (47, 30), (39, 25), (30, 23), (21, 25), (13, 28), (8, 31)),
-)
-"""Mean region between the lids of synthetic eyes, for patches of 64 x 64 pixels.
-
-Use this region for a patch whose own region is unknown. The eye must be of the canonical side. The
-mean difference from the real regions is only about 3 pixels, because each patch is cropped around
-its eye.
-"""
-
-_INNER = OUTLINE_POINTS // 2
-_LOWER = slice(1, _INNER)
-_UPPER = slice(OUTLINE_POINTS - 1, _INNER, -1)
-_PROFILE = np.sin(np.pi * np.arange(1, _INNER) / _INNER)
-"""Minimum height of the region from the outer to the inner corner, relative to its maximum."""
-
-
-def lid_region(outline: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the region between the lids for the outline of an eye.
-
-    The patch must be level, so that the corners of the eye lie beside each other.
-
-    Args:
-        outline: [..., 16, 2] points (x, y) in pixels; see `OUTLINE_POINTS`. The eye may be of
-            either side. Unknown points are NaN.
-
-    Returns:
-        [..., 16, 2] float32 points in pixels. They form a closed polygon in the same order.
-    """
-    points = np.asarray(outline, np.float64)
-    along = points[..., _INNER, :] - points[..., 0, :]
-    width = np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-6)  # [..., 1]
-    down = np.stack([-along[..., 1], along[..., 0]], -1)[..., None, :] / width[..., None]
-    down = np.where(down[..., 1:] < 0, -down, down)
-    upper, lower = points[..., _UPPER, :], points[..., _LOWER, :]
-    gap = np.sum((lower - upper) * down, axis=-1)  # [..., 7]
-    missing = np.maximum(LEAST_OPENNESS * width * _PROFILE - gap, 0)[..., None] / 2 * down
-    region = points.copy()
-    region[..., _UPPER, :] = upper - missing
-    region[..., _LOWER, :] = lower + missing
-    return region.astype(np.float32)

@@ -15,7 +15,7 @@ from mggr_tf.drawn_eyes.textures import Textures, skin_colour
 class Look(NamedTuple):
     """Appearance parameters of a person for the functions that paint an image.
 
-    `subject` describes the fields that are not listed here.
+    The module `subject` describes the fields that are not listed here.
 
     Attributes:
         lit: 1 to paint light and shadow, 0 to paint the plain colours.

@@ -55,9 +55,9 @@ def paint_skin(
     Args:
         curves: edges of the lids.
         slide: sideways displacement of the lids.
-        place: position of the pixel's x in `LidCurves`, from `column_of`.
+        place: row of `LidCurves` for the pixel, as returned by `column_of`.
         atlas: texture of the skin.
-        met: point of the face and its light, from `read_grid`.
+        met: point of the face that the pixel shows, and the light at this point, from `read_grid`.
         above: distance of the pixel above the upper margin, mm.
         below: distance of the pixel below the lower margin, mm.
         look: appearance parameters.
@@ -98,7 +98,7 @@ def _shade_of_skin(
         # Add the groove where the plate slides under the fold, and the bulge of skin above it.
         plate = at(curves, place, FOLD) - at(curves, place, UPPER)
         past = above - plate
-        # The fold is flatter if a larger part of the plate is visible.
+        # If a larger part of the plate is visible, the fold is flatter.
         depth = look.crease_depth * fade / (1 + 0.15 * plate)
         groove = depth * _bump(past / 1.1)
         slope = depth * (2.6 * _tilt(past / 1.1) + 1.2 * _bump((past - 0.35) / 0.55))
@@ -121,9 +121,9 @@ def _bump(t: float) -> float:
 
 @compiled
 def _tilt(t: float) -> float:
-    """Return a smooth odd function of t. Its shape is like the slope of a bump.
+    """Return a smooth odd function of t. The function has the shape of the slope of a bump.
 
-    The result has the same sign as t. Its magnitude is at most 0.5. It is 0 for |t| >= 1.
+    The result has the sign of t. The magnitude of the result is at most 0.5, and 0 for |t| >= 1.
     """
     s = max(1 - t * t, 0.0)
     return 1.75 * t * s * s

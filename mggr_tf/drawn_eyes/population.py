@@ -1,9 +1,9 @@
 """Choose people, their illumination and their cameras at random. Equal seeds give equal results.
 
 Iris, lids and crop position move when the gaze changes. The ranges for this motion were fitted to
-photographs of the Columbia data set. They were adjusted until `mggr-tf data motion` measured the
-same motion for synthetic eyes as for these photographs. The ranges are within the anatomical limits
-of [1, 2, 3].
+photographs of the Columbia data set: with these ranges, `mggr-tf data motion` measures the same
+motion for synthetic eyes as for the photographs. The ranges are within the anatomical limits in [1,
+2, 3].
 
 References:
     [1] PubMed 12696640: MRI at 15 degrees. In vertical rotation, the back of the eyeball moves 1.16
@@ -59,7 +59,8 @@ def draw_subject(seed: int | Sequence[int]) -> Subject:
     """
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(9)]
     # Equal steps of optical density look like equal steps of skin colour. Therefore this code
-    # chooses the density instead of the colour. The exponent makes light skin slightly more common.
+    # chooses the optical density at random, not the colour. The exponent makes light skin slightly
+    # more common.
     melanin = float(0.22 + 1.98 * streams[0].uniform() ** 1.3)
     glasses = _draw_glasses(streams[8]) if streams[8].uniform() < _WEAR_GLASSES else None
     return Subject(
@@ -111,12 +112,12 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
         skew=float(rng.uniform(0.95, 1.25)),
         crease_mm=float(rng.uniform(0.2, 1.2) if single_lid else rng.uniform(1.5, 5.0)),
         crease_depth=float(rng.uniform(0.1, 0.6) if single_lid else rng.uniform(0.3, 1.0)),
-        # Both lids move. The height of the opening changes by 0.4 times the motion of the eye, as
-        # in [2].
+        # Both lids move. As in [2], the height of the opening changes by 0.4 times the motion of
+        # the eye.
         follow=float(rng.uniform(0.68, 1.08)),
         lower_follow=float(rng.uniform(0.33, 0.63)),
         # According to [3], the corner moves by 0.03 to 0.04 mm per degree when the eye looks down.
-        # It moves less when the eye looks up.
+        # The corner moves less when the eye looks up.
         corner_follow=float(rng.uniform(0.08, 0.28)),
         slide=float(rng.uniform(0.0, 0.18)),
     )
@@ -256,8 +257,8 @@ def _draw_camera(rng: np.random.Generator, *, misled: bool) -> Camera:
 
     Args:
         rng: random generator.
-        misled: True for a person with glasses. A landmark detector may then place landmarks on the
-            frame of the glasses instead of the lids. The positions can change between images.
+        misled: True for a person with glasses. On glasses, a landmark detector may place landmarks
+            on the frame instead of the lids. The errors can differ between images.
     """
     warmth = rng.normal(0.09, 0.07)
     misses = float(rng.uniform(0, 1) ** 2) if misled else 0.0

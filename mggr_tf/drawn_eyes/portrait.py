@@ -1,8 +1,8 @@
 """Synthetic frames with a whole face, for test videos and demonstrations.
 
-The regions around both eyes are painted as in patches. They are blended at the nose. The rest of
-the face is simple, but sufficient for face detectors. It consists of an ellipsoid of skin with
-nose, mouth, hair and neck, in front of a background.
+The regions around both eyes are painted as in patches, and blended at the nose. The rest of the
+face is simple, but sufficient for face detectors: an ellipsoid of skin with nose, mouth, hair and
+neck, in front of a background.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class DrawnFace:
 
     Attributes:
         image: [H, W, 3] uint8 RGB.
-        outlines: outline [N, 2] of the lids in pixels of the frame. The keys are the sides of the
-            face.
+        outlines: outline [N, 2] of the lids of each eye, in pixels of the frame. The keys are the
+            sides of the eyes.
     """
 
     image: NDArray[np.uint8]
@@ -127,7 +127,7 @@ def _lay_eye(
 
 
 def _matched(region: Picture, seen: Picture, cover: NDArray[np.float32]) -> Picture:
-    """Return the region around an eye, with the same brightness at its border as the face.
+    """Scale the region around an eye to the brightness of the face at the border of the region.
 
     The original brightness is different, because the region and the face have different shapes.
     """

@@ -3,9 +3,9 @@
 A contact sheet is one image that contains many small images.
 
 The benchmark first compiles all functions. It then renders groups of five images, as training does.
-It also measures the time of a product of two float32 matrices, on the same core. This time is a
-reference. If both the renderer and the reference are slower than in an earlier run, the renderer is
-not the cause. The cause is then the machine, or another program on the machine.
+As a reference, it also measures the time of a product of two float32 matrices on the same core. If
+both the renderer and the reference are slower than in an earlier run, the cause is the machine or
+another program on the machine, not the renderer.
 """
 
 from __future__ import annotations

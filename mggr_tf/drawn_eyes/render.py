@@ -1,8 +1,9 @@
-"""Render a patch, which is a small image of one eye. The exact geometry is available as labels.
+"""Render a patch (a small image of one eye), and keep its exact geometry as labels.
 
 The renderer paints the eyeball and the skin first (`paint`), and then the lashes and the glasses
-(`accessories`). At the end, it applies the camera model (`globe.develop`). It can render only right
-eyes. To render a left eye, it mirrors the arguments, renders a right eye, and mirrors the image.
+(`accessories`). Finally, the renderer applies the camera model (`globe.develop`). The renderer
+paints only right eyes. To render a left eye, it mirrors the arguments, renders a right eye, and
+mirrors the image.
 
 Coordinates are defined in `face_geometry`. The margin of a lid is its edge at the eye opening.
 """
@@ -40,7 +41,7 @@ from mggr_tf.drawn_eyes.textures import textures_of
 
 MAX_GAZE_DEG = 40.0
 MAX_HEAD_DEG = 40.0
-"""Largest angles of gaze and head, degrees. At larger angles, the lids would overlap themselves."""
+"""Maximum angles of gaze and head, degrees. At larger angles, the lids would overlap themselves."""
 
 _OUTLINE_POINTS = 25
 _LASHES_STAND_MM, _LASH_OPACITY = 0.4, 0.75
@@ -48,16 +49,16 @@ _LASHES_STAND_MM, _LASH_OPACITY = 0.4, 0.75
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """Crop of a patch: its position and its size in the frame.
+    """Crop of a patch (its position and size in the frame), defined by another image.
 
-    Another image of the same face defines the crop.
+    The other image shows the same face.
 
     A device pastes a redirected patch at the crop position of the original patch. Therefore both
-    images of a training pair must have the same crop. Any two images of a group can form a pair, so
-    all images of a group have the same crop.
+    images of a training pair must have the same crop. Any two images of a group (see `samples`) can
+    form a pair, so all images of a group have the same crop.
 
     Attributes:
-        gaze: gaze relative to the camera, in the image that defines the crop.
+        gaze: gaze relative to the camera, in the other image.
         seed: seed of the random crop error.
     """
 
@@ -99,7 +100,7 @@ def render_eye(
             means closed.
         size_px: width and height of the patch, pixels.
         lit: False renders only plain colours, without light, shadows, lashes, glasses and noise.
-            The exact flow can then map all of the image to another image.
+            The exact flow also ignores these effects.
         crop: crop of the patch. With `None`, the patch is cropped around the eye in this image, as
             on a device.
 
@@ -212,8 +213,8 @@ def flow_between(source: RenderedEye, target: RenderedEye, *, edges: bool = True
     Args:
         source: image to sample from.
         target: image to reproduce.
-        edges: False skips the search for pixels that mix two materials. `visible` in the result is
-            then equal to `seen`.
+        edges: False skips the search for pixels that mix two materials. In this case, `visible` in
+            the result is equal to `seen`.
 
     Raises:
         ValueError: the images differ in person, side, head pose or size.
@@ -270,7 +271,7 @@ def _cropped(
     rng: np.random.Generator,
     size_px: int,
 ) -> View:
-    """Return the view of the patch. The crop is similar to the crop on a device.
+    """Return the view of the patch, with a crop similar to the crop on a device.
 
     The crop moves a little with the iris, and has a small random error.
     """

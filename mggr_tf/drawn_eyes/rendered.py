@@ -18,7 +18,6 @@ from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.vision.iris import Eye
 from mggr_tf.drawn_eyes.compiled import compiled
 from mggr_tf.drawn_eyes.flow import DrawnFrame, Sight, beyond_nose
-from mggr_tf.drawn_eyes.lids import lid_region
 from mggr_tf.drawn_eyes.subject import Subject
 
 LANDMARKS = ("iris", "eyeball", "outer corner", "inner corner", "upper lid", "lower lid")
@@ -31,12 +30,41 @@ this margin.
 _OUTER, _UPPER_MIDDLE, _INNER, _LOWER_MIDDLE = 0, 12, 24, 36
 """Indices of four points in the outline: both corners, and the middles of both lid margins."""
 
+LEAST_OPENNESS = 0.16
+"""Minimum height of the region between the lids, divided by the distance between the corners."""
+
+OUTLINE_POINTS = 16
+"""Number of points in an outline of the lids, and in a region between the lids.
+
+The points have the same order as in `mggr_edge.vision.iris.Eye.outline`. The first point is the
+outer corner. The next points are 7 points of the lower lid, the inner corner, and 7 points of the
+upper lid.
+"""
+
+USUAL_REGION: tuple[tuple[float, float], ...] = (
+    *((6, 33), (8, 34), (13, 35), (21, 37), (30, 38), (39, 38), (47, 37), (52, 37)),
+    *((54, 36), (52, 34), (47, 30), (39, 25), (30, 23), (21, 25), (13, 28), (8, 31)),
+)
+"""Mean region between the lids of synthetic eyes, for patches of 64 x 64 pixels.
+
+Use this region for a patch whose own region is unknown. The eye must be of the canonical side. The
+mean difference from the real regions is only about 3 pixels, because each patch is cropped around
+its eye.
+"""
+
+_HALF = OUTLINE_POINTS // 2
+_LOWER = slice(1, _HALF)
+_UPPER = slice(OUTLINE_POINTS - 1, _HALF, -1)
+_PROFILE = np.sin(np.pi * np.arange(1, _HALF) / _HALF)
+"""Minimum height of the region from the outer to the inner corner, relative to its maximum."""
+
+
 _SIXTEEN = (0, *range(45, 24, -3), 24, *range(21, 0, -3))
-"""Indices of 16 points in an outline of 48 points, in the order of `lids.OUTLINE_POINTS`."""
+"""Indices of 16 points in an outline of 48 points, in the order of `OUTLINE_POINTS`."""
 
 
 def sixteen_points(outline: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return 16 points, [16, 2], of an outline [48, 2], in the order of `lids.OUTLINE_POINTS`."""
+    """Return 16 points, [16, 2], of an outline [48, 2], in the order of `OUTLINE_POINTS`."""
     return outline[list(_SIXTEEN)]
 
 
@@ -75,8 +103,8 @@ class RenderedEye:
         eyeball_radius_px: radius of the eyeball, pixels.
         openness: largest distance between the lids, divided by the distance between the corners.
             Both distances are measured on the face. `eye_state` measures them in the image.
-        occlusion: fraction of the region between the lids that is hidden by glasses or by the nose.
-            See `lids.lid_region`.
+        occlusion: fraction of the region between the lids (see `lid_region`) that glasses or
+            the nose hide.
         moment: geometry of the eye in patch pixels. For a left eye, this is the geometry before
             mirroring. `flow_between` and `label_eye` use this geometry.
     """
@@ -103,11 +131,11 @@ class RenderedEye:
         return np.concatenate([centres, lids])
 
     def lid_region(self) -> NDArray[np.float32]:
-        """Return the region between the lids as a polygon [16, 2]; see `lids.lid_region`."""
+        """Return the region between the lids as a polygon [16, 2]; see `lid_region`."""
         return lid_region(sixteen_points(self.outline))
 
     def mirrored(self) -> RenderedEye:
-        """Return the mirrored image and labels. They show an eye of the other side."""
+        """Return the mirrored image and labels, which belong to an eye of the opposite side."""
         last = self.image.shape[1] - 1
         outline = self.outline.copy()
         outline[:, 0] = last - outline[:, 0]
@@ -134,9 +162,9 @@ _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 def eye_state(eye: RenderedEye) -> NDArray[np.float32]:
     """Return the eye state [3] in the image: `openness`, `iris_visible` and `occlusion`.
 
-    This function and the software on devices measure the openness in the image. If the head is
-    turned, the distance between the corners is smaller in the image. Therefore the openness is
-    larger. In contrast, `RenderedEye.openness` is measured on the face.
+    As on a device, the openness is measured in the image. If the head is turned sideways, the
+    distance between the corners is smaller in the image, so the openness is larger. In contrast,
+    `RenderedEye.openness` is measured on the face.
     """
     seen = Eye(eye.side, sixteen_points(eye.outline), eye.iris.centre, eye.iris.major_px)
     openness = min(seen.openness, 1.0)
@@ -177,6 +205,35 @@ def _inside(
     return inside
 
 
+def lid_region(outline: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the region between the lids for the outline of an eye.
+
+    A closed eye has no area between its lids. Therefore the region has a minimum height
+    (`LEAST_OPENNESS`) around the line where the lids meet.
+
+    The patch must be level, so that the corners of the eye lie beside each other.
+
+    Args:
+        outline: [..., 16, 2] points (x, y) in pixels; see `OUTLINE_POINTS`. The eye may be of
+            either side. Unknown points are NaN.
+
+    Returns:
+        [..., 16, 2] float32 points in pixels. They form a closed polygon in the same order.
+    """
+    points = np.asarray(outline, np.float64)
+    along = points[..., _HALF, :] - points[..., 0, :]
+    width = np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-6)  # [..., 1]
+    down = np.stack([-along[..., 1], along[..., 0]], -1)[..., None, :] / width[..., None]
+    down = np.where(down[..., 1:] < 0, -down, down)
+    upper, lower = points[..., _UPPER, :], points[..., _LOWER, :]
+    gap = np.sum((lower - upper) * down, axis=-1)  # [..., 7]
+    missing = np.maximum(LEAST_OPENNESS * width * _PROFILE - gap, 0)[..., None] / 2 * down
+    region = points.copy()
+    region[..., _UPPER, :] = upper - missing
+    region[..., _LOWER, :] = lower + missing
+    return region.astype(np.float32)
+
+
 _SUBPIXEL_BITS = 4
 
 
@@ -188,10 +245,10 @@ def hidden_share(
     nose: NDArray[np.float64],
     by_glasses: NDArray[np.float32] | None,
 ) -> float:
-    """Return the fraction of the region between the lids that is hidden; see `lids.lid_region`.
+    """Return the hidden fraction of the region between the lids (see `lid_region`).
 
     Args:
-        outline: [16, 2] points of the lids in pixels; see `lids.OUTLINE_POINTS`.
+        outline: [16, 2] points of the lids in pixels; see `OUTLINE_POINTS`.
         sight: position and scale of camera coordinates in the image.
         size_px: width and height of the image, pixels.
         nose: [2, 2] points on the ridge of the nose; see `flow.Head`.

@@ -1,12 +1,12 @@
 """Synthetic training patches in memory.
 
-A patch is a small image of one eye. There are several patches for each person, each side (left or
-right eye) and each head pose. These patches are a group. All images of a group show the same
-person, side, head pose, illumination and closure of the lids. They differ only in the gaze and in
-the camera noise. A redirector is a network that changes the gaze in images. Any two images of a
-group can be a training pair of a redirector.
+A patch is a small image of one eye. All patches of one person, one side (left or right eye) and one
+head pose form a group. A group also has one illumination and one closure of the lids. The images of
+a group differ only in the gaze and in the camera noise. Any two images of a group can be a training
+pair of a redirector (a network that changes the gaze in images).
 
-Some groups show half-closed eyes, so that a redirector learns to keep such eyes half closed.
+Some groups show half-closed eyes. From these groups, a redirector learns to keep half-closed eyes
+half closed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SyntheticSamples:
-    """Synthetic patches, as recorded by a camera. No patch is mirrored.
+    """Synthetic patches and their labels. The patches are not mirrored.
 
     Attributes:
         images: [N, 64, 64, 3] uint8 RGB.
@@ -61,14 +61,14 @@ class SyntheticSamples:
         side: [N] int8 side of the eye: 0 for the subject's right eye, 1 for the left eye.
         subject: [N] int32 number of the subject. The first number is 0.
         closure: [N] float32 closure of the lids. 0 means that the eye is as open as normal for this
-            gaze. 1 means closed. All images of a group have the same closure, except in samples of
-            `closing.draw_closing_eyes`.
+            gaze. 1 means closed. The images of a group have the same closure. Only in samples of
+            `closing.draw_closing_eyes`, the closure varies within a group.
         landmarks: [N, 6, 2] float32 points in pixels; see `rendered.LANDMARKS`.
-        lid_region: [N, 16, 2] float32 points in pixels; see `lids.lid_region`.
+        lid_region: [N, 16, 2] float32 points in pixels; see `rendered.lid_region`.
         state: [N, 3] float32 eye state; see `rendered.eye_state`.
         flows: [G, P, P, 64, 64, 2] int8 `flow_codes` for G groups of P images. Entry [g, i, j] is
-            the backward flow from image j to image i of group g. The groups have the same order as
-            in the other arrays. `None` if no flow was requested.
+            the backward flow from image j to image i of group g. The groups are in the order of the
+            images. `None` if no flow was requested.
     """
 
     images: NDArray[np.uint8]
@@ -117,8 +117,8 @@ def draw_samples(
 ) -> SyntheticSamples:
     """Render `subjects * 2 * heads * per_group` patches.
 
-    The same arguments always give the same result. `workers` changes only the duration. The images
-    of a person do not depend on the number of subjects.
+    Equal arguments always give equal results. The number of workers changes only the duration. The
+    images of a person do not depend on the number of people.
 
     Args:
         subjects: number of people.
@@ -127,9 +127,9 @@ def draw_samples(
         seed: seed of all random numbers.
         heads: number of head poses for each person and side. Each head pose has its own
             illumination.
-        with_flow: True to compute also the flow between all images of a group.
+        with_flow: True to also compute the exact flow between any two images of a group.
         workers: number of processes. Python starts these processes with the method `spawn`.
-            Therefore the calling script needs the condition `if __name__ == "__main__"`.
+            Therefore a script must call this function below `if __name__ == "__main__"`.
         progress: called after each person.
 
     Returns:
@@ -155,8 +155,8 @@ def in_parallel(
     """Render people one after the other, or in several processes.
 
     Args:
-        draw: function that renders one person. It must be defined at module level, because other
-            processes must be able to import the function.
+        draw: function that renders one person. The function must be defined at module level, so
+            that other processes can import it.
         orders: parameters for at least one person. All people must have the same number of images.
         workers: number of processes.
         progress: called after each person.
@@ -190,7 +190,7 @@ def _mapped(
     if workers <= 1:
         yield map(draw, orders)
         return
-    # Do not use the method `fork`, because TensorFlow threads may run in the calling process.
+    # The method `fork` is not safe here, because TensorFlow threads may run in the calling process.
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=_use_one_thread) as pool:
         yield pool.imap(draw, orders)
@@ -269,7 +269,7 @@ def _draw_closure(rng: np.random.Generator) -> float:
 
 
 def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
-    """Return the codes [P, P, H, W, 2] of the flow between all P images of a group."""
+    """Return the codes [P, P, H, W, 2] of the flow between any two of the P images of a group."""
     codes = _room_for_flows(1, len(group))[0]
     for i, source in enumerate(group):
         for j, target in enumerate(group):

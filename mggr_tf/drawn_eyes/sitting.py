@@ -1,9 +1,10 @@
-"""Data that is the same in all images of one person with one head pose and one illumination.
+"""Data for rendering one person with one head pose and one illumination.
 
-Such images differ only in the gaze. A `Sitting` contains a coarse grid over the camera plane. At
-each node of the grid, the line of sight meets the face at a point. The grid stores this point, and
-the light at this point. The painting functions interpolate between the nodes. Rendering the first
-image of a `Sitting` takes the longest time. Each other image takes only a fraction of this time.
+Images with the same `Sitting` differ only in the gaze. A `Sitting` contains a coarse grid over the
+camera plane. At each node of the grid, the line of sight meets the face at a point. The grid stores
+this point, and the light at this point. The painting functions interpolate between the nodes. The
+first image of a `Sitting` takes the longest time to render. Each further image takes only a
+fraction of this time.
 
 Coordinates are defined in `face_geometry`. An emitter is a light source.
 """
@@ -54,8 +55,8 @@ X, Y, DIRECT, SLOPE, HOLLOW, SHADOW = range(6)
 """Channels of the grid in a `Sitting`.
 
 `X` and `Y` are the head coordinates, mm, of the point where the line of sight meets the face.
-`DIRECT` is the direct light. `SLOPE` is needed for folds, which change the slope of the surface. It
-is the decrease of the direct light if the upward slope increases by 1. `HOLLOW` is the factor of
+`DIRECT` is the direct light. `SLOPE` is the decrease of the direct light if the upward slope of the
+surface increases by 1. Folds, which change this slope, need `SLOPE`. `HOLLOW` is the factor of
 ambient occlusion. `SHADOW` is the factor by which a cast shadow reduces the direct light.
 """
 
@@ -67,11 +68,11 @@ class Sitting:
     Attributes:
         rotation: [3, 3] rotation matrix from head axes to camera axes.
         face: surface of the face.
-        grid: [N, N, 6] float32 grid over the camera plane. `X` and the constants after it are its
-            channels. Row 0 is at y = REACH_MM.
+        grid: [N, N, 6] float32 grid over the camera plane. The constants `X` to `SHADOW` are the
+            indices of the channels. Row 0 is at y = REACH_MM.
         atlas: [H, W, 3] texture with the colours of the skin.
-        coarse_atlas: [H / 3, W / 3, 3] the same texture at a third of the resolution. It is used
-            for plain skin.
+        coarse_atlas: [H / 3, W / 3, 3] texture `atlas` at a third of the resolution, for plain
+            skin.
         nose: [2, 2] camera coordinates (x, y) of two points on the ridge of the nose, mm.
         nose_light: brightness of the nose.
         emitters: [E, 14] float64 light sources; see `emitter_rows`.
@@ -194,8 +195,8 @@ def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float3
     height = np.empty(x.shape, np.float32)
     face_heights(face, x, y, height)
     reach = max(1, round(_OCCLUSION_MM / STEP_MM))
-    # Pad the heights by odd reflection, which continues the slope of the surface beyond the border.
-    # Even reflection would create a ridge at the border.
+    # Use mirror padding with inverted differences from the border height. This padding continues
+    # the slope of the surface. Plain mirror padding would create a ridge at the border.
     wide = np.pad(height, reach, mode="reflect", reflect_type="odd")
     mean = cv2.blur(wide, (2 * reach + 1, 2 * reach + 1))[reach:-reach, reach:-reach]
     hollow = np.exp(np.float32(-0.22) * np.clip(mean - height, -2, 2))
@@ -208,7 +209,7 @@ def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float3
 def _cast_shadow(light: Light) -> NDArray[np.float32]:
     """Return the factor of a cast shadow on the face. The shadow has one soft edge.
 
-    It represents a shadow of the nose, the brow or the hair.
+    The nose, the brow or the hair can cast such a shadow.
     """
     angle = np.radians(light.shadow_angle_deg)
     steps = np.linspace(-REACH_MM, REACH_MM, _NODES, dtype=np.float32) / 25

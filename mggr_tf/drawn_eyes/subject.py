@@ -1,8 +1,8 @@
-"""Parameters of a person that are the same in all images of this person.
+"""Parameters that are equal in all images of one synthetic person.
 
-A `Subject` contains only numbers. `population` chooses these numbers at random, and `render_eye`
-uses them to render images. Lengths are in millimetres on the face, and angles are in degrees.
-Colours are reflectances in linear RGB. A patch is a small image of one eye.
+`population` chooses the numbers in a `Subject` at random, and `render_eye` renders images from
+these numbers. Lengths are in millimetres on the face, and angles are in degrees. Colours are
+reflectances in linear RGB. A patch is a small image of one eye.
 
 The parameters describe the right eye, for which the nose is on the right side of the image. The
 left eye is the mirror image of the right eye.
@@ -72,12 +72,13 @@ class Lids:
         crease_mm: distance from the upper margin up to the fold of the lid. With values near 0, the
             fold covers the margin.
         crease_depth: strength of the fold.
-        follow: vertical motion of the upper lid. The unit is the radius of the eyeball, multiplied
-            by the sine of the gaze pitch relative to the head.
-        lower_follow: vertical motion of the lower lid, in the same unit as `follow`.
-        corner_follow: vertical motion of the outer corner, in the same unit as `follow`.
-        slide: sideways motion of both lids and both corners. The unit is the radius of the eyeball,
-            multiplied by the sine of the gaze yaw relative to the head.
+        follow: factor for the vertical motion of the upper lid. The motion is this factor times the
+            radius of the eyeball, times the sine of the gaze pitch relative to the head.
+        lower_follow: as `follow`, but for the vertical motion of the lower lid.
+        corner_follow: as `follow`, but for the vertical motion of the outer corner.
+        slide: factor for the sideways motion of both lids and both corners. The motion is this
+            factor times the radius of the eyeball, times the sine of the gaze yaw relative to the
+            head.
     """
 
     width_mm: float
@@ -218,7 +219,8 @@ class Emitter:
         elevation_deg: vertical angle of the centre.
         half_width_deg: half of the angular width, as seen from the eye.
         half_height_deg: half of the angular height, as seen from the eye.
-        lights: weight of the direct light of this light source, relative to the other ones.
+        lights: weight of the direct light of this light source, relative to the other light
+            sources.
         mirrored: brightness of the reflection of the light source on the cornea.
         round: True for a disc, False for a rectangle.
     """
@@ -264,15 +266,15 @@ class Camera:
         noise: standard deviation of the noise, in grey levels.
         resolution: resolution of the camera at the eye, as a fraction of the patch resolution.
         jpeg: JPEG quality of the stored image. 0 means no compression.
-        zoom: size of the eye in the patch, relative to a patch without cropping error. It is larger
-            than 1, because landmark detectors place landmarks inside the visible corners of the
-            eye.
+        zoom: size of the eye in the patch, relative to a patch without cropping error. The value is
+            usually larger than 1, because landmark detectors place landmarks inside the visible
+            corners of the eye.
         shift_px: mean error (x, y) of the crop position, in pixels of a patch of 64 x 64 pixels.
         follow: motion of the crop, as a fraction (x, y) of the motion of the iris. The crop moves
             because detected landmarks move with the iris.
-        jitter_px: standard deviation of the crop position between images, in pixels of a patch of
+        jitter_px: standard deviation of the crop position over all images, in pixels of a patch of
             64 x 64 pixels.
-        zoom_jitter: standard deviation of the logarithm of the crop size between images.
+        zoom_jitter: standard deviation of the logarithm of the crop size over all images.
     """
 
     exposure: float
@@ -310,8 +312,9 @@ class Subject:
         """Return the parameters for rendering the left eye of the same person.
 
         `render_eye` mirrors the complete image of a left eye, including the light. Therefore the
-        returned parameters contain the light mirrored left to right. After the image is mirrored,
-        the light comes from the same side as for the right eye. The texture seed is also different.
+        light in the returned parameters is already mirrored left to right. In the final image, the
+        light then comes from the same side as for the right eye. The texture seed also differs from
+        that of the right eye.
         """
         light = self.light
         turned = dataclasses.replace(

@@ -1,15 +1,15 @@
 """Textures of the eyeball and of the skin.
 
-The parameters and the seed of a person determine the textures. The functions cache them, so that
-they are computed only once for each person.
+The parameters and the seed of a person determine the textures. The functions cache the textures of
+the last few people.
 
-The skin atlas is an image of the skin at rest, that is at a gaze straight ahead. Its axes are the
-head coordinates x and y. It contains everything on the skin: skin colour, spots, pores, freckles,
-dark rings around the eye, make-up and the brow.
+The skin atlas is an image of the skin at rest, that is at a gaze straight ahead. The axes of the
+atlas are the head coordinates x and y. The atlas contains everything on the skin: skin colour,
+spots, pores, freckles, dark rings around the eye, make-up and the brow.
 
 Skin colours are computed from two optical densities, one for melanin and one for blood. Melanin and
-blood absorb different fractions of red, green and blue light. These two numbers are sufficient for
-the range of human skin colours.
+blood absorb different fractions of red, green and blue light. These two densities are sufficient
+for the range of human skin colours.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _VEIN_STEP, _VEIN_BLUR_PX = 0.055, 0.7
 
 @dataclass(frozen=True, eq=False)
 class Textures:
-    """Textures of the eyeball. Their mean is about 0, and their standard deviation is about 1.
+    """Textures of the eyeball, with a mean of about 0 and a standard deviation of about 1.
 
     Attributes:
         veins: [n, n] texture of the veins on the front of the eyeball. The middle of the iris is at

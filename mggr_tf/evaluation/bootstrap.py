@@ -1,4 +1,4 @@
-"""Compute confidence intervals of differences between methods, by a paired bootstrap over subjects.
+"""Compute confidence intervals of differences between methods with a paired bootstrap.
 
 Scores differ more between subjects than between pairs of one subject. Therefore subjects are
 resampled, not pairs. A draw is a random choice of subjects with replacement. A chosen subject
@@ -6,8 +6,8 @@ contributes all of its pairs. All compared methods use the same draws.
 
 Intervals are expanded percentile intervals [1]. A plain percentile interval has the 2.5 % and 97.5
 % quantiles as its bounds. With few subjects, this interval is too narrow. Therefore more extreme
-quantiles are used. These quantiles follow from Student's t distribution and from the factor n / (n
-- 1) for n subjects.
+quantiles are used. For n subjects, these quantiles follow from Student's t distribution and from
+the factor n / (n - 1) of the variance.
 
 References:
     [1] Hesterberg, What Teachers Should Know About the Bootstrap, The American
@@ -72,10 +72,7 @@ class SubjectDraws:
         return np.bincount(self.subject_of, minlength=self.subjects)
 
     def first(self, draws: int) -> SubjectDraws:
-        """Return only the first draws.
-
-        This is useful for statistics that are slow to compute.
-        """
+        """Return only the first draws, for statistics that are slow to compute."""
         return SubjectDraws(self.subject_of, self.counts[:draws])
 
 
@@ -134,7 +131,7 @@ def resampled_mean(draws: SubjectDraws, values: NDArray[np.floating]) -> Resampl
 def correlation(
     draws: SubjectDraws, one: NDArray[np.floating], other: NDArray[np.floating]
 ) -> Interval:
-    """Return Pearson's correlation of two values with its interval.
+    """Return Pearson's correlation of two quantities, with the interval of the correlation.
 
     Both arrays have the shape [P], with one value per pair.
     """

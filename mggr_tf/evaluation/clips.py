@@ -20,7 +20,7 @@ from mggr_edge.media.files.paths import find_source
 from mggr_edge.media.files.pictures import read_whole_picture
 from mggr_edge.media.files.video_reader import TimedFrame, open_video
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
@@ -51,10 +51,10 @@ def frames_of(source: Path) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
 
 
 def judge_of(run: RunFolder, conventions: Conventions) -> Judge:
-    """Return the judge of a run as a function of patches that are not mirrored.
+    """Return the judge of a run as a function.
 
-    The patches can show either side. A judge is a gaze estimator that is not used for the
-    redirection.
+    The function accepts patches of left and right eyes. It mirrors patches if necessary. A judge is
+    a gaze estimator that is not used for the redirection.
 
     Raises:
         RunError: the run has no judge.
@@ -200,7 +200,8 @@ class KnownGaze:
 def measure_known_gaze(clip: DrawnClip, bundle: Bundle, *, target: Gaze) -> KnownGaze:
     """Redirect a synthetic clip and measure the gaze error.
 
-    The redirected frames are compared with the same frames rendered with the target gaze.
+    Each redirected frame is compared with an ideal picture: the same face, rendered with the target
+    gaze.
 
     Frames with closed eyes are skipped.
 

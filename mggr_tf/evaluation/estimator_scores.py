@@ -1,12 +1,12 @@
-"""Score a gaze estimator: error, bias, correlation, and slopes at frontal heads.
+"""Score a gaze estimator: error, bias, correlation, and slopes at frontal head poses.
 
 The correlation measures whether the estimate follows the eye. The bias is scored separately, for
 all people and for each person, because a device can calibrate the offset of its user.
 
-If a person looks into the lens, the device should not change the eyes. Errors at frontal heads
-cause such changes. The slope is the change of the estimate in degrees per degree of the label. A
-slope of 1 is ideal. The mean estimate for a true gaze of (0, 0) is the estimated direction of the
-lens.
+If a person looks into the lens, the device should not change the eyes. Errors of the estimate at
+frontal head poses cause wrong changes. The slope is the change of the estimate in degrees per
+degree of the label. A slope of 1 is ideal. The mean estimate for a true gaze of (0, 0) is the
+estimated direction of the lens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.geometry.angles import Gaze, angular_error_deg
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.data.names import SYNTHETIC_LICENCE, drawn_name
 from mggr_tf.data.schema import EyeSamples, make_samples
 from mggr_tf.drawn_eyes.population import draw_light, draw_subject
@@ -53,12 +53,12 @@ class AimScores:
         photographs: number of photographs whose two eyes are both in the samples.
         error_deg: mean angle between the estimate and the label.
         bias_deg: mean difference (pitch, yaw): estimate minus label.
-        frontal_error_deg: same as `error_deg`, but only for frontal heads. `None` if there are no
-            frontal heads.
-        slopes: change of the estimate per degree of the label at frontal heads, (pitch, yaw).
+        frontal_error_deg: same as `error_deg`, but only for photographs with a frontal head pose.
+            `None` if no photograph has a frontal head pose.
+        slopes: (pitch, yaw): change of the estimate per degree of the label, at frontal head poses.
             `None` for an axis whose labels are all equal.
-        ahead_deg: mean estimate for frontal heads that look into the lens, (pitch, yaw). `None` if
-            there are no such heads.
+        ahead_deg: (pitch, yaw): mean estimate for photographs with a frontal head pose and a gaze
+            into the lens. `None` if there is no such photograph.
     """
 
     photographs: int
@@ -77,8 +77,8 @@ def score_aim(seen_deg: NDArray[np.float32], samples: EyeSamples) -> AimScores |
         samples: N patches.
 
     Returns:
-        the scores. `None` if there is no photograph whose two eyes are both in the samples. This is
-        the case for synthetic data.
+        the scores. `None` if there is no photograph whose two eyes are both in the samples.
+        Synthetic data contain no photographs.
     """
     face_deg, both = mean_of_both_eyes(seen_deg, samples)
     if samples.mirrored is None or not both.any():
@@ -121,7 +121,7 @@ def aim_text(scores: AimScores) -> str:
             *([f"slope of estimate on label: {slopes}"] if slopes else []),
             *([] if ahead is None else [f"mean estimate for a look into the lens: {_both(ahead)}"]),
         ]
-        lines.append(f"  frontal heads: {'; '.join(parts)}")
+        lines.append(f"  frontal head poses: {'; '.join(parts)}")
     return "\n".join(lines)
 
 
@@ -158,7 +158,7 @@ class AxisScores:
         slope: change of the estimate in degrees per degree of the label.
         bias_deg: mean difference: estimate minus label.
         between_people_deg: standard deviation over people of the bias of each person.
-        by_head_yaw: bin of the head yaw -> correlation of the patches in this bin.
+        by_head_yaw: bin of the head yaw -> correlation of estimates and labels in this bin.
     """
 
     correlation: float
@@ -207,8 +207,8 @@ def score_estimator(
     """Run an estimator on every patch, and score the estimated gazes.
 
     Args:
-        estimate: estimator as a function. The function maps inputs by name to gazes in network
-            units.
+        estimate: estimator as a function. The function converts a dict of inputs to gazes in
+            network units.
         samples: patches of people that the estimator was not trained on.
         conventions: scales of the estimator's inputs and output.
         progress: reports the number of processed patches.
@@ -298,7 +298,7 @@ def _pearson(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def draw_frontal_eyes(
     *, people: int, per_side: int, seed: int, progress: Progress = no_progress
 ) -> EyeSamples:
-    """Render synthetic patches of frontal heads with open eyes.
+    """Render synthetic patches with a frontal head pose and open eyes.
 
     The number of patches is `people * 2 * per_side`.
 
@@ -308,7 +308,7 @@ def draw_frontal_eyes(
     Args:
         people: number of people.
         per_side: number of gazes for each eye of a person. Gazes are uniformly distributed in the
-            ranges.
+            ranges of the training data.
         seed: seed of people, light and gazes.
         progress: reports the number of rendered patches.
     """
@@ -340,6 +340,6 @@ def draw_frontal_eyes(
         head_deg=np.stack([eye.head_pose.array() for eye in eyes]),
         sides=[eye.side for eye in eyes],
         subjects=names,
-        source=f"synthetic, seed {seed}, frontal heads",
+        source=f"synthetic, seed {seed}, frontal head poses",
         licence=SYNTHETIC_LICENCE,
     )

@@ -13,12 +13,13 @@ Slopes are computed by least squares with fixed effects (`slopes_within`). A gro
 patches of one person, side and head pose. The means of each group are subtracted from measurements
 and gazes. Therefore constant offsets of a person, side or head pose have no effect. A measurement
 is then regressed on pitch and yaw of the gaze together. The residuals of one person may be
-correlated. The standard errors take this into account (Liang and Zeger [1], with the factor N / (N
-- 1) for N people).
+correlated. The standard errors take this correlation into account (Liang and Zeger [1], with the
+factor N / (N - 1) for N people).
 
 `measure_still_eyes` redirects every eye to its own gaze, so the iris should not move. However, the
 redirector starts from the estimated gaze. If the estimate is wrong, the redirector moves the iris.
-This is the only visible error if a person looks into the lens and the target is the camera.
+If a person looks into the lens and the target is the camera, this movement is the only visible
+error.
 
 References:
     [1] Longitudinal data analysis using generalized linear models, Biometrika 73, 1986.
@@ -34,9 +35,11 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import DataError
+from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import image_from_network
+from mggr_edge.pipeline.gating import gate_tolerance
 from mggr_edge.vision.iris import Eye, IrisFinder
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.protocol import Redirect, redirect_pairs
@@ -56,7 +59,7 @@ def slopes_within(
     group: NDArray,
     person: NDArray,
 ) -> tuple[Measured, ...]:
-    """Fit a linear regression of values on several causes, within groups.
+    """Fit a linear regression of values on several causes. Each group has its own offset.
 
     Args:
         values: [N] dependent variable.
@@ -83,7 +86,8 @@ def slopes_within(
 def mean_of(values: NDArray[np.float64], *, person: NDArray) -> Measured:
     """Return the mean of values [N] and its standard error.
 
-    The values of one person may be correlated. The standard error takes this into account.
+    The values of one person may be correlated. The standard error takes this correlation into
+    account.
     """
     mean = float(values.mean())
     spread = _spread_of_sums((values - mean)[:, None], person)[0, 0]
@@ -102,8 +106,8 @@ def _centred(values: NDArray[np.float64], group: NDArray) -> NDArray[np.float64]
 def _spread_of_sums(values: NDArray[np.float64], person: NDArray) -> NDArray[np.float64]:
     """Return a covariance matrix [K, K] for the standard errors.
 
-    The values [N, K] are added for each person. The result is the sum of the outer products of
-    these sums, multiplied by P / (P - 1) for P people.
+    The values [N, K] of each person are added. The result is the sum of the outer products of these
+    sums, multiplied by P / (P - 1) for P people.
     """
     _, number = np.unique(person, return_inverse=True)
     sums = np.stack([np.bincount(number, column) for column in values.T], axis=1)
@@ -111,7 +115,7 @@ def _spread_of_sums(values: NDArray[np.float64], person: NDArray) -> NDArray[np.
 
 
 FRONTAL_DEG = 8.0
-"""Maximum absolute pitch and yaw of a frontal head."""
+"""Maximum absolute pitch and yaw of a frontal head pose, in degrees."""
 
 _UPPER_MIDDLE, _LOWER_MIDDLE = 12, 4
 """Indices of two points of the outline: the middle of the upper lid, and the middle of the lower
@@ -134,9 +138,8 @@ class EyeMotion:
         iris_x_in_crop: horizontal movement of the iris centre in the patch, per degree of yaw.
         iris_y: vertical movement of the iris centre, relative to the eye corners, per degree of
             pitch.
-        corners_y_in_crop: vertical movement of the eye corners in the patch, per degree of pitch.
-            This value shows how far the crop follows the eye. The midpoint between both corners is
-            measured.
+        corners_y_in_crop: vertical movement of the midpoint between both eye corners in the patch,
+            per degree of pitch. This value shows how far the crop follows the eye.
         upper_lid_y: vertical movement of the middle of the upper lid, relative to the eye corners,
             per degree of pitch.
         lower_lid_y: vertical movement of the middle of the lower lid, relative to the eye corners,
@@ -155,12 +158,12 @@ class EyeMotion:
     eye_width: Measured
 
     def rows(self) -> dict[str, Measured]:
-        """Return name -> value for all attributes, in their order."""
+        """Return a dict of all attributes: name -> value."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def frontal(samples: EyeSamples) -> NDArray[np.bool_]:
-    """Return [N] bool, whether each patch shows a frontal head."""
+    """Return [N] bool, whether each patch has a frontal head pose."""
     result: NDArray[np.bool_] = np.abs(samples.head_deg).max(axis=1) <= FRONTAL_DEG
     return result
 
@@ -170,7 +173,7 @@ def measure_eye_motion(
 ) -> EyeMotion:
     """Measure how the parts of an eye move when the gaze changes.
 
-    Only patches of frontal heads are used.
+    Only patches with a frontal head pose are used.
 
     Args:
         samples: patches with gaze labels. All patches must show the canonical side. Patches of the
@@ -179,7 +182,7 @@ def measure_eye_motion(
         progress: reports the number of processed patches.
 
     Raises:
-        DataError: the patches of frontal heads do not contain two gazes of the same person, side
+        DataError: the patches with a frontal head pose do not contain two gazes of one person, side
             and head pose. This error is also raised if all gazes have the same pitch or the same
             yaw.
     """
@@ -263,8 +266,9 @@ COLUMBIA = EyeMotion(
     iris_radius=Measured(8.796, 0.105),
     eye_width=Measured(35.057, 0.394),
 )
-"""Measured motion in photographs. The photographs are 1338 patches of frontal heads from the
-Columbia Gaze Data Set, people 0001-0032 (`mggr-tf data motion PATCHES --subjects 0001-0032`)."""
+"""Measured motion in photographs. The photographs are 1338 patches with a frontal head pose
+from the Columbia Gaze Data Set, people 0001-0032 (`mggr-tf data motion PATCHES --subjects
+0001-0032`)."""
 
 
 IRIS_RADIUS_MM = 5.85
@@ -306,7 +310,10 @@ def measure_still_eyes(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> StillEyes:
-    """Redirect every eye to its labelled gaze, and measure the movement of the iris.
+    """Redirect every eye to its labelled gaze as on a device, and measure the movement of the iris.
+
+    An eye is redirected less the nearer its source gaze is to the label, see
+    `mggr_edge.pipeline.gating.gate_tolerance`.
 
     Args:
         redirect: redirector.
@@ -326,12 +333,14 @@ def measure_still_eyes(
             source_deg=source_deg,
             advance=advance,
         )
+    off_deg = angular_error_deg(source_deg, samples.gaze_deg)
     shifts, radii = [], []
     with progress("finding irises", len(samples)) as advance:
         for row, picture in enumerate(image_from_network(made["redirected"])):
             before = find_in_patch(samples.images[row], finder)
             after = find_in_patch(picture, finder)
-            shifts.append(np.subtract(after.iris_centre, before.iris_centre))
+            full = np.subtract(after.iris_centre, before.iris_centre)
+            shifts.append(full * gate_tolerance(float(off_deg[row])).strength)
             radii.append(before.iris_radius_px)
             advance(1)
     moved = np.asarray(shifts, np.float64)

@@ -43,7 +43,7 @@ class LabelledFace:
 
     Attributes:
         centre: midpoint (x, y) between the eyes, in frame pixels.
-        labels: side of the eye, as seen by the subject -> label. At least one side has a label.
+        labels: side of the eye (the subject's own side) -> label. At least one side has a label.
     """
 
     centre: tuple[float, float]
@@ -300,8 +300,10 @@ EyeClass = Literal["open", "down", "closed", "occluded"]
 CLASSES: tuple[EyeClass, ...] = get_args(EyeClass)
 
 Predicted = Literal["open", "down", "closed", "occluded", "out"]
-"""A class, or `out`. `out` is an eye that the device does not redirect because the eye is not
-clearly visible."""
+"""A class, or `out`.
+
+`out` means that the eye is not clearly visible. The device does not redirect such an eye.
+"""
 
 _OF_REASON: dict[str, Predicted] = {
     "closed": "closed",
@@ -320,10 +322,10 @@ class ClassLimits:
     """Thresholds that determine the class of an eye from its `EyeState`.
 
     The defaults follow from the definitions of the labels. `down` means that less than about half
-    of the iris is visible. `closed` means that no iris is visible. `occluded` means that something
+    of the iris is visible. `closed` means that no iris is visible. `occluded` means that an object
     hides the eye opening. The defaults are not fitted to data. Do not fit the thresholds to
-    labelled frames, because labelled frames are for reporting only. Use synthetic eyes, whose state
-    is known.
+    labelled frames, because labelled frames are for reporting only. To fit thresholds, use
+    synthetic eyes, whose state is known.
 
     Attributes:
         occlusion: an eye is `occluded` if at least this share of its opening is covered, in [0, 1].
@@ -361,7 +363,7 @@ def eye_class(state: EyeState, limits: ClassLimits | None = None) -> EyeClass:
 def class_of_reason(strength: float, reason: str | None) -> Predicted:
     """Return the class of an eye from the strength and the reason of its redirection.
 
-    This is needed for an estimator without the output `state`.
+    If an estimator has no output `state`, this function is used instead of `eye_class`.
 
     Args:
         strength: strength of the eye's redirection, in [0, 1]. An eye with a strength above 0 is

@@ -228,8 +228,8 @@ def _matched(
 
     The value is `None` if no detected face matches.
 
-    Pairs of a labelled and a detected face are matched in the order of their distance. The nearest
-    pair comes first.
+    The function first matches the labelled face and the detected face with the smallest distance.
+    Then it matches the pair with the next distance, and so on.
     """
     corners = [face.landmarks[[*RIGHT_EYE_CORNERS, *LEFT_EYE_CORNERS]] for face in found]
     pairs = []
@@ -255,7 +255,7 @@ def _redirected(eyes: Sequence[ScoredEye]) -> float | None:
 def label_table(scores: LabelScores) -> str:
     """Format the scores as text.
 
-    The text contains one line of values, the confusion matrix, and the reasons by label.
+    The text contains one line of values, the confusion matrix, and a table of the reasons.
     """
     values = (scores.closed_strength_max, scores.closed_redirected, scores.state_right)
     names = ("closed_strength_max", "closed_redirected", "state_right")

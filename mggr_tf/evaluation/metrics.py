@@ -20,7 +20,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.geometry.gaze_map import draw_gazemap
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.evaluation.network_metrics import REAL
 from mggr_tf.evaluation.set_metrics import set_metrics
 
@@ -51,9 +51,8 @@ def picture_metrics(
 
     Args:
         pictures: method -> redirected pictures [P, H, W, 3] float32 in [0, 1].
-        real: real pictures of the target gaze, in the same format as `pictures`.
-        source: source pictures, which are the input of the methods, in the same format as
-            `pictures`.
+        real: [P, H, W, 3] float32 real pictures with the target gaze, in [0, 1].
+        source: [P, H, W, 3] float32 source pictures in [0, 1]. They are the input of the methods.
         source_deg: [P, 2] source gazes (pitch, yaw) in degrees, in the axes of the patches.
         target_deg: [P, 2] target gazes, in the same format as `source_deg`.
         conventions: size and scale of gazemaps.
@@ -205,9 +204,11 @@ CATALOGUE: dict[str, Metric] = {
         "KID (Keras Inception)", ".4f", "lower", "set", "kernel distance, Keras' InceptionV3"
     ),
 }
-"""Metric -> its description, in the order of the tables. ST-LPIPS, FD-VGG and KD-VGG are used to
-decide between methods. The last two metrics use Keras' InceptionV3. Published FIDs use another port
-of Inception."""
+"""Metric -> its description, in the order of the tables.
+
+ST-LPIPS, FD-VGG and KD-VGG are used to decide between methods. The last two metrics use Keras'
+InceptionV3. Published FIDs use another port of Inception. Do not compare these metrics with them.
+"""
 
 
 def multiply_accumulates(model: keras.Model) -> float:
@@ -246,9 +247,11 @@ SET_METRICS = {
 
 _HEAD_BINS_DEG = (-90.0, -20.0, -7.0, 7.0, 20.0, 90.0)
 _FEW_HEADS = 15
-"""Maximum number of different head yaws for which each yaw has its own table. Data from a camera
-array has only a few head poses. If heads move freely, there are more yaws. These yaws are grouped
-by bins."""
+"""If the pairs have at most this number of different head yaws, each yaw has its own table.
+
+Otherwise, the yaws are grouped into bins. Data from a camera array has only a few head yaws. If
+heads move freely, there are many head yaws.
+"""
 
 Table = dict[str, dict[str, float | None]]
 """Method -> metric -> value. `None` for a metric that could not be measured."""
@@ -319,7 +322,7 @@ def by_head(scores: PairScores) -> dict[str, Table]:
     yaws = np.unique(scores.head_yaw_deg)
     if len(yaws) > _FEW_HEADS:
         return _by(scores, _bins(scores.head_yaw_deg, _HEAD_BINS_DEG))
-    # A mirrored frontal head has the yaw -0. Adding 0 changes -0 to 0.
+    # A mirrored frontal head pose has the yaw -0. Adding 0 changes -0 to 0.
     return _by(scores, {f"{yaw + 0.0:+g} deg": scores.head_yaw_deg == yaw for yaw in yaws})
 
 

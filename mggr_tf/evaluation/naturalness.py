@@ -2,8 +2,7 @@
 
 The following properties are measured:
 
-- seams: gradient along the border of the mask, divided by the gradient at the same pixels of the
-  input;
+- seams along the borders of the masks; see `seams`;
 - jitter: movement of the irises of a still face with camera noise;
 - blinks: distance between the lids, before and after redirection;
 - pairs: whether both eyes of a face are redirected with the same strength, if both eyes are
@@ -15,20 +14,20 @@ The following properties are measured:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.geometry.eye_crop import crop_patch
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_edge.vision.iris import Eye, IrisFinder
+from mggr_tf.evaluation.seams import Seams, crop_of
 
 Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
 """Function that returns the gazes of eye patches.
@@ -55,7 +54,6 @@ APART = 0.2
 eyes visibly look in different directions."""
 
 _FULL = 0.999
-_BORDER_KERNEL = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ class Naturalness:
             median openness of the same eye in the clip.
         lids_kept: share of the closing eyes whose openness stays nearly the same. The openness may
             change by at most a tenth of the median.
-        near: number of eyes that should be redirected at full strength. These are open eyes of
-            frontal heads whose gaze is within 20 degrees of the target.
+        near: number of eyes that should be redirected at full strength. These are open eyes
+            of faces with a frontal head pose, and with a gaze within 20 degrees of the target.
         near_fully: share of the eyes counted in `near` that have full strength.
         pairs: number of faces with two visible eyes, added over all frames (see `shows_both_eyes`).
         pairs_apart: share of the faces counted in `pairs` whose two strengths differ by more than
@@ -107,22 +105,6 @@ class Naturalness:
         return asdict(self)
 
 
-@dataclass
-class _Counted:
-    """Raw measurements of all frames of one clip."""
-
-    frames: int = 0
-    eyes: int = 0
-    outside: int = 0
-    borders: dict[str, list[NDArray[np.float32]]] = field(
-        default_factory=lambda: {"before": [], "after": [], "under": [], "pasted": []}
-    )
-    openness: dict[tuple[int, Side], list[tuple[float, float]]] = field(default_factory=dict)
-    fully: list[bool] = field(default_factory=list)
-    apart: list[bool] = field(default_factory=list)
-    judged: list[tuple[float, float]] = field(default_factory=list)
-
-
 def watch(
     frames: Iterable[tuple[NDArray[np.uint8], float | None]],
     bundle: Bundle,
@@ -143,35 +125,101 @@ def watch(
         observe: function that is called for each frame, in order. The arguments are the result and
             the time of the frame.
     """
-    redirector = Redirector(bundle, target=target)
-    finder = IrisFinder(bundle.model("iris"))
-    counted = _Counted()
+    redirector, meter = Redirector(bundle, target=target), _Meter(bundle, judge)
     for frame, time_s in frames:
         result = redirector.process(frame, time_s=time_s)
         if observe is not None:
             observe(result, time_s)
-        counted.frames += 1
-        counted.outside += int((frame != result.frame).any(-1)[~result.mask()].sum())
+        meter.add(frame, result)
+    return meter.naturalness()
+
+
+class _Meter:
+    """Measures the frames of one clip.
+
+    Args:
+        bundle: networks that redirect the eyes.
+        judge: judge for the eyes that should be redirected at full strength, or `None`.
+    """
+
+    def __init__(self, bundle: Bundle, judge: Judge | None) -> None:
+        self._bundle, self._judge = bundle, judge
+        self._finder = IrisFinder(bundle.model("iris"))
+        self._frames = self._eyes = self._outside = 0
+        self._seams = Seams(bundle)
+        self._openness: dict[tuple[int, Side], list[tuple[float, float]]] = {}
+        self._fully: list[bool] = []
+        self._apart: list[bool] = []
+        self._judged: list[tuple[float, float]] = []
+
+    def add(self, frame: NDArray[np.uint8], result: FrameResult) -> None:
+        """Measure a frame. `frame` is the input of the redirector."""
+        self._frames += 1
+        self._outside += int((frame != result.frame).any(-1)[~result.mask()].sum())
         for face in result.faces:
-            _count_face(counted, frame, result, face, bundle=bundle, finder=finder, judge=judge)
-    border = {name: _percentile(values) for name, values in counted.borders.items()}
-    lids = [kept for own in counted.openness.values() for kept in _lids_kept(np.array(own))]
-    before, after = np.mean(counted.judged, axis=0) if counted.judged else (None, None)
-    return Naturalness(
-        frames=counted.frames,
-        eyes=counted.eyes,
-        changed_outside=counted.outside,
-        border_gradient=_ratio(border["after"], border["before"]),
-        pasted_gradient=_ratio(border["pasted"], border["under"]),
-        lids=len(lids),
-        lids_kept=_share(lids),
-        near=len(counted.fully),
-        near_fully=_share(counted.fully),
-        pairs=len(counted.apart),
-        pairs_apart=_share(counted.apart),
-        judge_before_deg=None if before is None else float(before),
-        judge_after_deg=None if after is None else float(after),
-    )
+            self._add_face(frame, result, face)
+
+    def naturalness(self) -> Naturalness:
+        """Return the measurements of all frames."""
+        lids = [kept for own in self._openness.values() for kept in _lids_kept(np.array(own))]
+        before, after = np.mean(self._judged, axis=0) if self._judged else (None, None)
+        return Naturalness(
+            frames=self._frames,
+            eyes=self._eyes,
+            changed_outside=self._outside,
+            border_gradient=self._seams.border_gradient,
+            pasted_gradient=self._seams.pasted_gradient,
+            lids=len(lids),
+            lids_kept=_share(lids),
+            near=len(self._fully),
+            near_fully=_share(self._fully),
+            pairs=len(self._apart),
+            pairs_apart=_share(self._apart),
+            judge_before_deg=None if before is None else float(before),
+            judge_after_deg=None if after is None else float(after),
+        )
+
+    def _add_face(self, frame: NDArray[np.uint8], result: FrameResult, face: FaceResult) -> None:
+        near: list[tuple[Eye, EyeResult]] = []
+        seen: list[Eye] = []
+        for eye, corners in _eyes(face):
+            before = self._finder.find(frame, side=eye.side, corners=corners)
+            after = self._finder.find(result.frame, side=eye.side, corners=corners)
+            seen.append(before)
+            own = self._openness.setdefault((face.identity, eye.side), [])
+            own.append((before.openness, after.openness))
+            if eye.region is not None and eye.mask is not None and eye.mask.any():
+                self._eyes += 1
+                self._seams.add(frame, result, eye, face)
+            if should_be_redirected(eye, face, before):
+                self._fully.append(eye.strength >= _FULL)
+                near.append((before, eye))
+        right, left = face.eyes
+        if shows_both_eyes(face, seen):
+            self._apart.append(abs(right.strength - left.strength) > APART)
+        if self._judge is not None and near:
+            self._ask(self._judge, frame, result, face, near)
+
+    def _ask(
+        self,
+        judge: Judge,
+        frame: NDArray[np.uint8],
+        result: FrameResult,
+        face: FaceResult,
+        near: list[tuple[Eye, EyeResult]],
+    ) -> None:
+        sides = [eye.side for _, eye in near]
+        crops = [crop_of(before, self._bundle) for before, _ in near]
+        heads = [face.head_pose.rolled(crop.roll_deg) for crop in crops]
+        targets = [
+            eye.gaze_target.rolled(crop.roll_deg)
+            for (_, eye), crop in zip(near, crops, strict=True)
+        ]
+        angles = []
+        for picture in (frame, result.frame):
+            seen = judge([crop_patch(picture, crop) for crop in crops], sides, heads)
+            angles.append([gaze.angle_to(to) for gaze, to in zip(seen, targets, strict=True)])
+        self._judged += list(zip(*angles, strict=True))
 
 
 def jitter(
@@ -230,37 +278,6 @@ def jitter(
     return float(before), float(after)
 
 
-def _count_face(
-    counted: _Counted,
-    frame: NDArray[np.uint8],
-    result: FrameResult,
-    face: FaceResult,
-    *,
-    bundle: Bundle,
-    finder: IrisFinder,
-    judge: Judge | None,
-) -> None:
-    near: list[tuple[Eye, EyeResult]] = []
-    seen: list[Eye] = []
-    for eye, corners in _eyes(face):
-        before = finder.find(frame, side=eye.side, corners=corners)
-        after = finder.find(result.frame, side=eye.side, corners=corners)
-        seen.append(before)
-        own = counted.openness.setdefault((face.identity, eye.side), [])
-        own.append((before.openness, after.openness))
-        if eye.region is not None and eye.mask is not None and eye.mask.any():
-            counted.eyes += 1
-            _count_border(counted, frame, result, eye, face, bundle=bundle)
-        if should_be_redirected(eye, face, before):
-            counted.fully.append(eye.strength >= _FULL)
-            near.append((before, eye))
-    right, left = face.eyes
-    if shows_both_eyes(face, seen):
-        counted.apart.append(abs(right.strength - left.strength) > APART)
-    if judge is not None and near:
-        _ask(judge, counted, frame, result, face, near, bundle=bundle)
-
-
 def should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
     """Return whether an eye should be redirected at full strength.
 
@@ -299,90 +316,6 @@ def shows_both_eyes(face: FaceResult, seen: Sequence[Eye]) -> bool:
     )
 
 
-def _count_border(
-    counted: _Counted,
-    frame: NDArray[np.uint8],
-    result: FrameResult,
-    eye: EyeResult,
-    face: FaceResult,
-    *,
-    bundle: Bundle,
-) -> None:
-    assert eye.region is not None
-    assert eye.mask is not None
-    border = _border((eye.mask > 0).astype(np.uint8))
-    pasted, square = _pasted(frame, eye, face, bundle=bundle)
-    counted.borders["under"].append(_gradient(frame)[_border(square)])
-    counted.borders["pasted"].append(_gradient(pasted)[_border(square)])
-    for name, picture in (("before", frame), ("after", result.frame)):
-        counted.borders[name].append(_gradient(picture[eye.region.slices])[border])
-
-
-def _border(inside: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the border of a region [h, w].
-
-    The border consists of the last pixels inside the region and the first pixels outside.
-    """
-    outside = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
-    return cv2.dilate(inside, _BORDER_KERNEL, **outside) != cv2.erode(inside, _BORDER_KERNEL)
-
-
-def _pasted(
-    frame: NDArray[np.uint8], eye: EyeResult, face: FaceResult, *, bundle: Bundle
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the control: a frame into which the network's small picture is pasted.
-
-    The small picture is enlarged and pasted with hard edges.
-
-    Args:
-        frame: input frame [H, W, 3] uint8 RGB.
-        eye: result of the eye.
-        face: face of the eye.
-        bundle: networks that redirect the eyes.
-
-    Returns:
-        the frame, and the mask [H, W] of the pasted square. The mask is 1 inside the square and 0
-        outside.
-    """
-    crop = _crop(Eye(eye.side, eye.outline, (0.0, 0.0), 0.0), bundle)
-    small = bundle.redirect_eye(
-        crop_patch(frame, crop),
-        side=eye.side,
-        source=None if eye.gaze_before is None else eye.gaze_before.rolled(crop.roll_deg),
-        target=eye.gaze_target.rolled(crop.roll_deg),
-        head_pose=face.head_pose.rolled(crop.roll_deg),
-    )
-    size = frame.shape[1], frame.shape[0]
-    square = cv2.warpAffine(np.ones(small.shape[:2], np.uint8), crop.frame_from_eye(), size)
-    large = cv2.warpAffine(
-        small, crop.frame_from_eye(), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.where(square[..., None] > 0, large, frame), square
-
-
-def _ask(
-    judge: Judge,
-    counted: _Counted,
-    frame: NDArray[np.uint8],
-    result: FrameResult,
-    face: FaceResult,
-    near: list[tuple[Eye, EyeResult]],
-    *,
-    bundle: Bundle,
-) -> None:
-    sides = [eye.side for _, eye in near]
-    crops = [_crop(before, bundle) for before, _ in near]
-    heads = [face.head_pose.rolled(crop.roll_deg) for crop in crops]
-    targets = [
-        eye.gaze_target.rolled(crop.roll_deg) for (_, eye), crop in zip(near, crops, strict=True)
-    ]
-    angles = []
-    for picture in (frame, result.frame):
-        seen = judge([crop_patch(picture, crop) for crop in crops], sides, heads)
-        angles.append([gaze.angle_to(to) for gaze, to in zip(seen, targets, strict=True)])
-    counted.judged += list(zip(*angles, strict=True))
-
-
 def _lids_kept(openness: NDArray[np.float64]) -> list[bool]:
     """Return whether redirection keeps the openness of an eye.
 
@@ -406,30 +339,6 @@ def _eyes(face: FaceResult) -> list[tuple[EyeResult, NDArray[np.float32]]]:
         (eye, face.landmarks[list(where), :2])
         for eye, where in zip(face.eyes, corners, strict=True)
     ]
-
-
-def _crop(eye: Eye, bundle: Bundle) -> EyeCrop:
-    conventions = bundle.contract.conventions
-    return crop_of_eye(
-        eye.crop_outline,
-        corners=eye.crop_corners,
-        side=eye.side,
-        crop_factor=conventions.crop_factor,
-        size_px=conventions.patch_size,
-    )
-
-
-def _gradient(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-
-
-def _percentile(values: list[NDArray[np.float32]]) -> float | None:
-    return float(np.percentile(np.concatenate(values), 95)) if values else None
-
-
-def _ratio(one: float | None, other: float | None) -> float | None:
-    return None if one is None or not other else one / other
 
 
 def _share(kept: list[bool]) -> float | None:

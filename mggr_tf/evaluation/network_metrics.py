@@ -1,7 +1,8 @@
 """Load feature networks, and compute distances between pictures from their features.
 
-The weights of ST-LPIPS are part of a Python package. No package contains the weights of stock LPIPS
-and of InceptionV3. The user must provide these weights. This module does not download weights.
+Stock LPIPS is the original LPIPS 0.1. ST-LPIPS is the shift-tolerant variant, whose weights are
+part of a Python package. No package contains the weights of stock LPIPS and of InceptionV3. The
+user must provide these weights. This module does not download weights.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def read_inception(file: Path) -> keras.Model:
     with FIDs in papers.
 
     Args:
-        file: `.h5` file with the weights from Keras, without the top.
+        file: `.h5` file with the weights from Keras, without the classification layer (`top`).
 
     Returns:
         model from [B, H, W, 3] in [-1, 1] to [B, 2048].
@@ -139,7 +140,7 @@ Pictures = NDArray[np.float32]
 class NetworkMetrics:
     """Networks that compare pictures by their features.
 
-    The value is `None` for a network without weights.
+    If the weights of a network are missing, its attribute is `None`.
 
     Attributes:
         st_lpips: ST-LPIPS with VGG-16. FD-VGG and KD-VGG use the features of the last slice of this
@@ -213,7 +214,7 @@ def compare_by(
     """Compute learned distances and pooled features in one pass over the pictures.
 
     The features of the real pictures are computed once for all methods. If the pictures of a method
-    are the same array object as `real`, nothing is computed for this method.
+    are the same array object as `real`, its distances are set to 0 without a computation.
 
     Args:
         lpips: learned distance.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
-from mggr_edge.errors import UsageError
+from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.geometry.gaze_map import draw_gazemap
 from mggr_edge.models.contract import Conventions
@@ -29,6 +29,7 @@ from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.subject_split import PARTS, read_split
 from mggr_tf.evaluation.metrics import PairScores, Pictures, gaze_error_deg, picture_metrics
 from mggr_tf.evaluation.network_metrics import NetworkMetrics, compare_by, features_of
+from mggr_tf.evaluation.registration import align
 from mggr_tf.evaluation.source_gaze import SourceEstimates, SourceGaze
 
 _BATCH = 64
@@ -81,7 +82,7 @@ def redirect_pairs(
         pairs: [P, 2] indices into `samples`, (source, target).
         conventions: scales of the redirector's inputs.
         source_deg: source gazes (see `pair_inputs`).
-        advance: function that is called after each batch with the number of its pairs.
+        advance: callback for the progress bar. `advance(n)` is called after each batch of n pairs.
 
     Returns:
         the outputs of the redirector by name. Each output has the shape [P, ...].
@@ -137,6 +138,7 @@ def evaluate_pairs(
     seed: int,
     estimates: SourceEstimates | None = None,
     labelled: bool = True,
+    aligned: bool = False,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Redirect pairs of samples and score the results.
@@ -152,10 +154,13 @@ def evaluate_pairs(
         estimates: estimated gazes of the samples. With `None`, redirection from estimated gazes is
             skipped.
         labelled: whether to redirect from the labelled source gazes.
+        aligned: whether to align each target with its source before the comparison
+            (`registration`). Pairs that cannot be aligned are not scored.
         progress: reports the number of processed pairs.
 
     Raises:
         ValueError: `estimates` is `None`, and `labelled` is false.
+        DataError: `aligned` is true, and no pair can be aligned.
     """
     starts: dict[SourceGaze, NDArray[np.float32]] = {}
     if labelled:
@@ -165,6 +170,9 @@ def evaluate_pairs(
     if not starts:
         raise ValueError("expected estimates, or labelled=True")
     pairs = all_pairs(samples, limit=limit, seed=seed)
+    real = samples.images[pairs[:, 1]]
+    if aligned:
+        pairs, real = _aligned(samples, pairs, progress=progress)
     outputs: dict[SourceGaze, dict[str, NDArray[np.float32]]] = {}
     with progress("redirecting", len(pairs) * len(starts)) as advance:
         for source, source_deg in starts.items():
@@ -182,6 +190,7 @@ def evaluate_pairs(
         {"coarse": (made["coarse"] + 1) / 2, **redirected},
         samples,
         pairs,
+        real=real,
         judge=judge,
         network_metrics=network_metrics,
         conventions=conventions,
@@ -200,6 +209,7 @@ def score_pictures(
     samples: EyeSamples,
     pairs: NDArray[np.int64],
     *,
+    real: NDArray[np.uint8] | None = None,
     judge: Judge,
     network_metrics: NetworkMetrics,
     conventions: Conventions,
@@ -213,18 +223,20 @@ def score_pictures(
         pictures: method -> redirected pictures [P, H, W, 3] float32 in [0, 1].
         samples: patches.
         pairs: [P, 2] indices into `samples`, (source, target).
+        real: [P, H, W, 3] pictures of the target gaze. `None` uses the targets in `samples`.
         judge: judge (see `evaluate_pairs`).
         network_metrics: networks that compare pictures.
         conventions: scales of the networks' inputs and outputs.
         progress: reports the number of processed pairs.
     """
     at_source, at_target = pairs[:, 0], pairs[:, 1]
-    source, real = (samples.images[i].astype(np.float32) / 255 for i in (at_source, at_target))
+    source = samples.images[at_source].astype(np.float32) / 255
+    target = (samples.images[at_target] if real is None else real).astype(np.float32) / 255
     wanted_deg, head_deg = samples.gaze_deg[at_target], samples.head_deg[at_source]
-    methods = {"copy": source, **pictures, "target": real}
+    methods = {"copy": source, **pictures, "target": target}
     metrics = picture_metrics(
         methods,
-        real=real,
+        real=target,
         source=source,
         source_deg=samples.gaze_deg[at_source],
         target_deg=wanted_deg,
@@ -235,18 +247,18 @@ def score_pictures(
         metrics[name]["gaze_error_deg"] = gaze_error_deg(seen_deg, wanted_deg)
     features = {}
     if network_metrics.st_lpips is not None:
-        learned = compare_by(network_metrics.st_lpips, methods, real, progress=progress)
+        learned = compare_by(network_metrics.st_lpips, methods, target, progress=progress)
         features["st_vgg"] = learned.pooled
         for name, distance in learned.distance.items():
             metrics[name]["st_lpips"] = distance
     if network_metrics.lpips is not None:
         for name, distance in compare_by(
-            network_metrics.lpips, methods, real, progress=progress
+            network_metrics.lpips, methods, target, progress=progress
         ).distance.items():
             metrics[name]["lpips"] = distance
     if network_metrics.inception is not None:
         features["keras_inception"] = features_of(
-            network_metrics.inception, methods, real, progress=progress
+            network_metrics.inception, methods, target, progress=progress
         )
     return PairScores(
         subject=samples.subject[at_source],
@@ -280,6 +292,22 @@ def refuse_seen_subjects(subjects: tuple[str, ...], trained: Mapping[str, tuple[
                 trained=who,
                 subjects=", ".join(both),
             )
+
+
+def _aligned(
+    samples: EyeSamples, pairs: NDArray[np.int64], *, progress: Progress
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return the pairs whose target can be aligned with its source, and the aligned targets."""
+    with progress("aligning", len(pairs)) as advance:
+        found = align(samples.images, pairs, advance=advance)
+    if not found.known.any():
+        raise DataError(
+            f"{samples.source}: none of the {len(pairs)} targets can be aligned with its source",
+            code="not-aligned",
+            source=samples.source,
+            pairs=len(pairs),
+        )
+    return pairs[found.known], found.images[found.known]
 
 
 def _judged(

@@ -55,7 +55,8 @@ class Comparison:
         difference: value of the first method minus value of the second method.
         ratio: value of the first method divided by value of the second method. The value is `None`
             if a ratio has no meaning for the metric (PSNR, SSIM, and distances between sets of
-            pictures). The value is also `None` if the second method has a resampled value of zero.
+            pictures). The value is also `None` if any resampled value of the second method is zero
+            or negative.
         verdict: `ahead` if the first method is better and the 95 % interval of the difference does
             not contain zero. `behind` if the first method is worse and the interval does not
             contain zero. Otherwise `undecided`.
@@ -69,7 +70,7 @@ class Comparison:
 def resample(
     scores: PairScores, methods: Sequence[str], *, draws: int = DRAWS
 ) -> dict[str, dict[str, Resampled]]:
-    """Compute all metrics that can be compared, on resampled subjects.
+    """For resampled subjects, compute all metrics that have a better direction (`Metric.better`).
 
     A draw is one random choice of subjects with replacement. All methods use the same draws.
 
@@ -107,9 +108,9 @@ def resample(
 
 
 def compare(ours: dict[str, Resampled], theirs: dict[str, Resampled]) -> dict[str, Comparison]:
-    """Compare two methods in every metric that both have.
+    """Compare two methods in every metric that both methods have.
 
-    Both must have been resampled with the same draws.
+    Both methods must have been resampled with the same draws.
     """
     return {
         name: _compare(name, ours[name], theirs[name])

@@ -61,6 +61,7 @@ def score_run(
     limit: int,
     network_metrics: NetworkMetrics,
     source: SourceGaze | None = None,
+    aligned: bool = False,
     progress: Progress,
     notify: Callable[[str], None],
 ) -> tuple[Evaluation, dict[str, Any]]:
@@ -76,6 +77,7 @@ def score_run(
         network_metrics: networks that compare pictures.
         source: kind of source gaze. With `None`, both labelled and estimated source gazes are used.
             A run without a gaze estimator then uses only labelled source gazes.
+        aligned: see `evaluate_pairs`.
         progress: reports the progress of the steps.
         notify: called with messages for the user.
 
@@ -105,6 +107,7 @@ def score_run(
         seed=PAIRS_SEED,
         estimates=estimates,
         labelled="labelled" in sources,
+        aligned=aligned,
         progress=progress,
     )
     about = {
@@ -113,6 +116,7 @@ def score_run(
         "data": data,
         "roles": roles,
         "sources": list(sources),
+        "aligned": aligned,
         "config": run.config.name,
         "stages": {name: stage.done for name, stage in run.record.stages.items()},
         "versions": run.record.versions,

@@ -1,9 +1,8 @@
 """Compute distances between sets of pictures: Fréchet distance and kernel distance.
 
 FD-VGG is the Fréchet distance and KD-VGG is the kernel distance of features of the shift-tolerant
-VGG-16. ST-LPIPS uses the same network. The features are the spatial mean of the last slice, divided
-by 10. There are 512 features. These distances are not called FID and KID, because FID and KID use
-Inception.
+VGG-16. ST-LPIPS uses the same network. The 512 features are the spatial means of the last slice,
+divided by 10. These distances are not called FID and KID, because FID and KID use Inception.
 
 The Fréchet distance [1] of two sets with means m and covariances C is
 
@@ -14,11 +13,11 @@ square roots of the eigenvalues of R C_b R, with R = C_a^(1/2). The matrix R C_b
 there are no complex intermediate results. No matrix is inverted. If there are fewer pictures than
 features, the covariance is singular. The computation is stable in this case, too.
 
-The Fréchet distance has good values for methods that change little. Sources and targets come from
-the same distribution of real pictures. Therefore a method that copies the source has a distance of
-almost zero. The distance measures how real a set of pictures looks. The distance does not measure
-whether each picture is correct. The distance is also larger for smaller sets. Therefore compare
-methods only on the same pairs.
+The Fréchet distance is small for methods that change the source only a little. Sources and targets
+come from the same distribution of real pictures. Therefore a method that copies the source has a
+distance of almost zero. The distance measures how real a set of pictures looks. The distance does
+not measure whether each picture is correct. The distance is also larger for smaller sets. Therefore
+compare methods only on the same pairs.
 
 The kernel distance [2] is the unbiased squared maximum mean discrepancy. For D features, its kernel
 is k(x, y) = (x . y / D + 1)^3:
@@ -240,9 +239,11 @@ def _kernel(products: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDAr
 
 
 FRECHET_DRAWS = 1000
-"""Number of draws for Fréchet distances. For each draw, the eigenvalues of one matrix per method
-are computed. All draws together take only some seconds, because most of the 512 features are zero
-on eyes. Only about a hundred features are not zero."""
+"""Number of draws for Fréchet distances.
+
+For each draw, the eigenvalues of one matrix per method are computed. All draws together take only
+some seconds, because only about a hundred of the 512 features differ from zero on eyes.
+"""
 
 Features = NDArray[np.float32]
 
@@ -282,7 +283,7 @@ def resampled_frechet(
     The distances are computed from the sums of each subject.
 
     Only the first `FRECHET_DRAWS` draws are computed. Features that are zero in every picture are
-    removed. Such features do not affect the distance. Without them, the matrices are smaller.
+    removed. These features do not affect the distance, and smaller matrices save time.
 
     Args:
         draws: random choices of subjects.

@@ -6,9 +6,9 @@ estimated gaze and the label.
 The redirector needs the difference between the source gaze and the target gaze. A device has no
 labels, so it estimates the source gaze. The device estimates the gaze of both eyes of a face. The
 patch of the left eye is mirrored, so the device negates the yaw of the left eye. The device then
-uses the mean of both estimates as the gaze of both eyes [1]. `estimate_sources` does the same if
-the samples contain both eyes of a photograph. Otherwise `estimate_sources` uses the estimate for
-the single eye.
+uses the mean of both estimates as the gaze of both eyes [1]. If the samples contain both eyes of a
+photograph, `estimate_sources` does the same. Otherwise `estimate_sources` uses the estimate for the
+single eye.
 
 `estimate_sources` differs from the device in four points. First, both eyes have the same weight in
 the mean. The device uses weights from `mggr_edge.pipeline.gating`, which depend on openness,
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.geometry.angles import angular_error_deg
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_tf.data.schema import EyeSamples
 
@@ -47,7 +47,10 @@ _HEADS_APART_DEG = 5.0
 """Maximum difference in degrees between the estimated head angles of both eyes of a face."""
 
 Estimate = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
-"""An estimator as a function. The function maps inputs by name to gazes [B, 2] in network units."""
+"""An estimator as a function.
+
+The function converts a dict of inputs to gazes [B, 2], network units.
+"""
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def ask_in_batches(
     """Return an estimator's output for all patches, [N, K] in network units.
 
     Args:
-        ask: estimator as a function. The function maps inputs by name to an output [B, K].
+        ask: estimator as a function. The function converts a dict of inputs to an output [B, K].
         samples: N patches.
         conventions: scales of the inputs.
         progress: reports the number of processed patches.
@@ -158,12 +161,12 @@ def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:
 
     Two patches of one person belong to one photograph if three conditions are met. The two patches
     show different sides. The two patches have the same gaze and the same head angles. The person
-    has no other patch with this gaze and these head angles. The head angles may differ by up to 5
-    degrees if the person has no other patches with this gaze. This exception is needed because
+    has no other patch with this gaze and these head angles. If the person has no other patches with
+    this gaze, the head angles may differ by up to 5 degrees. This exception is needed because
     patches from cropped photographs have a separate head pose for each eye.
 
-    The method works only if the gaze label belongs to the face. If each eye has its own gaze label,
-    no patches match. No synthetic eyes match either.
+    The method works only if both eyes of a face have one common gaze label. If each eye has its own
+    gaze label, no patches match. Synthetic eyes never match.
 
     Returns:
         [N] int64.

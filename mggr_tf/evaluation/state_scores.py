@@ -1,12 +1,14 @@
 """Score the predicted eye state, and derive limits for the device from the predictions.
 
 The state of an eye has three values: openness, visible share of the iris, and occlusion. Only
-synthetic eyes have labels of the state. The scored eyes belong to people that are in no training
-data. These eyes are open, closing or closed. Occluders cover parts of most of these eyes.
+synthetic eyes have labels of the state. The scored eyes belong to people who are not in the
+training data. These eyes are open, closing or closed. Most of these eyes are partly covered by
+objects, called occluders.
 
 The device has two limits for each value. The device does not redirect an eye whose value is beyond
-the limit `none`. The device redirects an eye at full strength if its value is beyond the limit
-`full`.
+the limit `none`. If the value of an eye is beyond the limit `full`, the device redirects the eye at
+full strength. Beyond `none` means more closed, more hidden or more occluded. Beyond `full` means
+the opposite.
 
 The limits are derived from two kinds of eyes. Eyes of the first kind must not be redirected: closed
 eyes, eyes with a hidden iris, and covered eyes. All eyes of the first kind are synthetic. Eyes of
@@ -25,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.schema import STATES, EyeSamples
 from mggr_tf.evaluation.source_gaze import ask_in_batches
@@ -54,10 +56,10 @@ class MeasureLimits:
     Attributes:
         none: an eye whose value is beyond this limit is not redirected.
         full: an eye whose value is beyond this limit is redirected at full strength.
-        left_alone: share of the eyes that must not be redirected whose value is beyond `none`, in
-            [0, 1].
-        redirected: share of the eyes that should be redirected whose value is beyond `full`, in [0,
-            1].
+        left_alone: among the eyes that must not be redirected, the share whose value is beyond
+            `none`, in [0, 1].
+        redirected: among the eyes that should be redirected, the share whose value is beyond
+            `full`, in [0, 1].
     """
 
     none: float
@@ -129,7 +131,7 @@ def limits_text(limits: StateLimits) -> str:
 
 
 Outputs = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
-"""An estimator as a function. The function maps inputs by name to outputs by name."""
+"""An estimator as a function. The function converts a dict of inputs to a dict of outputs."""
 
 CLOSED_BELOW, OPEN_FROM = 0.08, 0.15
 """An eye counts as closed if its openness is below the first value. An eye counts as open if its
@@ -151,7 +153,8 @@ class Separation:
 
     Attributes:
         eyes: number of eyes of the two kinds. The kind whose true values are lower comes first.
-        area: area under the ROC curve. A random value has 0.5, and 1 is the best result.
+        area: area under the ROC curve. Random predictions have an area of 0.5. Perfect predictions
+            have an area of 1.
         threshold: threshold of the predicted value. The threshold is chosen so that the mean of
             `low_found` and `high_found` is as high as possible.
         low_found: share of the eyes of the first kind that are below the threshold.
@@ -195,7 +198,7 @@ class StateScores:
 def state_eyes(seed: int, *, people: int = _PEOPLE, progress: Progress = no_progress) -> EyeSamples:
     """Render synthetic eyes for scoring the state.
 
-    The eyes belong to people that are in no training data.
+    The eyes belong to people who are not in the training data.
 
     Args:
         seed: seed of the people. The seed must be the setting `synthetic.seed` of the run.
@@ -296,8 +299,8 @@ def separation(low: NDArray[np.float32], high: NDArray[np.float32]) -> Separatio
 def state_text(scores: StateScores) -> str:
     """Format the scores as a few lines of text."""
     lines = [
-        f"state of {scores.patches} synthetic eyes of {scores.people} other people; "
-        "mean absolute errors:",
+        f"state of {scores.patches} synthetic eyes of {scores.people} people outside the training "
+        "data; mean absolute errors:",
         f"{'':<16}{'all':>8}{'without occlusion':>26}",
         *(
             f"{name:<16}{scores.errors[name]:>8.3f}{scores.free_errors[name]:>26.3f}"
@@ -305,14 +308,14 @@ def state_text(scores: StateScores) -> str:
         ),
     ]
     for what, found in (
-        (f"closed (openness below {CLOSED_BELOW:g}) against open eyes", scores.closed),
-        (f"free against occluded eyes (occlusion from {OCCLUDED_FROM:g})", scores.occluded),
+        (f"A: closed eyes (openness below {CLOSED_BELOW:g}), B: open eyes", scores.closed),
+        (f"A: visible eyes, B: occluded eyes (occlusion from {OCCLUDED_FROM:g})", scores.occluded),
     ):
         if found is not None:
             lines.append(
-                f"{what}: area under the ROC curve {found.area:.4f}; with a threshold of "
-                f"{found.threshold:.3f}, {found.low_found:.1%} of the first kind and "
-                f"{found.high_found:.1%} of the second kind are classified correctly"
+                f"{what}; area under the ROC curve {found.area:.4f}; with a threshold of "
+                f"{found.threshold:.3f}, {found.low_found:.1%} of A and "
+                f"{found.high_found:.1%} of B are classified correctly"
             )
     if scores.limits is not None:
         lines.append(limits_text(scores.limits))

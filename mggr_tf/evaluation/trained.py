@@ -45,9 +45,8 @@ def load_redirector(run: RunFolder) -> Networks:
 
 
 def load_exported(run: RunFolder) -> Networks:
-    """Load the networks of a run for a device.
+    """Load the networks of a run that a device needs: the redirector and the gaze estimator.
 
-    In addition to the redirector, a device needs the gaze estimator.
 
     Raises:
         RunError: no stage that trains a redirector is complete. This error is also raised if the
@@ -66,7 +65,7 @@ def load_exported(run: RunFolder) -> Networks:
 
 
 def redirect_with(networks: Networks) -> Redirect:
-    """Return the redirector with averaged weights, as a function of numpy arrays."""
+    """Return the redirector with averaged weights as a function. Its inputs are numpy arrays."""
     model = networks.averaged.joined
 
     def redirect(inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
@@ -77,7 +76,7 @@ def redirect_with(networks: Networks) -> Redirect:
 
 
 def load_judge(run: RunFolder) -> Judge:
-    """Load the judge of a run, as a function of numpy arrays.
+    """Load the judge of a run as a function. Its inputs are numpy arrays.
 
     A judge is a gaze estimator that only scores redirected pictures.
 
@@ -88,7 +87,7 @@ def load_judge(run: RunFolder) -> Judge:
 
 
 def load_estimator(run: RunFolder) -> Judge:
-    """Load the gaze estimator of a run for devices, as a function of numpy arrays.
+    """Load the gaze estimator for devices from a run. The result is a function of numpy arrays.
 
     Raises:
         RunError: the run has no estimator.
@@ -97,7 +96,7 @@ def load_estimator(run: RunFolder) -> Judge:
 
 
 def load_estimator_outputs(run: RunFolder) -> Outputs:
-    """Load the estimator of a run for devices, as a function that returns all outputs by name.
+    """Load the gaze estimator for devices from a run. The function returns a dict of all outputs.
 
     Raises:
         RunError: the run has no estimator.

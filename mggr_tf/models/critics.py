@@ -19,21 +19,56 @@ References:
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_tf.data.schema import STATES
 from mggr_tf.models.blocks import EXACT, ResumableDropout, batch_norm, convolution
 
-_LANDMARKS = "landmarks"
-"""The name of the layer that predicts landmarks."""
-
-AFTER_LANDMARKS = ("head_pose_dense", "mixed", "gaze")
-"""The names of the layers after the landmarks. In an estimator without landmarks, these layers come
-after the features."""
+_LEAST = 1e-6
 
 FEATURES = ("features0", "features1", "features2")
 """The names of the estimator layers whose outputs perceptual losses compare."""
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class EyeWindow(keras.layers.Layer):
+    """Fades an eye patch to 0 (medium grey) outside a fixed ellipse around the eye.
+
+    The window is 1 at the eye. It is 0 at the brow, the nose and the cheek. The ellipse is in the
+    centre of the patch. If the patch is 64 pixels wide, the half axes are 26 and 14 pixels, and the
+    edge is 6 pixels wide.
+
+    Inputs:
+        [B, H, W, C] in [-1, 1].
+
+    Returns:
+        [B, H, W, C] in [-1, 1].
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Compute the window for the size of the patch."""
+        self._window = _window(int(input_shape[1] or 0), int(input_shape[2] or 0))
+        super().build(input_shape)
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        """Multiply by the window. See the class docstring."""
+        return image * tf.constant(self._window, image.dtype)
+
+
+def _window(height: int, width: int) -> NDArray[np.float32]:
+    """Return the window of `EyeWindow`, [1, H, W, 1] in [0, 1]."""
+    half_width, half_height, edge = np.array([26.0, 14.0, 6.0]) * width / 64
+    across = (np.arange(width)[None] - (width - 1) / 2) / half_width
+    down = (np.arange(height)[:, None] - (height - 1) / 2) / half_height
+    radius = np.hypot(across, down)
+    # To first order, the distance from the ellipse is (radius - 1) / slope of the radius.
+    slope = np.hypot(across / half_width, down / half_height) / np.maximum(radius, _LEAST)
+    beyond = (radius - 1) / np.maximum(slope, _LEAST)
+    inside: NDArray[np.float32] = np.clip(0.5 - beyond / edge, 0, 1).astype(np.float32)
+    return inside[None, ..., None]
 
 
 def build_estimator(
@@ -41,23 +76,21 @@ def build_estimator(
     *,
     size_px: int,
     squeeze: int = 0,
-    landmarks: int = 0,
+    window: bool = False,
     state: bool = False,
 ) -> keras.Model:
     """Build the gaze estimator.
 
     The estimator consists of strided convolutions with batch normalisation, followed by dense
-    layers. With `landmarks`, it predicts the gaze only from the positions of landmarks and from the
-    head pose, as in [2]. Without landmarks, the estimator also uses the brow, the nose and the
-    skin. Their appearance differs between synthetic and photographed people.
+    layers. With `window`, the estimator sees the eye, but not the brow, the nose and the cheek. The
+    appearance of brow, nose and cheek differs between synthetic and photographed people.
 
     Args:
         widths: number of channels of each level. Every level after the first level halves the size.
         size_px: height and width of the image.
         squeeze: number of output channels of a 1 x 1 convolution after the last level. With 0,
             there is no such convolution.
-        landmarks: number of landmarks that the gaze is predicted from. With 0, the gaze is
-            predicted from features.
+        window: whether the image is multiplied by `EyeWindow` first.
         state: whether the model also predicts the eye state.
 
     Returns:
@@ -67,7 +100,7 @@ def build_estimator(
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     head_pose = keras.Input((2,), name="head_pose")
-    features = eye
+    features = EyeWindow(name="window")(eye) if window else eye
     for level, width in enumerate(widths):
         features = convolution(width, stride=2 if level else 1, name=f"conv{level}")(features)
         features = batch_norm(f"norm{level}")(features)
@@ -80,11 +113,7 @@ def build_estimator(
     flat = ResumableDropout(0.3, seed=11, name="dropout")(flat)
     hidden = keras.layers.Dense(64, activation="relu", name="hidden")(flat)
     inputs = {"eye": eye, "head_pose": head_pose}
-    geometry = hidden
-    if landmarks:
-        points = keras.layers.Dense(2 * landmarks, dtype=EXACT, name=_LANDMARKS)(hidden)
-        geometry = keras.layers.Dense(64, activation="relu", dtype=EXACT, name="geometry")(points)
-    outputs = {"gaze": _gaze(geometry, head_pose)}
+    outputs = {"gaze": _gaze(hidden, head_pose)}
     if state:
         outputs["state"] = _state(hidden)
     return keras.Model(inputs, outputs, name="estimator")
@@ -93,8 +122,7 @@ def build_estimator(
 def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
     """Add an output of landmarks to the estimator, for training only.
 
-    The landmark output is not exported. If the estimator predicts the gaze from landmarks, the
-    output shows these landmarks. Otherwise, the landmarks are an additional training task.
+    The landmarks are an additional training task [2]. The landmark output is not exported.
 
     Args:
         estimator: model of `build_estimator`.
@@ -105,11 +133,8 @@ def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
         `landmarks` [B, count, 2]. The values are (x, y) relative to the centre of the patch. The
         unit is an eighth of the patch width.
     """
-    if any(layer.name == _LANDMARKS for layer in estimator.layers):
-        points = estimator.get_layer(_LANDMARKS).output
-    else:
-        hidden = estimator.get_layer("hidden").output
-        points = keras.layers.Dense(2 * count, name=_LANDMARKS)(hidden)
+    hidden = estimator.get_layer("hidden").output
+    points = keras.layers.Dense(2 * count, name="landmarks")(hidden)
     points = keras.layers.Reshape((count, 2), name="landmark_points")(points)
     outputs = {**estimator.output, "landmarks": points}
     return keras.Model(estimator.inputs, outputs, name="taught_estimator")

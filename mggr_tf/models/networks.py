@@ -21,7 +21,6 @@ from tensorflow import keras
 from mggr_edge.errors import RunError
 from mggr_tf.config import Config, Method
 from mggr_tf.config.sizes import BranchSize
-from mggr_tf.drawn_eyes.rendered import LANDMARKS
 from mggr_tf.models.baselines import build_deepwarp, build_fine_warp, build_generator, build_prgan
 from mggr_tf.models.blocks import EXACT, Precision, computing_in
 from mggr_tf.models.classifiers import build_efficientnet_features, build_vgg16_features
@@ -139,7 +138,7 @@ class Networks:
             self.config.models.estimator,
             size_px=size,
             squeeze=self.config.models.estimator_squeeze,
-            landmarks=len(LANDMARKS) if self.config.models.estimator_landmarks else 0,
+            window=self.config.models.estimator_window,
             state=self.config.models.estimator_state,
         )
 

@@ -1,20 +1,20 @@
 """Compute shift-tolerant LPIPS (ST-LPIPS), a learned distance between two images [1, 2].
 
 A frozen ImageNet network computes the features of both images at five depths, the slices. At each
-pixel, the features are scaled to unit length. The squared differences of the features are weighted
-per channel and summed over the channels. They are then averaged over the pixels, and summed over
-the slices:
+pixel, the features are scaled to unit length. The distance is the squared difference of the
+features, weighted per channel. This difference is summed over the channels, averaged over the
+pixels, and summed over the slices:
 
     d(a, b) = sum over slices l of  mean over pixels of  w_l . (a_l - b_l)^2
 
 The networks and the weights w are from the wheel `stlpips_pytorch` (BSD-2). The wheel must be
-installed, but it is not imported, because its code needs PyTorch. The networks are AlexNet and
-VGG-16 with one change: before every strided layer, there is a blur [3] with a wide reflected
-border. A shift by one pixel therefore changes the distance only a little.
+installed, but this module does not import it, because its code needs PyTorch. The networks are
+AlexNet and VGG-16 with one change: before every strided layer, there is a blur [3] with
+wide mirror padding. A shift by one pixel therefore changes the distance only a little.
 
 The two networks have different uses: **AlexNet for losses, VGG for the metric that compares
-redirectors**. If one network were used for both, the redirector would be trained to improve its own
-score.
+redirectors**. If losses and metric used the same network, the redirector would be trained to
+improve its own score.
 
 References:
     [1] Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018.
@@ -68,7 +68,7 @@ class Lpips:
     Attributes:
         features: model with the input [B, H, W, 3] in [-1, 1]. It returns a dict of features [B, h,
             w, C], from fine to coarse.
-        heads: slice -> [C] weights of the channels. No weight is negative.
+        heads: slice -> [C] weights of the channels. All weights are at least 0.
     """
 
     features: keras.Model
@@ -79,14 +79,14 @@ class Lpips:
         return self.compare(self.features(a, training=False), self.features(b, training=False))
 
     def compare(self, features_a: Features, features_b: Features) -> tf.Tensor:
-        """Return the distances [B] between features. The caller has computed the features."""
+        """Return the distances [B] between features that the caller has computed."""
         return feature_distance(features_a, features_b, self.heads)
 
 
 def build_stlpips(trunk: Trunk = "vgg") -> Lpips:
-    """Build ST-LPIPS. The result is that of `LPIPS(net=trunk, variant="shift_tolerant")`.
+    """Build ST-LPIPS with one of the two networks.
 
-    `LPIPS` is the class in the code of the authors.
+    In the authors' code, the same distance is `LPIPS(net=trunk, variant="shift_tolerant")`.
 
     Raises:
         MissingPackageError: the wheel with the weights is not installed.
@@ -99,7 +99,8 @@ def build_features(trunk: Trunk) -> keras.Model:
     """Build only the shift-tolerant feature network, with frozen weights.
 
     Returns:
-        model with the input [B, H, W, 3] in [-1, 1]. It returns a dict of the `SLICES`.
+        model with the input [B, H, W, 3] in [-1, 1]. Its output is a dict with the keys
+        `SLICES[trunk]`.
 
     Raises:
         MissingPackageError, RunError: see `build_stlpips`.
@@ -112,21 +113,21 @@ def build_features(trunk: Trunk) -> keras.Model:
 
 
 def build_alex_features(levels: int = 3) -> keras.Model:
-    """Build the first slices of AlexNet. This version is fast enough for a training loss.
+    """Build the first slices of AlexNet in a version that is fast enough for a training loss.
 
-    The first convolution (11 x 11) and the blur after it are both linear. The blur halves the
-    resolution. Both are therefore combined into one 13 x 13 convolution of stride 2. This
-    convolution is computed as a 7 x 7 convolution on squares of 2 x 2 pixels.
+    The first convolution (11 x 11) and the following blur, which halves the resolution, are linear.
+    Therefore this version combines them into one 13 x 13 convolution of stride 2. This convolution
+    is computed as a 7 x 7 convolution on squares of 2 x 2 pixels.
 
-    The result is the same except in the outermost ring of pixels of the first slice. There, the
-    original blur reflects the output of the convolution. This version uses the output of the
-    convolution for a grey border (the mean colour of ImageNet).
+    The features differ from those of `build_features` only because of the outermost ring of pixels
+    in the first slice. For this ring, the original blur reflects the output of the convolution.
+    This version uses the output of the convolution for a grey border (the mean colour of ImageNet).
 
     Args:
         levels: number of slices, 1 to 5. Deeper layers are not computed.
 
     Returns:
-        model with the input [B, H, W, 3] in [-1, 1]. It returns a dict of
+        model with the input [B, H, W, 3] in [-1, 1]. Its output is a dict with the keys
         `SLICES["alex"][:levels]`.
 
     Raises:
@@ -137,8 +138,8 @@ def build_alex_features(levels: int = 3) -> keras.Model:
     (kernel, bias), *deeper = convolutions(wheel_weights("alex"))
     image = keras.Input((None, None, 3), name="image")
     scaled = ImageNetScaling(name="scaling")(image)
-    # Output i of the blur starts at output 2 i - 2 of the convolution. The convolution starts 2
-    # pixels before the image. Together, the border is 4 pixels.
+    # Output i of the blur starts at output 2 i - 2 of the convolution, which itself starts 2 pixels
+    # before the image. Together, the border is 4 pixels wide.
     squares = PixelSquares(4, name="squares1")(scaled)
     first = keras.layers.Conv2D(64, 7, activation="relu", name="conv1")(squares)
     slices = alex_slices(first)[:levels]
@@ -151,7 +152,7 @@ def alex_distance(features_a: Features, features_b: Features) -> tf.Tensor:
 
     Args:
         features_a, features_b: slices of images [B, H, W, 3]. The distance has gradients with
-            respect to both. The gradients are finite, even if all features are zero.
+            respect to both arguments. The gradients are finite, even if all features are zero.
 
     Returns:
         [B] float32, summed over the given slices.
@@ -167,8 +168,8 @@ def feature_distance(
     Args:
         features_a, features_b: slice -> features [B, h, w, C].
         heads: slice -> weights [C] of the channels. Weights of slices without features are ignored.
-            With `None`, every channel has the weight 1. The distance at each pixel is then
-            2 - 2 cos(a). a is the angle between the two feature vectors.
+            With `None`, every channel has the weight 1. The distance at each pixel is then 2 - 2
+            cos(a), where a is the angle between the two feature vectors.
 
     Returns:
         [B] float32.
@@ -204,7 +205,7 @@ def unit_length(features: tf.Tensor) -> tf.Tensor:
 
 @lru_cache
 def wheel_heads(trunk: Trunk) -> Heads:
-    """Return the channel weights from the wheel. The errors are those of `wheel_weights`."""
+    """Return the channel weights from the wheel. For errors, see `wheel_weights`."""
     return heads_of(wheel_weights(trunk), trunk)
 
 
@@ -243,14 +244,14 @@ Pool = Callable[[tf.Tensor, int, str], tf.Tensor]
 def blurred_max(features: tf.Tensor, size: int, name: str) -> tf.Tensor:
     """Apply the max pooling of shift-tolerant networks.
 
-    It consists of a max pooling with stride 1, and a strided blur.
+    This pooling consists of a max pooling with stride 1, and a strided blur.
     """
     densely = keras.layers.MaxPooling2D(size, strides=1, name=f"{name}_max")(features)
     return BlurPool(name=name)(densely)
 
 
 def vgg_slices(scaled: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor]:
-    """Build VGG-16 up to its last ReLU. Return the last ReLU of each block."""
+    """Build VGG-16 up to its last ReLU. Return the output of the last ReLU of each block."""
     slices: list[tf.Tensor] = []
     features, width = scaled, 64
     for block, depth in enumerate(_VGG_BLOCKS, start=1):
@@ -264,7 +265,7 @@ def vgg_slices(scaled: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor
 
 
 def alex_slices(first: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor]:
-    """Build the layers of AlexNet after its first ReLU. Return all five ReLUs."""
+    """Build the layers of AlexNet after its first ReLU. Return the outputs of all five ReLUs."""
     second = _convolution(pool(first, 3, "pool2"), 192, 5, "conv2")
     third = _convolution(pool(second, 3, "pool3"), 384, 3, "conv3")
     fourth = _convolution(third, 256, 3, "conv4")
@@ -301,7 +302,7 @@ def frozen_model(
     *,
     name: str | None = None,
 ) -> keras.Model:
-    """Return a model that is not trainable. Its convolutions get the given weights, in order.
+    """Build a frozen model. Its convolutions get `weights` in the order of the layers.
 
     Raises:
         ValueError: the number or the shapes of the weights do not match the model.

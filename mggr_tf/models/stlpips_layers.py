@@ -35,9 +35,9 @@ class ImageNetScaling(keras.layers.Layer):
 class BlurPool(keras.layers.Layer):
     """Blurs with the binomial kernel (1 2 1)/4 in both directions, and halves the resolution.
 
-    The image is extended by reflection. The border is two pixels wide, one pixel more than the blur
-    needs. The layer is computed as a matrix product along each axis. Reflection padding and pooling
-    would take several times as long, especially in bfloat16.
+    Before the blur, the image gets mirror padding. The border is two pixels wide, although the blur
+    needs only one pixel. The layer is computed as a matrix product along each axis. Separate
+    padding and pooling would take several times as long, especially in bfloat16.
 
     Inputs:
         [B, H, W, C], H and W at least 3.
@@ -71,8 +71,8 @@ class PixelSquares(keras.layers.Layer):
     """Pads with zeros, and combines every 2 x 2 pixels into one pixel with 4 C channels.
 
     A convolution of stride 2 on the image is equal to a convolution of stride 1 on the result.
-    `on_squares` computes the kernel of the second convolution. With three input channels, the
-    gradient of the second convolution takes a third of the time.
+    `on_squares` computes the kernel of the convolution of stride 1. With three input channels, its
+    gradient takes a third of the time.
 
     Args:
         border: width of the border in pixels. If the height is odd, the bottom border is one pixel
@@ -108,7 +108,7 @@ def on_squares(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Returns:
         [(k + 1) / 2, (k + 1) / 2, 4 in, out]. The last row and the last column of squares are
-        partly outside the original kernel. The weights are zero there.
+        partly outside the original kernel. Outside this kernel, the weights are zero.
     """
     size, _, channels, out = kernel.shape
     half = (size + 1) // 2

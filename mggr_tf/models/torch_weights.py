@@ -1,13 +1,13 @@
 """Read PyTorch weights of feature networks from packages, without PyTorch.
 
 `torch.save` writes a pickle that refers to storages (arrays of raw data). There are two formats. In
-the legacy format (until PyTorch 1.5), the storages follow the pickle in the same file. In the other
+the legacy format (until PyTorch 1.5), the storages follow the pickle in the same file. In the newer
 format, the storages are separate files in a zip archive.
 
 A pickle can call arbitrary functions. The unpickler of this module therefore accepts only the names
 that a state dict needs. These names are `OrderedDict`, the function that rebuilds a tensor, and two
-storage types. The unpickler replaces these names by safe objects. A file with any other name is
-rejected before the name is used.
+storage types. The unpickler replaces these names by safe objects. If a file contains another name,
+the file is rejected before this name is used.
 
 The code is based on the documentation of PyTorch ("Serialization semantics") and on existing files.
 """
@@ -106,7 +106,7 @@ class _View:
 
 
 class _StateDictUnpickler(pickle.Unpickler):
-    """Reads the pickle of a state dict. It rejects a pickle that contains any other name."""
+    """Reads the pickle of a state dict. Rejects all names that a state dict does not need."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         super().__init__(file)
@@ -117,8 +117,8 @@ class _StateDictUnpickler(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            # A new function is created each time. A pickle can therefore not set attributes that
-            # stay on the function.
+            # Each call returns a new function. If a pickle sets an attribute of this function,
+            # later files are therefore not affected.
             return lambda *arguments: _view(*arguments)
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]

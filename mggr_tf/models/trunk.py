@@ -1,8 +1,9 @@
-"""Build the layers that all branches share, and the inputs of a redirector.
+"""Build the inputs of a redirector, and the trunks and output layers of its branches.
 
-A redirector is a network that changes the gaze of an eye image. It consists of one or two networks,
-the branches. The trunk of a branch consists of all layers before the output layers. The condition
-is the set of numbers that control the redirection: the angle difference and the head pose.
+A redirector is a network that changes the gaze of an eye image. A redirector consists of one or two
+networks, the branches. The trunk of a branch consists of all layers before the output layers. The
+condition is the set of numbers that control the redirection: the angle difference and the head
+pose.
 """
 
 from __future__ import annotations
@@ -13,10 +14,18 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, StackSize
-from mggr_tf.models.blocks import Modulation, Upsampled, batch_norm, convolution
+from mggr_tf.models.blocks import (
+    EXACT,
+    DepthToSpace,
+    Modulation,
+    Scale,
+    Upsampled,
+    batch_norm,
+    convolution,
+)
 
 _EMBEDDING = 16
-"""The width of the two dense layers that process the condition of a stack."""
+"""The number of units of the two dense layers that process the condition in `stack`."""
 
 
 def trunk(
@@ -25,9 +34,11 @@ def trunk(
     """Build the trunk of a branch with Keras symbolic tensors.
 
     Args:
-        features: [B, H, W, C], concatenated images. They include the gaze map if it is used.
+        features: [B, H, W, C], concatenated input images of the branch, for example eye and gaze
+            map.
         condition: [B, K], condition of the branch. `None` builds a trunk without a condition.
-        size: size of the trunk. Its type determines the kind of trunk.
+        size: size of the trunk. For a `StackSize`, `stack` builds the trunk. For a `BranchSize`,
+            `encoder_decoder` builds the trunk.
 
     Returns:
         features [B, H / stem_stride, W / stem_stride, D].
@@ -40,8 +51,8 @@ def trunk(
 def stack(features: tf.Tensor, condition: tf.Tensor | None, *, size: StackSize) -> tf.Tensor:
     """Build a stack of convolutions at one resolution, as in the DeepWarp paper.
 
-    Two dense layers process the condition. Their output is repeated at every pixel. Before every
-    convolution, this output is concatenated with the features. Batch normalisation follows each
+    Two dense layers process the condition. The output of these layers is repeated at every pixel,
+    and concatenated with the features before every convolution. Batch normalisation follows each
     convolution.
 
     Args:
@@ -87,8 +98,8 @@ def encoder_decoder(
 
     Args:
         features: [B, H, W, C].
-        condition: [B, K], condition of the branch. It modulates (scales and shifts) the features of
-            every encoder level and residual block. `None` means no modulation.
+        condition: [B, K], condition of the branch. The condition modulates (scales and shifts) the
+            features of every encoder level and residual block. `None` means no modulation.
         size: size of the network.
 
     Returns:
@@ -124,6 +135,68 @@ def _residual_block(features: tf.Tensor, condition: tf.Tensor | None, *, name: s
     return keras.layers.Add(name=f"{name}_add")([features, inner])
 
 
+def detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: BranchSize) -> tf.Tensor:
+    """Combine features of the trunk and images into features [B, H, W, detail] at full resolution.
+
+    A warp by a fraction of a pixel blurs the image. To sharpen the result, the branch needs the
+    finest details of the original image. If the first level of the trunk has a stride, these
+    details are lost. Therefore the images are used again here.
+    """
+    if size.stem_stride == 2:
+        spread = keras.layers.Conv2D(4 * size.detail, 1, name="detail_spread")(features)
+        features = DepthToSpace(name="detail_up")(spread)
+    pictures = [inputs["coarse"], inputs["eye"]]
+    features = keras.layers.Concatenate(name="detail_pictures")([features, *pictures])
+    features = convolution(size.detail, name="detail")(features)
+    return keras.layers.ReLU(name="detail_relu")(features)
+
+
+FLOW_UNIT_PX = 4.0
+"""The flow head (output layer) predicts the flow in this unit. Flows are a few pixels long. With
+this unit, the weights of the head therefore stay near 1."""
+
+_FIRST_FLOW_PX = 1e-3
+"""The flow before training, in pixels. It is not exactly zero, because `dense_image_warp` has no
+gradient with respect to the flow at integer positions."""
+
+
+def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
+    """Build the layers that predict the flow from features.
+
+    The flow is [B, H, W, 2], in pixels of the patch.
+    """
+    flow = keras.layers.Conv2D(
+        2,
+        3,
+        padding="same",
+        kernel_initializer="zeros",
+        bias_initializer=keras.initializers.Constant(_FIRST_FLOW_PX / FLOW_UNIT_PX),
+        dtype=EXACT,
+        name="flow_head",
+    )(features)
+    flow = Scale(FLOW_UNIT_PX, dtype=EXACT, name="flow_px")(flow)
+    if stem_stride == 2:
+        flow = keras.layers.UpSampling2D(interpolation="bilinear", dtype=EXACT, name="flow_up")(
+            flow
+        )
+    return flow
+
+
+def picture_head(
+    features: tf.Tensor, channels: int, *, stride: int, name: str, initializer: str = "zeros"
+) -> tf.Tensor:
+    """Build an output layer [B, H, W, channels] at full resolution."""
+    head = keras.layers.Conv2D(
+        channels * stride**2,
+        3,
+        padding="same",
+        kernel_initializer=initializer,
+        dtype=EXACT,
+        name=f"{name}_head",
+    )(features)
+    return DepthToSpace(dtype=EXACT, name=f"{name}_up")(head) if stride == 2 else head
+
+
 EVERYTHING = ("gazemap", "delta", "head_pose")
 """The names of all conditioning inputs: the gaze map, the angle difference, and the head pose."""
 
@@ -131,7 +204,7 @@ EVERYTHING = ("gazemap", "delta", "head_pose")
 def redirector_inputs(size_px: int) -> dict[str, tf.Tensor]:
     """Return the symbolic inputs `eye`, `gazemap`, `delta` and `head_pose`.
 
-    The shapes are in ARCHITECTURE.md.
+    ARCHITECTURE.md lists the shapes of the inputs.
     """
     return {
         "eye": keras.Input((size_px, size_px, 3), name="eye"),
@@ -144,7 +217,7 @@ def redirector_inputs(size_px: int) -> dict[str, tf.Tensor]:
 def condition_of(
     inputs: dict[str, tf.Tensor], guidance: Iterable[str] = EVERYTHING
 ) -> tf.Tensor | None:
-    """Return the condition [B, K]: the angle difference and the head pose.
+    """Concatenate the angle difference and the head pose to the condition [B, K].
 
     Only the selected inputs are used.
 
@@ -153,7 +226,7 @@ def condition_of(
         guidance: names of the selected conditioning inputs.
 
     Returns:
-        the condition. `None` if neither `delta` nor `head_pose` is selected.
+        the condition, or `None` if `guidance` contains neither `delta` nor `head_pose`.
     """
     numbers = [inputs[name] for name in ("delta", "head_pose") if name in set(guidance)]
     if len(numbers) > 1:

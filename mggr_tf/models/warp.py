@@ -1,12 +1,11 @@
 """Warp an image by a flow field.
 
-A flow field is a vector per output pixel. It points to the position in the input image from which
-the pixel is read (backward warping).
+A flow field contains a vector for each output pixel. The vector points to the position in the input
+image from which the output pixel is read (backward warping).
 
-The bilinear warp is from TensorFlow Addons. That project has ended with release 0.23.0, and every
-import prints a warning. This module hides the warning, because the project uses a fixed version on
-purpose. Only this file imports TensorFlow Addons. The package can therefore be replaced in one
-place.
+The bilinear warp is from TensorFlow Addons. The development of TensorFlow Addons has ended with
+release 0.23.0, and every import prints a warning. This module hides the warning, because mggr-tf
+uses a fixed version on purpose. Only this file imports TensorFlow Addons, so it is easy to replace.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ Tracer = Callable[[tf.Tensor, tf.Tensor, Interpolation], tf.Tensor]
 _traced_as: Tracer | None = None
 
 _SHARPNESS = -0.75
-"""The parameter of bicubic interpolation by Keys [2]. The device warps with `INTER_CUBIC` of
-OpenCV. That function and the op `GridSample` of ONNX use the same value."""
+"""The parameter a of bicubic interpolation as defined by Keys [2]. `INTER_CUBIC` of OpenCV, which
+warps images on the device, and the op `GridSample` of ONNX use the same value."""
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
@@ -64,7 +63,7 @@ class BackwardWarp(keras.layers.Layer):
 
     Raises:
         ValueError: the interpolation is unknown.
-        ValueError: on build, `flow` does not have exactly two channels.
+        ValueError: on build, the number of channels of `flow` is not 2.
 
     Example:
         >>> image = tf.reshape([0., 1., 2., 3., 0., 1., 2., 3.], [1, 2, 4, 1])
@@ -102,11 +101,11 @@ class BackwardWarp(keras.layers.Layer):
 
 @contextmanager
 def warps_traced_as(op: Tracer) -> Iterator[None]:
-    """Replace the warp by another op while a model is traced.
+    """Replace the warp by the function `op` while a model is traced.
 
-    The op is a function of (image, flow, interpolation). Use this function for runtimes that have
-    their own warp op. In TensorFlow, a traced warp consists of dozens of gather ops. Converters
-    cannot recognise that these ops are a warp.
+    The arguments of `op` are (image, flow, interpolation). Use this context for runtimes that have
+    their own warp operation. Without the replacement, a traced warp consists of dozens of gather
+    operations. Converters do not recognise that these operations are a warp.
     """
     global _traced_as
     before, _traced_as = _traced_as, op
@@ -123,8 +122,9 @@ def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
     # In small runtimes, many gathers, integer ops and strided slices take longer than the
-    # computation of the weights. The code avoids these ops. Each gather reads four neighbours of a
-    # row at once. Positions stay floats until the gather. Channels are split instead of sliced.
+    # computation of the weights. The code therefore uses few of these ops. Each gather reads four
+    # neighbours of a row at once. Positions stay floats until the gather. Channels are split, not
+    # sliced.
     height, width, channels = image.shape[1:]
     pixels, starts = height * width, width + _BEYOND
     y, x = np.mgrid[:height, :width].astype(np.float32).reshape(2, 1, pixels)
@@ -136,7 +136,7 @@ def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
     first = 0 if alone else tf.range(tf.shape(image)[0])[:, None] * (height * starts)
 
     def line(tap: float) -> tf.Tensor:
-        """Return four neighbours per pixel, [B N, 4 C], of the row at an offset.
+        """Return four neighbours in one row, [B N, 4 C], for each output pixel.
 
         Border rows are repeated outside the image.
         """
@@ -151,11 +151,11 @@ def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 _TAPS = (-1.0, 0.0, 1.0, 2.0)
 """Bicubic interpolation along one axis uses four pixels (taps). These values are the offsets of the
-taps, relative to the position rounded down to an integer."""
+taps from the sampling position, rounded down."""
 
 _BEYOND = 4
-"""The number of additional start positions per row. Positions can be up to two pixels outside the
-image on both sides, and these positions need start positions, too."""
+"""The number of additional start positions for each row (see `_fours`). Sampling positions up to
+two pixels outside the image need these start positions."""
 
 
 def _fours(image: tf.Tensor) -> tf.Tensor:
@@ -192,12 +192,13 @@ def _place(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[tf.Tensor, list[
 
     Args:
         shift: [B, N], flow in pixels.
-        at: positions of the output pixels. They can be broadcast to `shift`.
+        at: positions of the output pixels along the axis, in a shape that can be broadcast to
+            `shift`.
         size: size of the image along the axis, in pixels.
 
     Returns:
-        the integer positions [B, N], from -2 to `size` + 1, and four tensors of weights [B, N].
-        Each tensor belongs to one of the four pixels that are interpolated.
+        the integer positions [B, N], from -2 to `size` + 1, and four tensors of weights [B, N], one
+        for each of the four interpolated pixels.
     """
     # If a position is more than two pixels outside the image, all four taps use the border pixel.
     place = tf.clip_by_value(at + shift, -2.0, size + 1.0)

@@ -1,16 +1,15 @@
 """Run folder: all files of one training.
 
 This module defines the paths of all files in a run. It writes `run.json` and `config.yaml`, and it
-uses `metrics_log` to write the CSV logs. The module `lock` manages the lock. Modules of
-`mggr_tf.training` write the other files:
+uses `metrics_log` to write the CSV logs. The module `lock` manages the lock. The module `adoption`
+copies weights from another run. Modules of `mggr_tf.training` write the other files:
 
 - `stages` writes the weights.
 - `checkpoints` writes the checkpoints.
 - `stage_watch` writes the TensorBoard logs, the sample sheets and the batches of failed steps. A
   sample sheet is an image with examples of redirected eyes.
 
-All files except the logs and the lock are written atomically. A run can start from the weights of
-another run, which is called its donor. A run folder contains these files::
+All files except the logs and the lock are written atomically. A run folder contains these files::
 
     RUN/
       run.json          schema, versions, seed, git revision, data, stages and their steps
@@ -26,9 +25,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -48,6 +45,7 @@ from mggr_tf.runs.record import (
     RunRecord,
     StageRecord,
     check_config,
+    git_revision,
     installed_versions,
     with_present_names,
 )
@@ -112,7 +110,7 @@ class RunFolder:
             data=data,
             portraits=portraits,
             versions=installed_versions(),
-            git_revision=_git_revision(),
+            git_revision=git_revision(),
             vgg16=None if vgg16 is None else str(vgg16.resolve()),
             config=config_to_plain(config),
             origins=(),
@@ -166,73 +164,6 @@ class RunFolder:
                 reason=error,
             ) from error
 
-    def adopt(self, donor: RunFolder, *, stage: Stage, train_on: Collection[Stage] = ()) -> None:
-        """Copy the weights of another run. The stages that `stage` needs then count as complete.
-
-        The method also records the training data of the donor, including the data of the donor's
-        donors. The weights were trained on this data.
-
-        A donor can have two estimators, `estimator` and `adapted`. If this run fine-tunes the
-        estimator, the donor's estimator for devices is copied. Otherwise, both estimators are
-        copied. But `adapted` is not copied if `stage` is `adapted`.
-
-        Args:
-            donor: run to copy from.
-            stage: last stage that this run will train.
-            train_on: stages before `stage` that this run will train. They start from the donor's
-                weights.
-
-        Raises:
-            RunError: the donor has no weights that this run can use. Or its networks have a
-                structure that differs from the config of this run.
-        """
-        names = {name: name for name in weights_to_adopt(self.config, donor)}
-        if "estimator" in train_on:
-            names["estimator"] = donor.device_estimator
-        if "estimator" in train_on or stage == "adapted":
-            names.pop("adapted", None)
-        self._take(donor, names)
-        for earlier in self.config.needed(stage):
-            if earlier in train_on:
-                continue
-            if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):
-                record = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
-                # The minutes in the record are from the budget of the donor. Remove them, because
-                # the budget of this run is only for the stages that this run trains.
-                self.update_stage(earlier, replace(record, minutes=None))
-
-    def adopt_redirector(self, donor: RunFolder) -> None:
-        """Copy the weights of the redirector from another run. No stage then counts as complete.
-
-        The method also records the training data of the donor, like `adopt`.
-
-        Args:
-            donor: run to copy from.
-
-        Raises:
-            RunError: the donor has no redirector. Or its redirector has a structure that differs
-                from the config of this run.
-        """
-        parts = self.config.models.parts
-        if missing := [name for name in parts if not donor.has_weights(name)]:
-            networks = " and ".join(missing)
-            raise RunError(
-                f"{donor.path} has no {networks} network to start from",
-                code="donor-lacks-network",
-                donor=donor.path,
-                networks=networks,
-            )
-        _refuse_other_networks(self.config, donor, parts)
-        self._take(donor, {name: name for name in parts})
-
-    def _take(self, donor: RunFolder, names: Mapping[str, str]) -> None:
-        """Copy files with weights. `names` maps names in this run to names in the donor."""
-        self.record = self.record.with_origins(donor.record.sources(donor.path.resolve().name))
-        self._write_record()  # the record must contain the origin before the weights are copied
-        for name, theirs in names.items():
-            with atomic_file(self.weights_file(name), force=True) as temporary:
-                shutil.copyfile(donor.weights_file(theirs), temporary)
-
     def is_complete(self, stage: Stage) -> bool:
         """Return whether a stage is complete."""
         return stage in self.record.stages and self.record.stages[stage].complete
@@ -278,8 +209,8 @@ class RunFolder:
         Args:
             stage: stage to update.
             record: new record of the stage.
-            write: whether to write `run.json`. If several workers (processes) train, only the first
-                worker writes. The other workers only change the record in memory.
+            write: whether to write `run.json`. If False, only the record in memory is changed. If
+                several workers (processes) train, only the first worker passes True.
         """
         stages = {**self.record.stages, stage: record}
         self.record = replace(self.record, stages=stages)
@@ -295,15 +226,15 @@ class RunFolder:
         )
         self._write_record()
 
-    def note_origin(self, origin: Origin, *, write: bool = True) -> None:
-        """Record additional training data of the weights. A second call with it has no effect.
+    def note_origins(self, origins: Iterable[Origin], *, write: bool = True) -> None:
+        """Record additional training data of the weights. Data that is already recorded is ignored.
 
         Args:
-            origin: additional training data.
-            write: whether to write `run.json`. If several workers (processes) train, only the first
-                worker writes. The other workers only change the record in memory.
+            origins: additional training data.
+            write: whether to write `run.json`. If False, only the record in memory is changed. If
+                several workers (processes) train, only the first worker passes True.
         """
-        record = self.record.with_origins([origin])
+        record = self.record.with_origins(origins)
         if record != self.record:
             self.record = record
             if write:
@@ -387,37 +318,6 @@ def _write_through(file: Path, text: str) -> None:
         os.fsync(handle.fileno())
 
 
-def weights_to_adopt(config: Config, donor: RunFolder) -> tuple[str, ...]:
-    """Return the networks whose weights a run with this config can copy from another run.
-
-    Raises:
-        RunError: the donor has no weights. Or a network of the donor has a structure that differs
-            from this config.
-    """
-    networks = ("estimator", "coarse", "fine", "adapted")
-    names = tuple(name for name in networks if donor.has_weights(name))
-    if not names:
-        raise RunError(
-            f"{donor.path} has no weights to start from",
-            code="donor-without-weights",
-            donor=donor.path,
-        )
-    _refuse_other_networks(config, donor, names)
-    return names
-
-
-def _refuse_other_networks(config: Config, donor: RunFolder, names: Iterable[str]) -> None:
-    if other := [n for n in names if not config.builds_alike(n, donor.config)]:
-        networks = " and ".join(other)
-        raise RunError(
-            f"the {networks} network of {donor.path} differs from that of config {config.name}",
-            code="donor-network-differs",
-            donor=donor.path,
-            networks=networks,
-            config=config.name,
-        )
-
-
 def _config_in(file: Path) -> Config:
     try:
         return config_from_plain(yaml.safe_load(file.read_text(encoding="utf-8")))
@@ -441,19 +341,3 @@ def run_file(path: Path) -> Path:
             path=path,
         )
     return file
-
-
-def _git_revision() -> str | None:
-    """Return the git revision of this code. `None` without git or outside a git checkout."""
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()

@@ -31,7 +31,7 @@ _TOLD: dict[Stage, tuple[str, ...]] = {
 """Metrics of the training log that are shown for a stage without validation."""
 
 _VALIDATED = ("error_deg", "l1", "l1_coarse")
-"""Decisive validation metrics of the stages; see `mggr_tf.training.validation`."""
+"""Validation metrics that determine the best step of a stage; see `mggr_tf.training.validation`."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class ListedRun:
 
     Attributes:
         path: folder of the run.
-        config: name of the run's config. `None` if the run cannot be read.
+        config: name of the run's config, or `None` if the run cannot be read.
         data: description of the training data.
-        stages: one line for each stage. It contains the progress and the best validation metric of
-            the stage. Without validation, it contains the best metrics of the training log.
-        problem: reason why the run cannot be read. `None` if the run can be read.
+        stages: one line for each stage, with its progress and its best validation metric. If a
+            stage has no validation, the line contains the best metrics of the training log.
+        problem: reason why the run cannot be read, or `None` if the run can be read.
     """
 
     path: Path
@@ -130,10 +130,10 @@ def packaged_run() -> Path:
 def open_run(name_or_path: str | Path) -> RunFolder:
     """Open a run by its path. The string `default` opens the packaged run.
 
-    `./default` and `Path("default")` do not open the packaged run, but a folder with this name.
+    `./default` and `Path("default")` open a folder with this name instead.
 
     Raises:
-        RunError: there is no run at the path. Or the run is damaged. Or this installation has no
+        RunError: there is no run at the path, the run is damaged, or this installation has no
             packaged run.
     """
     if name_or_path != DEFAULT:
@@ -150,8 +150,8 @@ def open_run(name_or_path: str | Path) -> RunFolder:
 def fingerprint(run: RunFolder) -> dict[str, str]:
     """Return a SHA-256 hash of the weights of each network, and a hash of all weights together.
 
-    A hash depends on the names, dtypes, shapes and bytes of the arrays. The files also contain a
-    time and a version. The hash does not depend on them.
+    A hash depends on the names, dtypes, shapes and bytes of the arrays, but not on the time and the
+    version in the files.
 
     Returns:
         Hashes with the names of the networks as keys, in alphabetical order. The hash of all
@@ -198,7 +198,7 @@ def _of_file(file: Path) -> str:
 
 
 def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:
-    """Return the newest run in `root` that is complete and has a redirector.
+    """Return the newest complete run in `root` that has a redirector.
 
     Raises:
         RunError: there is no such run, or a run is damaged.

@@ -23,7 +23,8 @@ from mggr_tf.runs.record import RunRecord
 LOCK = ".lock"
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
-"""Error numbers of file systems that do not support locks. There, training uses no lock."""
+"""Error numbers of file systems that do not support locks. On these file systems, training uses no
+lock."""
 
 
 @contextmanager
@@ -31,7 +32,8 @@ def only_training(folder: Path) -> Iterator[None]:
     """Lock a run folder, so that no other training can use it at the same time.
 
     If the process exits or is killed, the operating system releases the lock. Therefore a killed
-    process does not block the next one. This function removes incomplete files of killed processes.
+    process does not block the next process. This function also removes incomplete files of killed
+    processes.
 
     Args:
         folder: run folder, which must exist.
@@ -61,8 +63,8 @@ def only_training(folder: Path) -> Iterator[None]:
 def _remove_what_kills_left(folder: Path) -> None:
     """Remove the incomplete files of killed processes.
 
-    A process must lock the folder before it calls this function. Without the lock, another process
-    may still be writing these files.
+    A process must lock the folder before it calls this function. Without the lock, a running
+    process may still be writing these files.
     """
     for path in sorted(filter(is_partial, folder.rglob("*.partial-*"))):
         if path.is_dir() and not path.is_symlink():
@@ -75,8 +77,8 @@ def check_is_writable(folder: Path) -> None:
     """Check that a folder is writable. If the folder does not exist, check that it can be created.
 
     Raises:
-        DiskError: the folder is not writable. The message contains the reason, and the folder that
-            causes the error.
+        DiskError: the folder is not writable. The message contains the reason, and the path that is
+            not writable.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
@@ -143,9 +145,9 @@ def explained_interruption(run: RunFolder, stage: Stage) -> Iterator[None]:
     except (OSError, DiskError, UsageError) as error:
         raise _with_what_is_kept(_reason(error), run, stage, _fields(error)) from error
     except tf.errors.OpError as error:
-        # TensorFlow writes the TensorBoard events. It raises the same error for a full disk and for
-        # a lack of memory. Therefore convert only errors whose message contains the path of this
-        # run.
+        # TensorFlow writes the TensorBoard events. TensorFlow raises the same error for a full disk
+        # and for a lack of memory. Therefore convert only errors whose message contains the path of
+        # this run.
         if str(run.path) not in error.message:
             raise
         reason = disk_reason(error)

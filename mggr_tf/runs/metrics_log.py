@@ -20,12 +20,12 @@ from mggr_edge.errors import DiskError
 def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
     """Append the metrics of a step.
 
-    The function first removes an incomplete last row. If there is a new metric, it adds a column
-    and rewrites the file. The column is empty in earlier rows. If `metrics` does not contain the
-    metric of a column, this column is empty in the new row.
+    If the last row is incomplete, the function removes this row first. If `metrics` contains a new
+    metric, the function adds a column, which is empty in earlier rows, and rewrites the file. If
+    `metrics` lacks the metric of a column, this column is empty in the new row.
 
     Args:
-        file: CSV file. It is created if it does not exist.
+        file: CSV file. If the file does not exist, it is created.
         step: number of the step.
         metrics: metrics by name.
 
@@ -42,7 +42,7 @@ def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
 
 
 def column(file: Path, metric: str) -> dict[int, float]:
-    """Return the values of a metric. The keys are steps.
+    """Return the values of a metric, with steps as keys.
 
     If there are two rows for a step, the result contains the value of the later row. If the file or
     the metric does not exist, the result is empty.
@@ -55,7 +55,7 @@ def column(file: Path, metric: str) -> dict[int, float]:
 
 
 def columns(file: Path) -> tuple[str, ...]:
-    """Return the metrics that have a column in a file. The result is empty if there is no file."""
+    """Return the metrics that have a column in a file. If there is no file, the result is empty."""
     if not file.is_file():
         return ()
     with file.open("rb") as content:
@@ -72,7 +72,7 @@ def _header(line: bytes) -> list[str]:
 def _rows(file: Path) -> list[list[str]]:
     """Return the header and all valid rows.
 
-    An incomplete row is not included, even if another row was appended to the same line.
+    A line with an incomplete row is not included, even if another row was appended to this line.
     """
     if not file.is_file():
         return []

@@ -23,15 +23,15 @@ from mggr_tf.data.names import (
 )
 from mggr_tf.data.source import Split
 from mggr_tf.runs.folder import RunFolder
-from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin, data_changes
+from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin
 
 _MOST_NAMED = 5
 
 
 def sources_of(run: RunFolder) -> tuple[Origin, ...]:
-    """Return all training data of a run's weights: first the data of the run, then other data.
+    """Return all training data of a run's weights. The current data of the run comes first.
 
-    The other data is data of the donors, and data of the run before its data changed.
+    Then follow the data of the donors, and the data that the run used before its data changed.
     """
     return run.record.sources(run.path.resolve().name)
 
@@ -44,7 +44,8 @@ def training_of(run: RunFolder, *, further: Sequence[Origin] = ()) -> Training:
 
     Args:
         run: trained run.
-        further: data of a fine-tuning after the run, for example by `export --qat`.
+        further: additional training data that fine-tuned the weights after the run, for example by
+            `export --qat`.
     """
     record = run.record
     unknown = () if record.origins_known else (UNKNOWN_DONORS,)
@@ -63,8 +64,8 @@ def training_of(run: RunFolder, *, further: Sequence[Origin] = ()) -> Training:
 def subjects_of_contract(training: Training) -> tuple[str, ...]:
     """Return the training subjects of an exported model, with the current names of people.
 
-    Earlier versions used other names for synthetic people. Such a name contains only the number of
-    the person. The seed is then in the config.
+    Earlier versions used the number of a synthetic person as its name. For such a name, the
+    function takes the seed from the config.
     """
     seed = _synthetic_seed(training.config)
     if training.data != SYNTHETIC or seed is None:
@@ -73,7 +74,7 @@ def subjects_of_contract(training: Training) -> tuple[str, ...]:
 
 
 def trained_on(runs: Mapping[str, RunFolder]) -> dict[str, tuple[str, ...]]:
-    """Return the training subjects of several runs and of their donors.
+    """Return the training subjects of several runs and of their donors (source runs in messages).
 
     Args:
         runs: runs. The keys are titles for messages, for example "the run" or "the judge".
@@ -85,7 +86,7 @@ def trained_on(runs: Mapping[str, RunFolder]) -> dict[str, tuple[str, ...]]:
     for title, run in runs.items():
         found[title] = tuple(name for data in run.record.datasets for name in data.seen)
         for origin in run.record.origins or ():
-            donor = f"{title}'s donor {origin.run} on {origin.data}"
+            donor = f"{title}'s source run {origin.run} on {origin.data}"
             found[donor] = (*found.get(donor, ()), *origin.subjects)
     return found
 
@@ -95,9 +96,8 @@ def refuse_unknown_seeds(
 ) -> None:
     """Check that synthetic test subjects can be compared with the training subjects.
 
-    The names of synthetic people may lack their seed. This is the case for packed data of earlier
-    versions, and for runs whose folder of synthetic eyes is missing. Such a name does not identify
-    a person.
+    In packed data of earlier versions, and in runs whose folder of synthetic eyes is missing, the
+    names of synthetic people lack the seed. A name without a seed does not identify a person.
 
     Args:
         names: subjects to evaluate.
@@ -106,8 +106,7 @@ def refuse_unknown_seeds(
         source: data of the subjects, for the message.
 
     Raises:
-        UsageError: either the test subjects or the training subjects have names without a seed, but
-            not both.
+        UsageError: only the test subjects or only the training subjects have names without a seed.
     """
     drawn = [drawn_person(name) is not None for name in names if licence == SYNTHETIC_LICENCE]
     if not drawn:
@@ -141,7 +140,7 @@ def warn_of_unknown_donors(runs: Mapping[str, RunFolder], notify: Callable[[str]
 
 
 def some_names(names: Iterable[str]) -> str:
-    """Return a text with the first names in sorted order, and the number of other names."""
+    """Return a text with the first names in sorted order, and the number of the remaining names."""
     ordered = sorted(names)
     more = len(ordered) - _MOST_NAMED
     return ", ".join(ordered[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -165,11 +164,12 @@ def note_data(
 
     Args:
         run: run to resume.
-        found: current data, divided into training subjects and held-out subjects of the run.
+        found: current data, split into training subjects and held-out subjects.
         may_differ: whether the run may continue if the data has changed.
         portraits: whether `found` contains photographs. A run without photographs can continue with
             photographs.
-        notify: called with a description of the change if the run continues.
+        notify: callback. If the data has changed and the run continues, it is called with a
+            description of the change.
 
     Raises:
         RunError: the data has changed, and `may_differ` is False. In this case, the record is
@@ -198,3 +198,33 @@ def note_data(
     now = replace(now, earlier=tuple(sorted(seen)))
     if now != (run.record.portraits if portraits else run.record.data):
         run.note_data(now, change=changes, portraits=portraits)
+
+
+def data_changes(before: DataRecord, now: DataRecord) -> str | None:
+    """Return a description of the changes between two records of data. `None` without a change.
+
+    If the earlier record has no fingerprint, the function compares only the subjects, the number of
+    patches, and the path of the data.
+    """
+    if before.subjects != now.subjects or before.held_out != now.held_out:
+        return f"{_people(before, now)}, {before.patches} patches before, {now.patches} now"
+    if before.patches != now.patches:
+        return f"the same people, but {before.patches} patches before, {now.patches} now"
+    if before.fingerprint is None:
+        moved = before.source != now.source
+        return f"{before.source} before, with no fingerprint to compare" if moved else None
+    if before.fingerprint != now.fingerprint:
+        return f"the same number of patches ({now.patches}), but other pictures or labels"
+    return None
+
+
+def _people(before: DataRecord, now: DataRecord) -> str:
+    were, are = ({*data.subjects, *data.held_out} for data in (before, now))
+    if were == are:
+        return "the same people, but with other held-out subjects"
+    changes = [("removed", were - are), ("new", are - were)]
+    return ", ".join(
+        f"{len(names)} subject{'s' * (len(names) > 1)} {how} ({some_names(names)})"
+        for how, names in changes
+        if names
+    )

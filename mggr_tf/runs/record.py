@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mggr_edge.common.version import __version__
+from mggr_edge.common import __version__
 from mggr_edge.errors import RunError
 from mggr_tf.config import Config
 from mggr_tf.config.files import Difference, differences, in_words
@@ -49,9 +50,9 @@ class DataRecord:
         held_out: held-out subjects, for sample sheets and validation.
         patches: number of patches of the training subjects.
         licence: licence of the data.
-        fingerprint: hash of the images and labels of the training subjects. `None` in runs of
-            earlier versions.
-        earlier: subjects that the run was trained on before its data changed.
+        fingerprint: hash of the images and labels of the training subjects. `None` if an earlier
+            version of the program created the run.
+        earlier: former training subjects: the subjects before the data of the run was changed.
     """
 
     source: str
@@ -137,11 +138,11 @@ class RunRecord:
         git_revision: git revision of the code when the run was created.
         vgg16: file with the weights of VGG-16, for the perceptual loss.
         config: content of `config.yaml` when the run was created, or after the last change of the
-            config. `None` in runs of earlier versions.
+            config. `None` if an earlier version of the program created the run.
         changes: descriptions of the changes of config and data after the start of the training.
         origins: all other training data of the weights. This is data of the donor (`--from`), data
-            of the donor's donors, and data of this run before a change. `None` in runs of earlier
-            versions.
+            of the donor's donors, and data of this run before a change. `None` if an earlier
+            version of the program created the run.
         schema: version of the format of `run.json`.
     """
 
@@ -278,7 +279,6 @@ def with_present_names(record: RunRecord, *, seed: int, source: str | None = Non
     return replace(record, data=named)
 
 
-_MOST_NAMED = 5
 _MAY_CHANGE = ("stages.", "checkpoints.", "limits.")
 """Prefixes of the config keys that may change during the training of a run.
 
@@ -347,41 +347,6 @@ def asked_changes(
     return changed
 
 
-def data_changes(before: DataRecord, now: DataRecord) -> str | None:
-    """Return a description of the changes between two records of data. `None` without a change.
-
-    If the earlier record has no fingerprint, the function compares only the subjects, the number of
-    patches, and the path of the data.
-    """
-    if before.subjects != now.subjects or before.held_out != now.held_out:
-        return f"{_people(before, now)}, {before.patches} patches before, {now.patches} now"
-    if before.patches != now.patches:
-        return f"the same people, but {before.patches} patches before, {now.patches} now"
-    if before.fingerprint is None:
-        moved = before.source != now.source
-        return f"{before.source} before, with no fingerprint to compare" if moved else None
-    if before.fingerprint != now.fingerprint:
-        return f"the same number of patches ({now.patches}), but other pictures or labels"
-    return None
-
-
-def _people(before: DataRecord, now: DataRecord) -> str:
-    were, are = ({*data.subjects, *data.held_out} for data in (before, now))
-    if were == are:
-        return "the same people, but with other held-out subjects"
-    changes = [("removed", sorted(were - are)), ("new", sorted(are - were))]
-    return ", ".join(
-        f"{len(names)} subject{'s' * (len(names) > 1)} {how} ({_named(names)})"
-        for how, names in changes
-        if names
-    )
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 _PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy")
 
 
@@ -411,3 +376,19 @@ def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str | N
 
 def _counted(name: str, version: str) -> str:
     return ".".join(version.split(".")[:2]) if name == "python" else version
+
+
+def git_revision() -> str | None:
+    """Return the git revision of this code. `None` without git or outside a git checkout."""
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -7,7 +7,8 @@ A checkpoint contains the complete training state after a step::
       step-00001430/
 
 `Checkpoints` writes a checkpoint to a folder with a temporary name, reads it back, and then renames
-the folder. It keeps the last few checkpoints, and the checkpoint with the best validation metric.
+the folder. It keeps the newest few checkpoints, and also the checkpoint with the best validation
+metric.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _UNREADABLE = (
     ConfigError,
     tf.errors.OpError,
 )
-"""Errors from reading a checkpoint that is damaged or incomplete, or that has other networks."""
+"""Errors that occur if a checkpoint is damaged or incomplete, or belongs to other networks."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class About:
     """Content of a checkpoint's `about.json`.
 
     Attributes:
-        step: step after which the checkpoint was written.
+        step: number of steps that were complete when the checkpoint was written.
         seed: seed of the run.
         files: SHA-256 of each file. The keys are the file names.
         metric: validation metric at this step. `None` if there was no validation.
@@ -70,9 +71,9 @@ class Checkpoints:
         folder: folder of the checkpoints. It is created with the first checkpoint.
         state: all objects to save and restore. The variable `step` ([] int64) is one of them.
         seed: seed of the run. The seed and the step determine all random numbers after the step.
-        keep: number of latest checkpoints to keep.
+        keep: number of newest checkpoints to keep. The best checkpoint is kept in addition.
         writes: whether this process writes files. With several workers, only one worker writes. But
-            all workers must call `save`, because all workers must take part in reading some values.
+            all workers must call `save`, because TensorFlow combines some values from all workers.
         warn: called with a message for each checkpoint that cannot be loaded.
     """
 
@@ -92,7 +93,7 @@ class Checkpoints:
     def save(self, step: int, *, metric: float | None = None) -> None:
         """Write a checkpoint. Then remove the checkpoints that are no longer needed.
 
-        After an error, the earlier checkpoints are unchanged.
+        If an error occurs, the earlier checkpoints remain unchanged.
 
         Args:
             step: number of completed steps.
@@ -100,7 +101,7 @@ class Checkpoints:
 
         Raises:
             DiskError: the checkpoint could not be written.
-            RunError: the checkpoint contained another step when it was read back.
+            RunError: the checkpoint was read back, and its step number is wrong.
         """
         target = self._folder / f"step-{step:08d}"
         try:
@@ -127,7 +128,7 @@ class Checkpoints:
         self._forget(step)
 
     def restore(self) -> int:
-        """Load the newest checkpoint that is not damaged.
+        """Load the newest checkpoint. If it cannot be loaded, try the next older one.
 
         Returns:
             Step of the checkpoint. The result is 0 if there are no checkpoints.
@@ -141,26 +142,28 @@ class Checkpoints:
                 return self._load(path)
             except RunError as error:
                 failure = failure or error
-                self._warn(f"{error}; skipping it")
+                self._warn(f"{error}; skipping this checkpoint")
         if failure is not None:
             raise failure
         return 0
 
     def restore_best(self) -> int | None:
-        """Load the checkpoint with the best validation metric that is not damaged.
+        """Load the checkpoint with the best validation metric.
+
+        If this checkpoint cannot be loaded, the method tries the next best one.
 
         Returns:
-            Step of the checkpoint. The result is `None` if there is no such checkpoint.
+            Step of the checkpoint. `None` if no checkpoint with a validation metric can be loaded.
         """
         for path in self._validated():
             try:
                 return self._load(path)
             except RunError as error:
-                self._warn(f"{error}; skipping it")
+                self._warn(f"{error}; skipping this checkpoint")
         return None
 
     def forget_after(self, step: int) -> None:
-        """Remove checkpoints that are newer than `step`. If all are newer, remove none."""
+        """Remove checkpoints that are newer than `step`. If all are newer, keep all."""
         newer = [path for path in self._there() if _step_of(path) > step]
         if self._writes and len(newer) < len(self._there()):
             for path in newer:
@@ -207,9 +210,9 @@ class Checkpoints:
         return [path for *_, path in sorted(found)]
 
     def _forget(self, newest: int) -> None:
-        """Remove all checkpoints except the best one and the last few up to step `newest`.
+        """Keep the best checkpoint and the newest few up to step `newest`. Remove all others.
 
-        Checkpoints after `newest` are damaged, because `restore` could not load them.
+        If a checkpoint is newer than `newest`, `restore` could not load it.
         """
         there = self._there()
         last = [path for path in there if _step_of(path) <= newest][-self._keep :]
@@ -256,9 +259,9 @@ def _check_written(folder: Path, step: int) -> None:
 
 
 def _make_durable(folder: Path) -> None:
-    """Make sure that the files of a folder are on the disk.
+    """Write the files of a folder from the system's cache to the disk (fsync).
 
-    If the power fails after the folder is renamed, files that are not on the disk are lost.
+    Without this function, files could be lost if the power fails after the folder is renamed.
     """
     for file in (*folder.iterdir(), folder):
         handle = os.open(file, os.O_RDONLY)

@@ -66,7 +66,7 @@ class Critic:
                 [B, H, W, 3] and `target_gaze` [B, 2] in degrees.
 
         Returns:
-            The loss, divided by the number of replicas.
+            The loss of this replica, divided by the number of replicas, [].
         """
         real = tf.concat([batch["target"] for batch in batches], 0)
         real_gaze = tf.concat([batch["target_gaze"] for batch in batches], 0)
@@ -86,8 +86,8 @@ class Critic:
             if self._how.penalty != "none":
                 loss += self._how.penalty_weight * self._penalty(real, fake, counts)
             loss = tf.reduce_mean(loss) / self._replicas
-        # Without the gaze loss, the gradients of the layers for the gaze are 0. Therefore these
-        # layers do not change.
+        # Without the gaze loss, the layers that predict the gaze have gradients of 0. Therefore
+        # these layers do not change.
         apply(self._optimizer, tape, loss, self._model.trainable_variables)
         return loss
 
@@ -102,17 +102,17 @@ class Critic:
         )
 
     def _mix(self, rows: int, source: int) -> tf.Tensor:
-        """Return random fractions for blends of real and generated images, [rows, 1, 1, 1].
+        """Return random weights for blends of real and generated images.
 
         The values depend only on the seed and on the number of the update. Therefore a resumed run
-        uses the same blends as a run without interruption.
+        uses the same blends as an uninterrupted run.
 
         Args:
-            rows: number of images that this replica blends.
-            source: number of the source of data.
+            rows: number of image pairs that this replica blends.
+            source: index of the data source: 0 for pairs of patches, 1 for photographs.
 
         Returns:
-            Weight of the real image in each blend.
+            [rows, 1, 1, 1] weights of the real images, in [0, 1).
         """
         seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
         if source:

@@ -28,16 +28,19 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from mggr_edge.common.process import exit_code
 from mggr_edge.errors import ConfigError, RunError
+from mggr_tf.data.rows import Batch, Metrics
 
 INTERRUPTED = exit_code(signal.SIGINT)
 
 
 class Preempted(KeyboardInterrupt):
-    """Raised after SIGTERM or SIGHUP, after the training state has been saved.
+    """Raised because of SIGTERM or SIGHUP. The training state has been saved before.
 
     Attributes:
         code: exit code of the program.
@@ -74,7 +77,7 @@ class Signals:
 
         Raises:
             KeyboardInterrupt: SIGINT was received.
-            Preempted: any other signal was received.
+            Preempted: another signal was received, or only another worker received a signal.
         """
         if self._first == signal.SIGINT:
             raise KeyboardInterrupt
@@ -160,13 +163,13 @@ class Distribution:
 
     @property
     def replicas(self) -> int:
-        """Number of devices that share a batch, on all machines."""
+        """Number of devices that share a batch. Devices on all machines are counted."""
         return int(self.strategy.num_replicas_in_sync)
 
     def agreed(self, value: float) -> float:
         """Return the chief's value on each worker.
 
-        All workers must call this method. It waits until all workers have called it.
+        All workers must call this method. The call returns after all workers have called it.
         """
         if self.workers == 1:
             return value
@@ -177,7 +180,7 @@ class Distribution:
     def any(self, asks: bool) -> bool:
         """Return whether `asks` is True on at least one worker.
 
-        All workers must call this method. It waits until all workers have called it.
+        All workers must call this method. The call returns after all workers have called it.
         """
         if self.workers == 1:
             return asks
@@ -210,17 +213,50 @@ def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
     return strategy.reduce(tf.distribute.ReduceOp.SUM, shared, axis=None)
 
 
+def on_all_devices(
+    step: Callable[[Batch], Metrics], distribution: Distribution
+) -> Callable[[Batch, tf.Tensor], tuple[dict[str, float], NDArray[np.float32]]]:
+    """Return a function that runs a step on all devices.
+
+    Returns:
+        A function with the arguments (batch, requests of this worker). It returns the metrics and
+        the sum of the requests of all workers. Requests are an array of floats.
+    """
+    strategy = distribution.strategy
+    names: list[str] = []
+
+    def one(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        metrics = step(batch)
+        names[:] = metrics
+        return tf.stack(list(metrics.values())), tf.identity(wishes)
+
+    @tf.function
+    def run(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Reduce all metrics as one vector. Each separate reduction between machines would take the
+        # time of a network request.
+        metrics, wishes = strategy.run(one, args=(batch, wishes))
+        total = tf.distribute.ReduceOp.SUM
+        return strategy.reduce(total, metrics, axis=None), strategy.reduce(total, wishes, axis=None)
+
+    def ask(batch: Batch, wishes: tf.Tensor) -> tuple[dict[str, float], NDArray[np.float32]]:
+        metrics, heard = run(batch, wishes)
+        return dict(zip(names, metrics.numpy().tolist(), strict=True)), heard.numpy()
+
+    return ask
+
+
 def open_distribution(
     name: StrategyName = "auto", *, notify: Callable[[str], None] = lambda text: None
 ) -> Distribution:
     """Return the devices to train on. With several workers, wait until all are connected.
 
-    With `multiworker`, no TensorFlow operation may run before this call.
+    With `multiworker`, call this function before the first TensorFlow operation.
 
     Args:
-        name: name of the strategy. `auto` uses all GPUs of this machine, or its only device. `one`
-            uses one device. `mirrored` uses all GPUs, or all logical CPUs. `multiworker` uses all
-            workers in TF_CONFIG.
+        name: name of the strategy. `auto` uses all GPUs of this machine; with fewer than two GPUs,
+            it is the same as `one`. `one` uses one device. `mirrored` uses all GPUs of this
+            machine; without a GPU, it uses all logical CPUs. `multiworker` uses all workers in
+            TF_CONFIG.
         notify: called with a message that lists the workers that must connect.
 
     Raises:
@@ -251,7 +287,7 @@ class Cluster:
 
     Attributes:
         addresses: `host:port` of all workers.
-        index: number of this worker.
+        index: number of this worker, from 0.
     """
 
     addresses: tuple[str, ...]

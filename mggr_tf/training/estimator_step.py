@@ -3,8 +3,8 @@
 There are two estimators: the estimator that devices run, and the judge. The judge is a second
 estimator, which only measures the gaze error of redirected images.
 
-A row is one eye in a batch. A pair consists of two images of one person with different gazes. In
-network units, an angle in degrees is divided by the scale in the config.
+A row is one eye in a batch. A pair consists of two images of one person with different gazes. An
+angle in network units is the angle in degrees, divided by a scale from the config.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ from mggr_tf.models.critics import with_landmarks
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
 
 _SURE = 1e-5
-"""Minimum distance of predicted states from 0 and 1. Predictions are clipped to this distance."""
+"""Predicted states are clipped to the range from `_SURE` to 1 - `_SURE`."""
 
 
 class EstimatorStep:
-    """Training step of an estimator. The gaze has a Huber loss, and the config can add losses.
+    """Training step of an estimator. The gaze always has a Huber loss.
 
-    These losses are optional:
+    The config can add these losses:
 
-    - `landmarks`: error of the predicted landmarks of the eye. Park et al. learned landmarks from
-      synthetic eyes to estimate gazes in photographs ("Learning to Find Eye Region Landmarks",
-      2018).
-    - `state`: cross-entropy of the predicted eye state. The minimum possible cross-entropy is
-      subtracted.
-    - `gaze_difference`: error of the predicted gaze difference between both images of a pair. The
-      reason for this loss: An estimator that is uncertain about a person is biased towards the mean
-      gaze. Its predictions then change too little when the gaze of this person changes.
+    - `landmarks`: error of the predicted landmarks of the eye. Park et al. used landmarks of
+      synthetic eyes to learn gaze estimation in photographs ("Learning to Find Eye Region
+      Landmarks", 2018).
+    - `state`: cross-entropy of the predicted eye state. The entropy of the label is subtracted, so
+      that the loss of a correct prediction is 0.
+    - `gaze_difference`: error of the predicted gaze difference between the two images of a pair. If
+      an estimator is uncertain about a person, its predictions are biased towards the mean gaze.
+      The predictions then change less than the gaze of this person. The loss reduces this bias.
 
-    A batch contains either pairs from `data.pairs.pair_dataset` or single eyes. Both eyes of a pair
-    are used. A batch of single eyes has these names:
+    A batch contains either pairs from `data.pairs.pair_dataset` or single eyes. Both images of a
+    pair are used. A batch of single eyes contains these tensors:
 
     - `eye` [B, H, W, 3] in [-1, 1].
     - `head_pose` [B, 2] in network units.
     - `gaze` [B, 2] in degrees.
     - `gaze_weight` [B], optional: weight of the row in the losses on gaze and landmarks. The
       default is 1. The weight is 0 for an eye without a gaze label.
-    - `landmarks` [B, K, 2] in pixels, for the loss `landmarks`. An unknown point is NaN.
-    - `state` [B, 3], for the loss `state`. An unknown value is NaN.
+    - `landmarks` [B, K, 2], only for the loss `landmarks`: positions (x, y) in pixels. An unknown
+      point is NaN.
+    - `state` [B, 3], only for the loss `state`: eye state; see `STATES`. An unknown value is NaN.
 
     In a batch of pairs, all names except `eye`, `target` and `head_pose` have the prefix `source_`
     or `target_`. Each loss is a mean over all rows. Unknown values have a loss of 0. Therefore
@@ -59,8 +60,9 @@ class EstimatorStep:
         config: config of the stage.
         gaze_scale_deg: (pitch, yaw) in degrees that correspond to an output of 1.
         landmarks: number of landmarks if a loss uses landmarks, otherwise 0.
-        learner: model to train instead of `model`. It is usually the same network in another
-            precision. `model` gets the learner's weights after each step. `None` trains `model`.
+        learner: model to train instead of `model`, usually the same network in another precision.
+            After each step, the weights of the learner are copied to `model`. If the learner is
+            `None`, `model` itself is trained.
         precision: precision of the learner.
         total: [] int64 variable with the total number of steps.
         replicas: number of devices that share a batch.
@@ -135,10 +137,10 @@ class EstimatorStep:
 
 
 def single_eyes(batch: Batch) -> dict[str, tf.Tensor]:
-    """Convert a batch of pairs or of single eyes to single eyes, with the names of `EstimatorStep`.
+    """Convert any batch to a batch of single eyes. `EstimatorStep` lists the names of the tensors.
 
-    Both eyes of a pair become adjacent rows. Therefore the rows of all devices together have the
-    same order as on a single device.
+    The two images of a pair become adjacent rows. Therefore the rows of all devices together have
+    the same order as on a single device.
     """
     if "target" not in batch:
         eyes = dict(batch)
@@ -158,7 +160,7 @@ def _difference_miss(seen: tf.Tensor, gaze: tf.Tensor, counts: tf.Tensor) -> tf.
     """Return the loss `gaze_difference`, [].
 
     Args:
-        seen: [2 B, 2] predicted gazes, network units. Both rows of a pair are adjacent.
+        seen: [2 B, 2] predicted gazes, network units. The two rows of a pair are adjacent.
         gaze: [2 B, 2] true gazes, network units.
         counts: [2 B] weights of the rows.
     """
@@ -225,9 +227,9 @@ def _assign(variable: tf.Variable, value: tf.Variable) -> None:
 
 
 def _in_turn(sources: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Combine sources [B, ...] and targets [B, ...] to [2 B, ...], in the order of the pairs.
+    """Interleave sources [B, ...] and targets [B, ...]. The result has the shape [2 B, ...].
 
-    The result begins with the source and the target of the first pair.
+    The order of the result is: source 0, target 0, source 1, target 1, and so on.
     """
     both = tf.stack([sources, targets], 1)
     return tf.reshape(both, [2 * both.shape[0], *both.shape[2:]])

@@ -24,7 +24,7 @@ _CHOSEN = "--strategy"
 
 
 def free_addresses(workers: int) -> tuple[str, ...]:
-    """Return addresses `host:port` of this machine. The ports are free at the moment."""
+    """Return one local address `host:port` for each worker. The ports are free at the moment."""
     with ExitStack() as open_at_once:
         sockets = [open_at_once.enter_context(socket.socket()) for _ in range(workers)]
         for one in sockets:
@@ -39,11 +39,11 @@ def tf_config(addresses: Sequence[str], index: int) -> str:
 
 
 def as_worker(command: Sequence[str]) -> tuple[str, ...]:
-    """Return the arguments of a `train` command for each worker.
+    """Add `--strategy multiworker` to the arguments of a `train` command.
 
     Raises:
-        UsageError: the command is not `train`, or it has the option `--strategy`, or it does not
-            have the option `--out`.
+        UsageError: the command is not `train`, contains the option `--strategy`, or lacks the
+            option `--out`.
     """
     if not command or command[0] != "train":
         what = command[0] if command else "nothing"
@@ -70,7 +70,8 @@ def host_lines(addresses: Sequence[str], command: Sequence[str]) -> tuple[str, .
     """Return the command line to start on each host, one line per host.
 
     Args:
-        addresses: host:port of each worker. The other workers must be able to connect to it.
+        addresses: host:port of each worker. The other workers must be able to connect to this
+            address.
         command: arguments from `as_worker`.
 
     Raises:
@@ -109,7 +110,7 @@ _PR_SET_PDEATHSIG = 1
 _STOPPED = frozenset({129, 130, 143})
 """Exit codes of a worker that has received a signal.
 
-In this case, all workers save a checkpoint and exit.
+If one worker has received a signal, all workers save a checkpoint and exit.
 """
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
@@ -136,15 +137,15 @@ def run_workers(
 ) -> WorkersResult:
     """Run `mggr-tf COMMAND` in several processes, and wait until all processes have exited.
 
-    If a worker fails, the function sends SIGTERM to the other workers. It kills workers that do not
-    exit within a timeout. The function forwards SIGINT and SIGTERM to all workers. The workers then
-    save a checkpoint after the same step, and exit.
+    If a worker fails, the function sends SIGTERM to the other workers. If a worker does not exit
+    within a timeout, the function kills this worker. The function forwards SIGINT and SIGTERM to
+    all workers. After a signal, all workers complete the same step, save a checkpoint, and exit.
 
     Args:
         command: arguments from `as_worker`.
         workers: number of worker processes.
-        gpus_each: number of GPUs for each worker. Worker i uses the GPUs from number i * gpus_each.
-            With `None`, all workers can use all GPUs.
+        gpus_each: number of GPUs for each worker. Worker i uses the GPUs i * gpus_each to (i + 1) *
+            gpus_each - 1. With `None`, all workers can use all GPUs.
         tell: called for each line that a worker prints, with the number of the worker and the line.
 
     Raises:
@@ -184,7 +185,10 @@ def _environment(addresses: Sequence[str], index: int, gpus_each: int | None) ->
 
 
 def _gpus(index: int, each: int) -> list[str]:
-    """Return the GPUs of a worker. They are selected from the GPUs that this process can use."""
+    """Return the GPUs of a worker.
+
+    The GPUs that this process can use are divided between the workers.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     first, last = index * each, (index + 1) * each
     if visible is None:
@@ -239,12 +243,13 @@ def _wait(started: Sequence[subprocess.Popen[str]]) -> WorkersResult:
 
 
 def _end(started: Sequence[subprocess.Popen[str]], *, asked: bool) -> None:
-    """Stop the workers that still run. Kill workers that do not exit within a timeout.
+    """Stop the workers that still run. If a worker does not exit within a timeout, kill it.
 
     Args:
         started: worker processes.
         asked: True if the workers have already received a signal. The workers are then saving a
-            checkpoint. The function does not send a second signal, because it would interrupt this.
+            checkpoint. A second signal would interrupt the saving. Therefore the function sends no
+            signal.
     """
     for process in started:
         if process.poll() is None and not asked:

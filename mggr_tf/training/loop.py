@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from mggr_edge.errors import RunError
-from mggr_tf.config import CheckpointConfig
+from mggr_tf.config.resources import CheckpointConfig
 from mggr_tf.config.stages import Stage
 from mggr_tf.training.checkpoints import Checkpoints
-from mggr_tf.training.distribution import Distribution, Signals, deferred_signals, plain_reason
+from mggr_tf.training.distribution import (
+    Distribution,
+    Signals,
+    deferred_signals,
+    on_all_devices,
+    plain_reason,
+)
 from mggr_tf.training.stage_parts import compiled
 from mggr_tf.training.step import Step
 from mggr_tf.training.stopping import Divergence, Patience
@@ -140,7 +144,7 @@ class Loop:
             warn=warn,
         )
         self._saved_at = 0
-        self._run = _on_all_devices(compiled(step, xla=xla), distribution)
+        self._run = on_all_devices(compiled(step, xla=xla), distribution)
 
     @property
     def at(self) -> int:
@@ -367,38 +371,6 @@ class _Clock:
 
     def is_due(self) -> bool:
         return time.perf_counter() - self._started > self._seconds
-
-
-def _on_all_devices(
-    step: Callable[[Batch], dict[str, tf.Tensor]], distribution: Distribution
-) -> Callable[[Batch, tf.Tensor], tuple[Values, NDArray[np.float32]]]:
-    """Return a function that runs a step on all devices.
-
-    Returns:
-        A function with the arguments (batch, requests of this worker). It returns the metrics and
-        the sum of the requests of all workers.
-    """
-    strategy = distribution.strategy
-    names: list[str] = []
-
-    def one(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        metrics = step(batch)
-        names[:] = metrics
-        return tf.stack(list(metrics.values())), tf.identity(wishes)
-
-    @tf.function
-    def run(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Reduce all metrics as one vector. Each separate reduction between machines would take the
-        # time of a network request.
-        metrics, wishes = strategy.run(one, args=(batch, wishes))
-        total = tf.distribute.ReduceOp.SUM
-        return strategy.reduce(total, metrics, axis=None), strategy.reduce(total, wishes, axis=None)
-
-    def ask(batch: Batch, wishes: tf.Tensor) -> tuple[Values, NDArray[np.float32]]:
-        metrics, heard = run(batch, wishes)
-        return dict(zip(names, metrics.numpy().tolist(), strict=True)), heard.numpy()
-
-    return ask
 
 
 def _timed_enough(times: list[float], patience_s: float) -> bool:

@@ -1,9 +1,9 @@
-"""Optimizer, learning-rate schedule and loss scaling.
+"""Optimizer, learning-rate schedule, loss scaling and moving average of the weights.
 
 In float16, small gradients would be rounded to zero. Therefore the loss is multiplied by a loss
-scale before the gradients are computed [1]. The loss scale is as large as possible. If it is too
-large, some gradients are not finite. The optimizer then skips this update and halves the loss
-scale. A skipped update still counts as an update.
+scale before the gradients are computed [1]. The loss scale is as large as possible. If the loss
+scale is too large, some gradients are infinite or NaN. The optimizer then skips the update and
+halves the loss scale. The update counter includes skipped updates.
 
 References:
     [1] Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
@@ -31,9 +31,9 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     The warm-up takes 4 % of the steps. The last learning rate is 2 % of the highest one.
 
-    The total number of steps is a variable, because it can change after the first steps. A time
-    budget is converted to steps only after the duration of the first steps is known. With a
-    variable, TensorFlow does not trace the step again.
+    The total number of steps is a variable, because it can change after the first steps: If there
+    is a time budget, the total is computed from the measured duration of the first steps. Because
+    of the variable, TensorFlow does not need to trace the step again.
 
     Args:
         peak: highest learning rate.
@@ -123,25 +123,53 @@ def apply(
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
 
-def optimizer_state(name: str, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """Return the objects of an optimizer that a checkpoint must contain. The keys are their names.
+def move_average(
+    averaged: keras.Model, trained: keras.Model, *, decay: float, updates: tf.Tensor
+) -> None:
+    """Update the moving average of the weights of a model.
 
-    With loss scaling, the loss scale is one of these objects.
+    Args:
+        averaged: model with the averaged weights.
+        trained: model with the trained weights.
+        decay: decay of the moving average, in [0, 1).
+        updates: [] number of optimizer updates of the trained model.
+    """
+    # The decay is small at the start, so that the initial weights soon have little influence on
+    # the average.
+    seen = tf.cast(updates, tf.float32)
+    decay = tf.minimum(decay, (1.0 + seen) / (10.0 + seen))
+
+    def move(slow: tf.Variable, fast: tf.Variable, decay: tf.Tensor) -> None:
+        slow.assign_sub((1.0 - decay) * (slow - fast))
+
+    def move_all(strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
+        # Each device has its own copy of the averages.
+        for slow, fast in zip(averaged.variables, trained.variables, strict=True):
+            strategy.extended.update(slow, move, args=(fast, decay))
+
+    with tf.name_scope("moving_average"):
+        tf.distribute.get_replica_context().merge_call(move_all, args=(decay,))
+
+
+def optimizer_state(name: str, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """Return the optimizer and its loss scale, as a dict for a checkpoint.
+
+    Without loss scaling, the dict contains only the optimizer. The keys begin with `name`.
     """
     scale = {f"{name}_loss_scale": _LossScale(optimizer)} if _scales(optimizer) else {}
     return {name: optimizer, **scale}
 
 
 def scale_metrics(optimizer: keras.optimizers.Optimizer, *, replicas: int) -> Metrics:
-    """Return the loss scale as a metric for the log, divided by the number of devices.
+    """Return the metric `loss_scale` for the log, divided by the number of devices.
 
-    The result is empty without loss scaling.
+    Without loss scaling, the result is empty.
     """
     return {"loss_scale": optimizer.loss_scale / replicas} if _scales(optimizer) else {}
 
 
 class _LossScale(tf.Module):
-    """Variables of a loss scale. Keras does not include them in the optimizer's variables."""
+    """Variables of a loss scale. Keras does not count them as variables of the optimizer."""
 
     def __init__(self, optimizer: keras.mixed_precision.LossScaleOptimizer) -> None:
         super().__init__()

@@ -1,15 +1,16 @@
 """Portrait photographs in training batches: selection, redirection, and losses.
 
-An estimator that is trained on synthetic eyes has errors on photographs. The error is constant for
-one person, but different between people. Portraits of people who look into the camera have a known
-gaze. Therefore training on portraits can reduce this error. But all portraits have the same gaze.
-From these portraits alone, the estimator would learn to predict this gaze for all images. Therefore
-training also uses redirected versions of the portraits. Their labels are their target gazes [1].
+An estimator that is trained on synthetic eyes has a gaze error on photographs. For one person, this
+error is constant. Different people have different errors. Portraits of people who look into the
+camera have a known gaze. Therefore training on portraits can reduce this error. But all portraits
+have the same gaze. From these portraits alone, the estimator would learn to predict this gaze for
+all images. Therefore training also uses redirected versions of the portraits. The label of a
+redirected version is its target gaze [1].
 
 The stage `joint` trains the redirector. The stage `adapted` fine-tunes the estimator on portraits.
 A row is one eye in a batch. A replica is one of the devices that share a batch. A patch is a small
-image of one eye. A gazemap is an image that encodes a gaze. In network units, a gaze is divided by
-the scale in the config.
+image of one eye. A gazemap is an image that encodes a gaze. A gaze in network units is the gaze in
+degrees, divided by a scale from the config.
 
 References:
     [1] Yu, Liu, Odobez, Improving Few-Shot User-Specific Gaze Adaptation via Gaze Redirection
@@ -27,7 +28,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_edge.common.progress import Progress, no_progress
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import image_from_network, redirector_inputs
 from mggr_tf.config import Config
 from mggr_tf.config.stages import (
@@ -39,7 +40,8 @@ from mggr_tf.config.stages import (
     Stage,
 )
 from mggr_tf.data.augment import Gazemap
-from mggr_tf.data.pairs import DrawnPairs, PairInputs, pair_dataset
+from mggr_tf.data.pair_inputs import DrawnPairs, PairInputs
+from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.rows import Batch, Metrics, Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.protocol import Redirect
@@ -49,28 +51,29 @@ from mggr_tf.training.losses import LOSSES, LossContext
 from mggr_tf.training.losses.redirection import Comparison
 
 PREFIX = "portrait_"
-"""Prefix for the names of photographs in a batch, and for the names of their losses."""
+"""Prefix for tensor names of photographs in a batch, and for the names of their losses."""
 
 
 def portraits_in(batch: Batch) -> Batch:
-    """Return the photographs in a batch. The names are as in `pair_dataset`, without `target`."""
+    """Return the tensors of the photographs in a batch. `PREFIX` is removed from their names."""
     return {
         name.removeprefix(PREFIX): value for name, value in batch.items() if name.startswith(PREFIX)
     }
 
 
 class PortraitLosses:
-    """Losses on photographs that are redirected to random gazes.
+    """Losses on P photographs that are redirected to random gazes.
 
-    A cycled image is a photograph after two redirections. The first one is to a random gaze. The
-    second one is back to the gaze of the photograph.
+    A cycled image is a photograph after two redirections. The first redirection is to a random
+    gaze. The second redirection is back to the gaze of the photograph.
 
     Args:
         how: weights of the losses.
         losses: losses of the stage. Some of these losses compare feature maps of a redirected image
-            with feature maps of its target. Such losses are also computed on a cycled image and its
+            with feature maps of its target. These losses also compare a cycled image with its
             photograph.
-        redirect: function that returns the redirector's outputs for its inputs, in training mode.
+        redirect: function that runs the redirector in training mode. Its argument is a dict with
+            the redirector's inputs.
         back: function that redirects images back to the gazes of the photographs. Its arguments are
             redirected images [P, H, W, 3] and the batch of photographs.
         estimate: function that returns the estimator's gazes [P, 2], network units. Its argument is
@@ -78,7 +81,7 @@ class PortraitLosses:
         gazemap: function that returns gazemaps [P, H, W, 2] for gazes [P, 2] in degrees.
         conventions: scales of the redirector's inputs and of the estimator's output.
         features: object that computes feature maps. `None` if no loss uses them.
-        shown: function that returns the views of images for the feature networks.
+        shown: function that converts images to the views that the feature networks process.
         discriminator: discriminator for redirected photographs. `None` if there is no adversarial
             loss on photographs.
     """
@@ -115,7 +118,7 @@ class PortraitLosses:
 
         Returns:
             (redirected, loss, terms): `redirected` contains the redirected images [P, H, W, 3].
-            `terms` contains each loss by its name, []. `loss` is the weighted sum of the terms, [].
+            `terms` is a dict of the losses, each []. `loss` is the weighted sum of the terms, [].
             All losses are means over the photographs.
         """
         how, eye = self._how, photographs["eye"]
@@ -124,8 +127,8 @@ class PortraitLosses:
         if how.cycle:
             terms["cycle"] = self._there_and_back(redirected, photographs)
         if how.identity:
-            # `delta` is the target gaze minus an inexact source gaze. After the subtraction, it
-            # contains only the error of the source gaze, because the gaze does not change here.
+            # `delta` is the target gaze minus an inexact source gaze. The difference below contains
+            # only the error of the source gaze, because source and target have the same gaze here.
             shift_deg = photographs["target_gaze"] - photographs["source_gaze"]
             still = {
                 **photographs,
@@ -196,12 +199,12 @@ def redirected_portraits(
         how: number of redirected versions of each patch, and the range of the target gazes.
         seed: seed of the target gazes. The target gazes depend only on the seed.
         conventions: scales of the redirector's inputs.
-        progress: display of the progress, in patches.
+        progress: progress bar that counts patches.
 
     Returns:
-        N (1 + `how.redirected`) patches. The photographs are first. A group contains one photograph
-        of an eye and the redirected versions of this photograph. The label of a redirected version
-        is its target gaze.
+        N (1 + `how.redirected`) patches. The photographs are first. Each photograph and its
+        redirected versions have the same `group`. The label of a redirected version is its target
+        gaze.
     """
     count = len(portraits)
     unit = np.random.default_rng(seed).uniform(-1, 1, (how.redirected * count, 2))
@@ -249,11 +252,11 @@ def portraits_of_stage(
         portraits: photographs of the run.
         networks: networks of the run. For the stage `adapted`, their redirector with averaged
             weights redirects the photographs.
-        progress: display of the progress of the redirection.
+        progress: progress bar for the redirection.
 
     Returns:
-        The photographs, and their redirected versions for the stage `adapted`. `None` if the stage
-        uses no photographs.
+        The photographs. For the stage `adapted`, also their redirected versions. If the stage uses
+        no photographs, `None`.
     """
     how = config.stage(stage).portraits
     if not isinstance(how, RedirectedPortraits):
@@ -281,8 +284,8 @@ def with_portraits(
 
     Each dataset element is the part of a batch for one replica. In the stage `adapted`, the rows of
     the photographs are inserted between the other rows; see `joined`. In the stage `joint`, the
-    photographs have separate names: `PREFIX` followed by the names of `pair_dataset`, without
-    `target`. Their target gazes are random.
+    photographs are separate tensors. Their names are `PREFIX` plus the names of `pair_dataset`.
+    There is no `target`, and the target gazes are random.
 
     Args:
         pairs: batches without photographs.
@@ -309,11 +312,11 @@ def with_portraits(
 
 
 def joined(batch: Batch, more: Batch) -> dict[str, tf.Tensor]:
-    """Combine two batches of B and P rows to one batch of B + P rows, in evenly mixed order.
+    """Combine two batches of B and P rows to one batch. The rows of both are evenly mixed.
 
-    With this order, the rows of all replicas together have the same order as on a single device.
-    The order is important, because dropout depends on the position of a row. `more` may lack some
-    values, such as landmarks. These values are NaN in the rows from `more`.
+    Because of this order, the rows of all replicas together have the same order as on a single
+    device. The order matters, because dropout depends on the position of a row. `more` may lack
+    some values, such as landmarks. These values are NaN in the rows from `more`.
     """
     own, count = batch["eye"].shape[0], more["eye"].shape[0]
     places = [(2 * row + 1) * count for row in range(own)]

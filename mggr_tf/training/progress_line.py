@@ -25,9 +25,9 @@ These steps are used even if they are older than `_WINDOW_S`.
 class Pace:
     """Measures the number of steps per second.
 
-    The caller passes the time to each method, in seconds of any clock. The measurement does not
-    include pauses between steps, such as a validation. It also does not include the first step,
-    because TensorFlow traces the step then.
+    The caller passes the time to each method, in seconds of any clock. The measurement excludes
+    pauses between steps, such as a validation. It also excludes the first step, because TensorFlow
+    traces the training step at its first call.
 
     Args:
         now: start time of the first step, seconds.
@@ -52,7 +52,7 @@ class Pace:
             self._recent.popleft()
 
     def pause(self, seconds: float) -> None:
-        """Record a pause since the last step. The duration of the next step does not include it."""
+        """Subtract a pause after the last step from the measured duration of the next step."""
         self._paused_now_s += seconds
         self._paused_s += seconds
 
@@ -65,8 +65,8 @@ class Pace:
         """Estimate the time for the remaining steps, seconds.
 
         The estimate uses the median duration of the recent steps. Therefore a few slow steps do not
-        change the estimate. It also includes pauses, and assumes that their share of the time stays
-        the same. The result is `None` before the end of the second step.
+        change the estimate. The estimate includes future pauses, in proportion to the pauses so
+        far. The result is `None` before the end of the second step.
 
         Args:
             steps: number of remaining steps.
@@ -83,7 +83,7 @@ _UNKNOWN_WIDTH = 80
 _SMOOTHING = 0.05
 """Weight of a new value in the exponential average of a metric.
 
-The line shows this average. It covers about 20 steps.
+The line shows this average, which covers about 20 steps.
 """
 
 
@@ -91,7 +91,8 @@ def images_a_step(stage: Stage, config: StageConfig) -> int:
     """Return the number of images that the trained network processes in each step, on all devices.
 
     An estimator processes both images of a pair. A redirector generates one image for each pair. If
-    a step has several discriminator updates, it generates one image for each pair and update.
+    a step has several discriminator updates, the redirector generates one image for each pair and
+    update.
     """
     if stage not in OF_GAZE:
         return config.critic_steps * config.batch
@@ -102,19 +103,20 @@ def images_a_step(stage: Stage, config: StageConfig) -> int:
 class ProgressLine:
     """Context manager that shows step, loss, metrics, images per second and remaining time.
 
-    On a terminal, there is one line. It is updated at most ten times per second. It is never wider
-    than the terminal: If there is not enough space, the last metrics are omitted.
+    On a terminal, one line is updated at most ten times per second. The line is never wider than
+    the terminal: If there is not enough space, the last metrics are omitted.
 
-    On other streams, a new line is written every 30 seconds and at the end. There is no line if the
-    training takes less than two seconds. A line consists of fields `key=value` in a fixed order, so
-    that `grep` and `awk` can read them. In this example, the line is broken into two lines:
+    On other streams, a new line is written every 30 seconds and at the end. If the training takes
+    less than two seconds, no line is written. A line consists of fields `key=value` in a fixed
+    order, so that `grep` and `awk` can read them. In this example, the line is broken into two
+    lines:
 
         stage=joint step=120 total=5000 elapsed_s=61 steps_per_s=1.97 images_per_s=31.5
         eta_s=2477 loss=0.312 l1=0.051
 
     `elapsed_s` is the time since the stage was started or resumed. `steps_per_s` and `images_per_s`
     are averages over the last 30 seconds. `eta_s` is the remaining time, which is 0 at the end. The
-    metrics are smoothed. Some values are not known before the second step. They are shown as `-`.
+    metrics are smoothed. Before the second step, unknown values are shown as `-`.
 
     Args:
         label: name of the stage.
@@ -167,7 +169,7 @@ class ProgressLine:
             self._draw()
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:
-        """Record the end of a step. Update the line if the last update is old enough.
+        """Record the end of a step. If the update interval has passed, update the line.
 
         Args:
             step: number of the step. The first step has the number 1.
@@ -265,7 +267,8 @@ def _joined(head: str, metrics: list[str], tail: list[str]) -> str:
 def _fitted(head: str, metrics: list[str], tail: list[str], room: int) -> str:
     """Return the text of the line, with at most `room` characters.
 
-    The line contains as many metrics as fit. If it is still too long, it is truncated.
+    The line contains as many metrics as fit. If the line is too long even without metrics, it is
+    truncated.
     """
     for kept in range(len(metrics), -1, -1):
         text = _joined(head, metrics[:kept], tail)

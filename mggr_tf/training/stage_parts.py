@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_edge.common.atomic import atomic_file
-from mggr_edge.errors import ConfigError, RunError
+from mggr_edge.errors import ConfigError
 from mggr_tf.config import Config
 from mggr_tf.config.stages import NEEDS_DISCRIMINATOR, NEEDS_EXACT_FLOW, OF_GAZE, STAGES, Stage
 from mggr_tf.data.packed.samples import PackedSamples
@@ -21,9 +20,7 @@ from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Batch, Metrics, Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.blocks import EXACT, missing_for
-from mggr_tf.models.critics import AFTER_LANDMARKS
-from mggr_tf.models.networks import Networks, load_weights, save_weights
-from mggr_tf.runs.folder import RunFolder
+from mggr_tf.models.networks import Networks
 from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.step import RedirectionStep, Step
 
@@ -84,7 +81,7 @@ def stage_shares(
         local: number of replicas of this process.
 
     Raises:
-        ConfigError: the batch cannot be divided equally.
+        ConfigError: the batch cannot be divided equally between the devices.
     """
     settings = config.stage(stage)
     parts = settings.critic_steps
@@ -99,7 +96,7 @@ def portrait_shares(
     The arguments are the same as for `stage_shares`. The stage must train on photographs.
 
     Raises:
-        ConfigError: the photographs cannot be divided equally.
+        ConfigError: the photographs cannot be divided equally between the devices.
     """
     settings = config.stage(stage)
     assert settings.portraits is not None
@@ -150,7 +147,8 @@ def stage_dataset(
         samples: training samples.
         shares: how the batches are divided between the devices.
         steps: range [first, last) of the steps.
-        closing: samples of open to closed eyes, for a stage that learns the eye state.
+        closing: synthetic eyes at all stages from open to closed, for a stage that learns the eye
+            state.
     """
     settings = config.stage(stage)
     make: Any = packed_pair_dataset if isinstance(samples, PackedSamples) else pair_dataset
@@ -169,10 +167,10 @@ def stage_dataset(
 
 
 def explained_corruption(batches: Iterator[T], samples: EyeSamples | PackedSamples) -> Iterator[T]:
-    """Yield the batches. Raise a `DataError` instead of a TensorFlow error for corrupt records.
+    """Yield the batches. If too many records are corrupt, raise a `DataError`.
 
-    A `tf.data.Dataset` can raise only TensorFlow errors. If it raises one, and `samples` has stored
-    the reason, this function raises the stored error.
+    A `tf.data.Dataset` can raise only TensorFlow errors. If it raises such an error, and `samples`
+    has stored a `DataError`, this function raises the stored error.
 
     Raises:
         DataError: too many records are corrupt; see `CorruptRecords` in `data.packed.index`.
@@ -210,8 +208,8 @@ def learning_rates(step: Step) -> dict[str, float]:
     """Return the learning rate that each optimizer of a step used in its last update.
 
     Returns:
-        Learning rates by their names in the config: `learning_rate`, and with a discriminator also
-        `discriminator_learning_rate`.
+        Dict of learning rates. The keys are the names in the config: `learning_rate`, and if there
+        is a discriminator, `discriminator_learning_rate`.
     """
     return {
         name.replace("optimizer", "learning_rate"): float(optimizer.learning_rate.numpy())
@@ -220,59 +218,12 @@ def learning_rates(step: Step) -> dict[str, float]:
     }
 
 
-def warm_start(run: RunFolder, donor: RunFolder) -> None:
-    """Copy the weights of the estimator and of the redirector from another run, the donor.
-
-    After the copy, no stage counts as trained. The record of the run then also contains the data of
-    the donor, as after `RunFolder.adopt`.
-
-    The donor's estimator may not predict the eye state or landmarks. In this case, the layers for
-    these outputs keep their random initial weights. Layers that then have other inputs also keep
-    their random initial weights.
-
-    Args:
-        run: run without weights.
-        donor: run to copy from. If it has two estimators, the one for devices is copied.
-
-    Raises:
-        RunError: the donor does not have a network that is needed. Or a network of the donor has a
-            structure that differs from the config of the run.
-    """
-    estimator = donor.device_estimator
-    if not donor.has_weights(estimator):
-        raise RunError(
-            f"{donor.path} has no weights of the estimator to start from",
-            code="donor-lacks-network",
-            donor=donor.path,
-            networks="estimator",
-        )
-    if not run.config.for_donor(donor.config).builds_alike("estimator", donor.config):
-        raise RunError(
-            f"the estimator network of {donor.path} differs from that of config {run.config.name}",
-            code="donor-network-differs",
-            donor=donor.path,
-            networks="estimator",
-            config=run.config.name,
-        )
-    run.adopt_redirector(donor)
-    theirs, ours = Networks(donor.config).estimator, Networks(run.config).estimator
-    load_weights(theirs, donor.weights_file(estimator))
-    has_other_inputs = (
-        run.config.models.estimator_landmarks and not donor.config.models.estimator_landmarks
-    )
-    for layer in theirs.layers:
-        if not (has_other_inputs and layer.name in AFTER_LANDMARKS):
-            ours.get_layer(layer.name).set_weights(layer.get_weights())
-    with atomic_file(run.weights_file("estimator"), force=True) as temporary:
-        save_weights(ours, temporary)
-
-
 def compiled(step: Step, *, xla: bool) -> Callable[[Batch], Metrics]:
     """Return the step as a function for one replica. If `xla` is true, XLA compiles the whole step.
 
     XLA converts the same random bits to other floats than TensorFlow. Therefore a compiled step has
-    other random numbers than a step without XLA. This affects dropout, random views and blends. But
-    all runs with XLA have the same random numbers.
+    other random numbers than a step without XLA. The difference affects dropout, random views and
+    blends. But all runs with XLA have the same random numbers.
     """
     return tf.function(step, jit_compile=True) if xla else step
 

@@ -114,7 +114,7 @@ class MetricsWriter:
     - The metrics and the learning rates, as scalars.
     - The validation metrics `validation/METRIC`, as scalars.
     - The sample sheet `sheet`, as an image.
-    - The histograms `weights/NETWORK/VARIABLE`, for each validation.
+    - The histograms `weights/NETWORK/VARIABLE`, at each validation.
     - The histograms `validation/flow` (in pixels) and `validation/residual`, for the first pairs of
       each validation.
 
@@ -186,15 +186,16 @@ _SHEETS_A_STAGE = 5
 class StageWatch:
     """Logging, sample sheets and validation of one stage.
 
-    With several workers (processes), all workers compute, but only the first worker writes files.
+    With several workers (processes), all workers compute the results, but only the first worker
+    writes files.
 
     Args:
         run: run to write to.
         stage: stage that is trained.
         networks: networks of the run.
         shown: samples for validation and sample sheets.
-        closing: samples of open to closed eyes. They are needed for a stage that learns the eye
-            state.
+        closing: synthetic eyes at all stages from open to closed. A stage that learns the eye state
+            needs them.
         portraits: held-out photographs, for the validation of a gaze estimator.
         distribution: devices that train.
         stream: stream for the progress line. `None` shows no progress.

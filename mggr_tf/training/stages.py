@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -40,33 +40,7 @@ from mggr_tf.training.stage_parts import (
 )
 from mggr_tf.training.stage_watch import StageWatch
 from mggr_tf.training.step import Step
-from mggr_tf.training.stopping import Patience
-
-
-def minutes_of_each(run: RunFolder, stage: Stage, minutes: float) -> dict[Stage, float]:
-    """Divide a time budget between the stages. The config contains the share of each stage.
-
-    A resumed run may already have complete stages. If such a stage had a budget in minutes, it
-    still gets its share, because it has already used this time.
-
-    Args:
-        run: run to train.
-        stage: last stage to train.
-        minutes: budget for all stages together.
-
-    Returns:
-        Number of minutes for each stage.
-    """
-    records = run.record.stages
-    had = {name for name, record in records.items() if record.minutes is not None}
-    stages = (*run.config.needed(stage), stage)
-    shares = {
-        name: run.config.stage(name).share
-        for name in stages
-        if name in had or not run.is_complete(name)
-    }
-    return {name: minutes * (share / sum(shares.values())) for name, share in shares.items()}
-
+from mggr_tf.training.stopping import Budget, Patience, minutes_of_each
 
 Say = Callable[[str], None]
 
@@ -74,20 +48,6 @@ _RESERVE = 0.97
 """Fraction of a time budget for training steps. The rest is for sample sheets and checkpoints."""
 _TIMING_SHARE = 0.02
 """Fraction of a time budget for measuring the duration of a step."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Training budget. If both values are `None`, the config defines the number of steps.
-
-    Attributes:
-        steps: number of steps for each stage.
-        minutes: number of minutes for all stages together. The config contains the share of each
-            stage.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
 
 
 class StageTrainer:
@@ -138,7 +98,7 @@ class StageTrainer:
         )
 
     def train(self, budget: Budget, watch: StageWatch) -> None:
-        """Train until the end of the budget. Continue from the newest checkpoint, if there is one.
+        """Train until the end of the budget. If checkpoints exist, continue from the newest one.
 
         Args:
             budget: steps or minutes for this stage.
@@ -385,8 +345,8 @@ def _closing_eyes(
     """
     how = run.config.synthetic
     people, _ = closing_people(how)
-    run.note_origin(
-        Origin(run.path.resolve().name, SYNTHETIC, SYNTHETIC_LICENCE, people),
+    run.note_origins(
+        [Origin(run.path.resolve().name, SYNTHETIC, SYNTHETIC_LICENCE, people)],
         write=distribution.is_chief,
     )
     notify(f"rendering closing eyes of {how.closing_subjects} people for the loss 'state'")

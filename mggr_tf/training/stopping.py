@@ -1,15 +1,58 @@
-"""Detection of divergence, and early stopping."""
+"""End of the training: budget of steps or time, early stopping, and detection of divergence."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import tensorflow as tf
 
+from mggr_tf.config.stages import Stage
+from mggr_tf.runs.folder import RunFolder
+
 _BLOCK = 50
 _FAR = 50.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Training budget. If both values are `None`, the config defines the number of steps.
+
+    Attributes:
+        steps: number of steps for each stage.
+        minutes: number of minutes for all stages together. The config contains the share of each
+            stage.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+
+
+def minutes_of_each(run: RunFolder, stage: Stage, minutes: float) -> dict[Stage, float]:
+    """Divide a time budget between the stages. The config contains the share of each stage.
+
+    A resumed run may already have complete stages. If such a stage had a budget in minutes, it
+    still gets its share, because it has already used this time.
+
+    Args:
+        run: run to train.
+        stage: last stage to train.
+        minutes: budget for all stages together.
+
+    Returns:
+        Number of minutes for each stage.
+    """
+    records = run.record.stages
+    had = {name for name, record in records.items() if record.minutes is not None}
+    stages = (*run.config.needed(stage), stage)
+    shares = {
+        name: run.config.stage(name).share
+        for name in stages
+        if name in had or not run.is_complete(name)
+    }
+    return {name: minutes * (share / sum(shares.values())) for name, share in shares.items()}
 
 
 class Divergence:
@@ -20,8 +63,8 @@ class Divergence:
     - A metric is not a finite number.
     - The loss scale is 1 or less.
     - The loss increases too much. For this check, the steps are divided into blocks. The increase
-      is the mean loss of a block, minus the lowest mean of all earlier blocks. It must not be more
-      than `far` times the size of the loss.
+      is the mean loss of a block, minus the lowest mean of all earlier blocks. The training
+      diverges if the increase is more than `far` times the size of the loss.
 
     The size of the loss is the largest of three numbers: the absolute loss of the first step, the
     absolute value of the lowest mean, and 1. The number 1 is necessary, because an adversarial loss
@@ -34,9 +77,10 @@ class Divergence:
     Args:
         block: number of steps in a block.
         far: threshold for the increase of the loss. In stable trainings of the packaged configs,
-            the increase is at most 1 or 2 sizes of the loss. This includes the Wasserstein loss of
-            PRGAN. With a learning rate of 0.5 or 1, single steps have losses of 1e8 and more. This
-            class does not detect an increase of a few sizes of the loss, but validation does.
+            the increase is at most 1 or 2 times the size of the loss. This includes the Wasserstein
+            loss of PRGAN. With a learning rate of 0.5 or 1, single steps have losses of 1e8 and
+            more. An increase of a few times the size of the loss is detected only by the
+            validation.
     """
 
     def __init__(self, *, block: int = _BLOCK, far: float = _FAR) -> None:
@@ -105,8 +149,8 @@ class Patience:
     exactly the same step as a run without interruption.
 
     Args:
-        validations: number of consecutive validations without improvement after which the stage
-            stops. The value 0 disables early stopping.
+        validations: the stage stops after this number of consecutive validations without
+            improvement. The value 0 disables early stopping.
     """
 
     def __init__(self, validations: int) -> None:

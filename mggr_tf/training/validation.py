@@ -1,8 +1,8 @@
 """Validation of a stage on held-out subjects during training.
 
 A pair consists of two images of one person with different gazes. Each validation has one decisive
-metric. It determines the best checkpoint and early stopping. Closing eyes are synthetic eyes that
-are open, half closed or closed.
+metric. This metric determines the best checkpoint and early stopping. Closing eyes are synthetic
+eyes that are open, half closed or closed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.geometry.angles import angular_error_deg
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import estimator_inputs, gaze_from_network, image_to_network
 from mggr_tf.config.stages import OF_GAZE, Stage
 from mggr_tf.data.closing_eyes import behind_occluders
@@ -29,9 +29,9 @@ from mggr_tf.models.networks import Networks
 
 _BATCH = 64
 _OCCLUDED = 0.4
-"""Probability that an occluder covers a part of an eye, in the validation of the eye state.
+"""Probability that an object covers a part of an eye in the validation of the eye state.
 
-There are two occluders, and each has this probability.
+Each eye can be covered by two objects. Each object has this probability.
 """
 
 Outputs = dict[str, NDArray[np.float32]]
@@ -67,7 +67,8 @@ class Validation(Protocol):
 
     - `pitch_error_deg` and `yaw_error_deg`.
     - `openness_error`, `iris_visible_error` and `occlusion_error`, if the estimator predicts the
-      eye state. These are mean absolute errors on closing eyes. Occluders cover most of the eyes.
+      eye state. These are mean absolute errors on closing eyes. Most of these eyes are partly
+      covered by rendered objects.
     - The metrics of `portrait_errors`, if there are held-out photographs.
 
     For a redirector, the decisive metric is `l1`. It is the mean absolute difference between the
@@ -90,8 +91,8 @@ def stage_validation(
 ) -> Validation:
     """Return the function that validates a stage.
 
-    Equal weights give equal metrics. The reasons are that the seed of the config determines the
-    pairs, and that there is no augmentation.
+    The metrics depend only on the weights: The seed of the config determines the pairs, and the
+    images are not augmented.
 
     Args:
         networks: networks of the run.
@@ -226,8 +227,8 @@ class _OfPictures:
         def forward(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             made = model({k: v for k, v in batch.items() if k != "target"}, training=False)
             off = tf.reduce_mean(tf.abs(made[picture] - batch["target"]), [1, 2, 3])
-            # TensorFlow does not compute outputs that this function does not return. For example,
-            # it does not compute the fine branch in the stage `coarse`.
+            # TensorFlow computes only the outputs that this function returns. For example, it skips
+            # the fine branch in the stage `coarse`.
             return {"off": off, **{name: made[name] for name in shown}}
 
         specs = _specs(model)
@@ -253,7 +254,8 @@ class _OfPictures:
 def _specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
     """Return the specifications of a model's inputs for any batch size.
 
-    With them, TensorFlow does not trace the function again for the last batch, which is smaller.
+    Because of the specifications, TensorFlow does not trace the function again for the smaller last
+    batch.
     """
     return {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
 

@@ -18,12 +18,12 @@ from mggr_edge.models.bundle_archive import (
 from mggr_edge.models.contract import (
     Artifact,
     Contract,
-    Conventions,
     TensorSpec,
     Training,
     contract_from_json,
     contract_to_json,
 )
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import check_usable, image_to_network
 from refusals import refusal
 

@@ -171,14 +171,14 @@ def test_pipes_links_to_folders_and_what_becomes_a_pipe_are_refused(
     with refusal(BundleError, "folder-link", path=folder, file="elsewhere"):
         read_bundle_files(folder)
     (folder / "elsewhere").unlink()
-    model, real = folder / "models" / "a.tflite", bundle_files._check_names
+    model, real = folder / "models" / "a.tflite", bundle_files.check_names
 
     def replaced_after_listing(*arguments: object) -> None:
         real(*arguments)  # type: ignore[arg-type]
         model.unlink()
         os.mkfifo(model)
 
-    monkeypatch.setattr(bundle_files, "_check_names", replaced_after_listing)
+    monkeypatch.setattr(bundle_files, "check_names", replaced_after_listing)
     done: list[BaseException] = []
 
     def read() -> None:
@@ -209,14 +209,14 @@ def test_a_folder_that_is_no_bundle_is_not_listed(
 def test_a_file_that_grows_while_it_is_read_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = bundle_files._check_names
+    real = bundle_files.check_names
 
     def grow(*arguments: object) -> None:
         real(*arguments)  # type: ignore[arg-type]
         with open(folder / "models" / "a.tflite", "ab") as file:
             file.truncate(1 << 40)
 
-    monkeypatch.setattr(bundle_files, "_check_names", grow)
+    monkeypatch.setattr(bundle_files, "check_names", grow)
     with refusal(BundleError, "file-longer-than-declared", declared=10):
         read_bundle_files(folder)
 

@@ -7,8 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import DiskError
-from mggr_edge.pipeline.results import FrameResult
-from mggr_edge.pipeline.wrappers import PassThroughOnError
+from mggr_edge.pipeline.results import FrameResult, PassThroughOnError
 
 FRAME = np.full((8, 8, 3), 7, np.uint8)
 

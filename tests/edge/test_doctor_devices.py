@@ -163,7 +163,7 @@ def test_csi_sensors_are_told_from_usb_cameras(fake: FakeMachine) -> None:
     fake.write("/sys/class/video4linux/video1/name", "vi-output, imx219 9-0010\n")
     check = fake.look("CSI cameras")
     assert (check.state, check.fix) == ("ok", None)
-    assert check.found.startswith("imx219 9-0010 at /dev/video1; use csi://0:")
+    assert check.found.startswith("imx219 9-0010 at /dev/video1; use csi://0 ")
 
 
 # v4l2loopback

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_edge.cli import main
+from mggr_edge.common import __version__
 from mggr_edge.common.cli_group import MggrGroup
-from mggr_edge.common.version import __version__
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.pictures import Picture, read_picture, write_picture
 from mggr_edge.models.bundle import Bundle

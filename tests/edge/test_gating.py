@@ -13,6 +13,7 @@ from mggr_edge.pipeline.gating import (
     Limits,
     gate_geometry,
     gate_shift,
+    gate_tolerance,
     weakest,
 )
 
@@ -98,6 +99,13 @@ def test_a_hidden_far_eye_stays_hidden_whatever_its_state() -> None:
 
 def test_a_shift_that_is_too_far_has_its_reason() -> None:
     assert gate_shift(60.0) == Gate(0.0, "gaze too far")
+
+
+def test_an_eye_near_the_target_needs_no_redirection() -> None:
+    assert gate_tolerance(2.0) == Gate(0.0, "on target")
+    assert gate_tolerance(3.9) == Gate(pytest.approx(0.5), "on target")
+    assert gate_tolerance(6.0) == FREE
+    assert gate_tolerance(1.0, Limits(tolerance_deg=(0.0, 0.5))) == FREE
 
 
 @given(SHARES, SHARES, st.sampled_from(["openness", "iris_visible"]))

@@ -12,17 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hdr_videos import (
-    HLG,
-    PQ,
-    hdr_codes,
-    ten_bit_frame,
-    ten_bit_planes,
-    write_ten_bit,
-)
+from hdr_videos import HLG, PQ, hdr_codes, ten_bit_frame, ten_bit_planes, write_ten_bit
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.colour import TenBitPicture, ten_bit_picture
 from mggr_edge.media.files.exif import upright
+from mggr_edge.media.files.ten_bit import TenBitPicture, ten_bit_picture
 from mggr_edge.media.files.tone_mapping import SDR, tone_map_for
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
 from mggr_edge.media.files.video_writer import Encoding, add_video_stream

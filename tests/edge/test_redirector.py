@@ -129,6 +129,20 @@ def test_without_strength_gazes_are_seen_and_every_bit_stays(
     assert not bundle.calls
 
 
+def test_eyes_that_look_at_the_target_keep_every_bit(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 2))
+    result = redirector.process(portrait)
+    np.testing.assert_array_equal(result.frame, portrait)
+    assert [(eye.strength, eye.reason) for eye in result.faces[0].eyes] == [(0.0, "on target")] * 2
+    assert not bundle.calls
+    redirector.target = Gaze(0, 3.9)
+    for eye in redirector.process(portrait).faces[0].eyes:
+        assert 0.3 < eye.strength < 0.7
+        assert eye.reason == "on target"
+
+
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_a_strength_is_a_share(bundle: BumpNetwork, strength: float) -> None:
     with pytest.raises(ValueError, match=r"a strength lies in \[0, 1\]"):

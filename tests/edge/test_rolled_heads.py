@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mggr_edge.geometry.angles import Gaze, Side, mean_gaze, unit_vectors
 from mggr_edge.geometry.eye_crop import crop_of_eye
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.gaze_networks import EyeEstimate, EyeRedirection
 from mggr_edge.models.runtimes import Runner
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection

@@ -145,7 +145,7 @@ def copied(float_bundle, tmp_path):
 @pytest.fixture
 def converted_before(float_bundle, int8_bundle, monkeypatch):
     """Exports take the bundles' files instead of converting anew, which takes seconds."""
-    from mggr_export.formats.tflite.tflite_format import TFLiteFormat
+    from mggr_export.formats.tflite import TFLiteFormat
 
     def stored(bundle):
         def convert(self, model, *calibration, **options):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mggr_edge.errors import DataError
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_export.eyes.export_eyes import balanced_pairs, inputs_of_pairs
 from mggr_tf.data.schema import make_samples
 from refusals import refusal

@@ -17,11 +17,10 @@ from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.labels import read_label
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.formats.keras_models import models_of_run
-from mggr_export.formats.onnx import convert
-from mggr_export.formats.onnx.onnx_format import OnnxFormat
+from mggr_export.formats.onnx import OnnxFormat, convert
+from mggr_export.formats.onnx.graph import check_structure, op_counts
 from mggr_export.formats.onnx.quantise import quantise
-from mggr_export.formats.onnx.structure import check_structure, op_counts
-from mggr_export.formats.tflite.tflite_format import TFLiteFormat
+from mggr_export.formats.tflite import TFLiteFormat
 from mggr_tf.cli import main
 from refusals import error_of, refusal
 from spoilt import replace_file
@@ -196,7 +195,7 @@ def swap_two_inputs(model):
     ("edit", "fault"),
     [
         (swap_two_inputs, "coarse differs"),
-        (quantise_the_flow, "QuantizeLinear rounding is not allowed in a float32 file"),
+        (quantise_the_flow, "QuantizeLinear rounding must not occur in a float32 file"),
     ],
 )
 def test_a_broken_conversion_is_not_exported(run, bundle, eyes, tmp_path, monkeypatch, edit, fault):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.models.contract import Conventions, OpeningParity
+from mggr_edge.models.contract import OpeningParity
+from mggr_edge.models.conventions import Conventions
 from mggr_export.eyes.sight import Openings
 from mggr_export.proofs.proof import breaks_opening, opening_misses, opening_text
 from mggr_tf.config.conversion_limits import Limit, PrecisionLimits

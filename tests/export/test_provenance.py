@@ -11,6 +11,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.labels import licences_text, read_label
 from mggr_export.exporting.request import ExportRequest
+from mggr_tf.runs.adoption import adopt
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin, StageRecord
 
@@ -30,9 +31,9 @@ def descendant(run, tmp_path):
     shutil.copytree(run.path / "weights", donor.path / "weights", dirs_exist_ok=True)
     donor.note_data(CHANGED, change="other people")
     middle = RunFolder.create(tmp_path / "middle", run.config, CHANGED)
-    middle.adopt(donor, stage="joint")
+    adopt(middle, donor, stage="joint")
     made = RunFolder.create(tmp_path / "made", run.config, run.record.data)
-    made.adopt(middle, stage="joint")
+    adopt(made, middle, stage="joint")
     for stage in ("estimator", "coarse", "joint"):
         made.update_stage(stage, StageRecord(steps=3, done=3, complete=True))
     return RunFolder.open(made.path)

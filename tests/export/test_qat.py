@@ -15,7 +15,8 @@ from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.contract import Parity
 from mggr_edge.models.runtimes import open_file
 from mggr_export.exporting.bundle_writer import BundledModel
-from mggr_export.exporting.export_run import Exporter, export_run
+from mggr_export.exporting.export_run import export_run
+from mggr_export.exporting.exporter import Exporter
 from mggr_export.exporting.labels import label_of
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.eyes.export_eyes import FITTING_BATCH, choose_eyes

@@ -15,20 +15,26 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.contract import Artifact, Contract, Conventions, Parity, Training
+from mggr_edge.models.contract import Artifact, Contract, Parity, Training
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
-from mggr_export.quickstart import names
+from mggr_export.quickstart import (
+    BUNDLES,
+    CHART_SHEET,
+    EYES_CLIP,
+    FACES_CLIP,
+    PORTRAIT,
+    REDIRECTED,
+    REPORT,
+    RUN,
+    STILLS_SHEET,
+    STRIP_SHEET,
+)
 from mggr_export.quickstart.cli import quickstart
 from mggr_export.quickstart.demo import STILL_TIMES_S, STRIP_TIMES_S, Demo, Timing, open_films
 from mggr_export.quickstart.observe import Observer, following
-from mggr_export.quickstart.portrait import (
-    FRAMES,
-    SIZE_PX,
-    clip_writer,
-    photograph,
-    portrait_frame,
-)
+from mggr_export.quickstart.portrait import FRAMES, SIZE_PX, clip_writer, photograph, portrait_frame
 from mggr_export.quickstart.prose import Outcome, losses_of
 from mggr_export.quickstart.report import report_text
 from mggr_tf.config.files import load_config
@@ -144,10 +150,10 @@ def test_one_stray_pixel_is_counted(demo_folder, monkeypatch):
 
 def test_sheets_and_clips_are_there(demo_folder):
     folder, _ = demo_folder
-    for name in (names.STRIP_SHEET, names.STILLS_SHEET, names.CHART_SHEET):
+    for name in (STRIP_SHEET, STILLS_SHEET, CHART_SHEET):
         assert cv2.imread(str(folder / name)).std() > 10
-    assert frames_in(folder / names.FACES_CLIP) == len(TIMES_S)
-    assert frames_in(folder / names.EYES_CLIP) == len(TIMES_S)
+    assert frames_in(folder / FACES_CLIP) == len(TIMES_S)
+    assert frames_in(folder / EYES_CLIP) == len(TIMES_S)
 
 
 def frames_in(path):
@@ -185,7 +191,7 @@ def outcome(demo_folder):
     folder, observer = demo_folder
     config = load_config("quickstart")
     data = DataRecord("synthetic", ("00000", "00001"), ("00002",), 60, "Apache-2.0")
-    run = RunFolder.create(folder / names.RUN, config, data)
+    run = RunFolder.create(folder / RUN, config, data)
     for stage in ("estimator", "coarse", "joint"):
         run.update_stage(stage, StageRecord(steps=9, done=9, complete=True, seconds=4.0))
         run.log(stage, 5, {"loss": 0.75})
@@ -327,7 +333,7 @@ def test_the_commands_of_the_report_are_understood(reader, outcome):
     commands = [shlex.split(command) for command in reader.commands]
     for program, name, *arguments in commands:
         parsers[program, name].make_context(name, arguments)
-    assert str(outcome.folder.resolve() / names.RUN) in commands[0]
+    assert str(outcome.folder.resolve() / RUN) in commands[0]
     assert str(outcome.folder.resolve() / "bundle-int8") in functools.reduce(
         operator.iadd, commands, []
     )
@@ -357,12 +363,12 @@ def test_the_whole_way(tmp_path, how):
     )
     assert result.exit_code == 0
     assert result.stdout.strip() == str(out / "report.html")
-    for name in (names.PORTRAIT, names.REDIRECTED, names.FACES_CLIP, names.EYES_CLIP):
+    for name in (PORTRAIT, REDIRECTED, FACES_CLIP, EYES_CLIP):
         assert frames_in(out / name) == FRAMES
-    for name in names.BUNDLES.values():
+    for name in BUNDLES.values():
         Bundle.open(out / name)
-    assert RunFolder.open(out / names.RUN).is_complete("joint")
-    page = (out / names.REPORT).read_text(encoding="utf-8")
+    assert RunFolder.open(out / RUN).is_complete("joint")
+    page = (out / REPORT).read_text(encoding="utf-8")
     assert f"of {FRAMES}" in page
     assert ">none<" in page
     assert ("before fine-tuning" in page) == (how == [])

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_edge.errors import OutputExistsError, UsageError
-from mggr_export.quickstart import names
+from mggr_export.quickstart import RUN
 from mggr_export.quickstart.cli import quickstart
 from mggr_tf.config.files import load_config
 from mggr_tf.runs.folder import RunFolder
@@ -54,7 +54,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, complete):
 
     def run_quickstart(folder, **_):
         data = DataRecord("synthetic", ("00000",), (), 1, "Apache-2.0")
-        run = RunFolder.create(folder / names.RUN, load_config("quickstart"), data)
+        run = RunFolder.create(folder / RUN, load_config("quickstart"), data)
         run.update_stage("joint", StageRecord(steps=5, done=5 * complete, complete=complete))
         raise KeyboardInterrupt
 

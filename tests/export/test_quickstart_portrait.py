@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.geometry.gaze_map import draw_gazemap
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_edge.pipeline.targets import CAMERA

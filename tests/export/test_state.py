@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest, closing_for_export
 from mggr_export.eyes.export_eyes import with_closing_eyes
@@ -18,7 +18,8 @@ from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.redirect import bundle_of_run
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord, StageRecord
-from mggr_tf.training.stages import Budget, train_stages
+from mggr_tf.training.stages import train_stages
+from mggr_tf.training.stopping import Budget
 
 pytestmark = pytest.mark.extended
 

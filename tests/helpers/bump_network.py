@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.gaze_networks import EyeEstimate, EyeRedirection
 from mggr_edge.models.network_io import EyeState
 from mggr_edge.models.runtimes import Runner

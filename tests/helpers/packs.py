@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from mggr_edge.common.progress import no_progress
-from mggr_tf.config import PackedConfig
+from mggr_tf.config.resources import PackedConfig
 from mggr_tf.data.packed.pack import pack_source
 from mggr_tf.data.packed.samples import open_pack
 

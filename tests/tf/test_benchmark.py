@@ -26,6 +26,7 @@ from mggr_tf.benchmark.scoring import _refuse_seen, scores_file
 from mggr_tf.config import config_to_plain
 from mggr_tf.config.files import load_config
 from mggr_tf.data.columbia import write_dataset
+from mggr_tf.runs.adoption import adopt
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord, StageRecord
 from refusals import refusal
@@ -120,7 +121,7 @@ def test_no_judge_is_trained_on_whom_it_scores():
 
 
 def test_plans_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="both trained on and reported: b"):
+    with pytest.raises(ValueError, match="subjects used for both training and scores: b"):
         replace(PLAN, report=("b", "c"))
     with pytest.raises(ValueError, match="folds must lie between 1 and"):
         replace(PLAN, folds=4)
@@ -131,7 +132,9 @@ def test_drawn_people_have_one_name_in_a_plan(tmp_path):
     named = drawn.with_present_names(seed=1)
     assert named.train == ("drawn-1-00000",)
     assert named.report == ("drawn-1-00001", "drawn-1-00002")
-    with pytest.raises(ValueError, match="both trained on and reported: drawn-1-00001"):
+    with pytest.raises(
+        ValueError, match="subjects used for both training and scores: drawn-1-00001"
+    ):
         replace(drawn, train=("drawn-1-00001",)).with_present_names(seed=1)
     # One of an earlier version goes on.
     open_plan(tmp_path / "bench", drawn)
@@ -148,12 +151,12 @@ def test_entrants_and_judges_are_not_scored_on_people_of_their_donors(tmp_path, 
     run = made(run_path(tmp_path, entrant), ("a", "b"))
     judges = [made(judge_path(tmp_path, fold), PLAN.judge_subjects(fold)) for fold in (0, 1)]
     _refuse_seen(tmp_path, PLAN, [entrant], notify=print)
-    run.adopt(donor, stage="joint")
-    with refusal(UsageError, "subjects-seen", trained="entrant mggr's donor donor on eyes"):
+    adopt(run, donor, stage="joint")
+    with refusal(UsageError, "subjects-seen", trained="entrant mggr's source run donor on eyes"):
         _refuse_seen(tmp_path, PLAN, [entrant], notify=print)
     _refuse_seen(tmp_path, PLAN, [], notify=print)
-    judges[0].adopt(made_with_weights(made, tmp_path / "other", ("c",)), stage="judge")
-    with refusal(UsageError, "subjects-seen", trained="judge 1's donor other on eyes"):
+    adopt(judges[0], made_with_weights(made, tmp_path / "other", ("c",)), stage="judge")
+    with refusal(UsageError, "subjects-seen", trained="judge 1's source run other on eyes"):
         _refuse_seen(tmp_path, PLAN, [], notify=print)
 
 

@@ -113,6 +113,6 @@ def test_the_report_says_who_is_ahead_and_what_it_cost():
     assert "| judge on real targets | 0.50 | 0.50 |" in text
     assert "| MGGR, estimated source | +0.75 | +0.75 |" in text
     assert "| MGGR, estimated source | 1.2500 |" in text
-    assert "## MGGR, estimated source, against the others" in text
-    assert "estimated row: a rival." in text
+    assert "## MGGR, estimated source: comparisons" in text
+    assert "without such rows: a rival." in text
     assert "Ablations" not in text

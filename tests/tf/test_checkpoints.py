@@ -136,7 +136,7 @@ def test_a_damaged_newest_is_passed_over_aloud(tmp_path, spoil, which):
     assert again.restore() == (3, 3, [3.0, -3.0])
     (said,) = again.said
     assert said.startswith(f"{tmp_path / 'step-00000007'}: the checkpoint cannot be restored: ")
-    assert said.endswith("; skipping it")
+    assert said.endswith("; skipping this checkpoint")
     assert "\n" not in said
 
 

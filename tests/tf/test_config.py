@@ -193,9 +193,12 @@ def test_a_named_element_is_appended_or_replaced():
     assert weights["lpips"] == 0.125
 
 
-def test_landmarks_between_picture_and_gaze_need_their_loss():
-    on = "models.estimator_landmarks=true"
-    state_only = "stages.estimator.losses=[{name: state, weight: 1}]"
-    assert load_config("mggr-synthetic", changes=[on]).models.estimator_landmarks
-    with refusal(ConfigError, "invalid-value"):
-        load_config("mggr-edge", changes=[on, state_only])
+@pytest.mark.parametrize("donors", [False, True])
+def test_a_config_takes_the_window_of_its_donor(donors):
+    mine, theirs = (
+        load_config("mggr-synthetic", changes=[f"models.estimator_window={str(on).lower()}"])
+        for on in (not donors, donors)
+    )
+    assert not mine.builds_alike("estimator", theirs)
+    assert mine.for_donor(theirs) == theirs
+    assert mine.for_donor(mine) is mine

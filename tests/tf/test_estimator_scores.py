@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.bootstrap import correlation, draw_subjects
 from mggr_tf.evaluation.estimator_scores import score_estimator, scores_text

@@ -11,7 +11,7 @@ from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import Augmentation, LossConfig
 from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
-from mggr_tf.drawn_eyes.lids import USUAL_REGION
+from mggr_tf.drawn_eyes.rendered import USUAL_REGION
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.estimator_step import EstimatorStep, _difference_miss, single_eyes
 from refusals import refusal
@@ -192,33 +192,18 @@ def test_landmarks_may_be_unknown_of_some_rows(tiny_changes, samples):
     assert float(metrics["landmark_error_px"]) > 0
 
 
-LANDMARKS_ON = (
-    "models.estimator_landmarks=true",
-    "stages.estimator.losses=[{name: landmarks, weight: 0.5}]",
-)
-
-
-def test_gaze_from_landmarks_depends_on_nothing_else_in_the_picture(tiny_changes):
-    plain = [one for one in tiny_changes if not one.startswith("stages.estimator.losses")]
-    config = load_config("mggr-edge", changes=[*plain, *LANDMARKS_ON])
-    estimator = Networks(config).estimator
-    pictures = np.random.default_rng(1).uniform(-1, 1, (5, 64, 64, 3)).astype(np.float32)
-    inputs = {"eye": pictures, "head_pose": np.zeros((5, 2), np.float32)}
-    assert np.ptp(estimator(inputs, training=False)["gaze"].numpy(), axis=0).min() > 0
-    points = estimator.get_layer("landmarks")
-    kernel, bias = points.get_weights()
-    points.set_weights([np.zeros_like(kernel), bias])  # the same landmarks in every picture
-    assert np.ptp(estimator(inputs, training=False)["gaze"].numpy(), axis=0).max() == 0
-
-
-def test_landmarks_between_picture_and_gaze_are_trained(tiny_changes):
-    plain = [one for one in tiny_changes if not one.startswith("stages.estimator.losses")]
-    step = step_of(load_config("mggr-edge", changes=[*plain, *LANDMARKS_ON]), landmarks=6)
-    batch = {k: v for k, v in rows(landmarks=np.full((4, 6, 2), 30.0)).items() if k != "state"}
-    before = float(step(batch)["landmark_error_px"])
-    for _ in range(30):
-        after = float(step(batch)["landmark_error_px"])
-    assert after < 0.7 * before
+@pytest.mark.parametrize("window", [False, True])
+def test_with_a_window_the_gaze_does_not_depend_on_the_surroundings(tiny_changes, window):
+    on = f"models.estimator_window={str(window).lower()}"
+    estimator = Networks(load_config("mggr-edge", changes=[*tiny_changes, on])).estimator
+    pictures = np.random.default_rng(1).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
+    pictures[1, 14:50] = pictures[0, 14:50]  # other brow and cheek
+    inputs = {"eye": pictures, "head_pose": np.zeros((2, 2), np.float32)}
+    brow, eye = estimator(inputs, training=False)["gaze"].numpy()
+    assert (np.abs(brow - eye).max() == 0) == window
+    pictures[1, 28:36] = 0
+    with_eye, without_eye = estimator(inputs, training=False)["gaze"].numpy()
+    assert np.abs(with_eye - without_eye).max() > 0
 
 
 def test_the_judge_takes_single_eyes_and_knows_no_state(config):

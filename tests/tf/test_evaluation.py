@@ -9,7 +9,7 @@ import pytest
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.geometry.gaze_map import draw_gazemap
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.evaluation.metrics import (
     CATALOGUE,

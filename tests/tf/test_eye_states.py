@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_tf.config.sizes import SyntheticConfig
+from mggr_tf.config.resources import SyntheticConfig
 from mggr_tf.data.closing_eyes import closing_eyes, closing_people, unseen_closing_eyes
 from mggr_tf.data.names import SYNTHETIC_LICENCE
 from mggr_tf.data.pairs import pair_table
 from mggr_tf.drawn_eyes import draw_closing_eyes, draw_samples, draw_subject, label_eye
-from mggr_tf.drawn_eyes.closing import FIRST_CLOSING
+from mggr_tf.drawn_eyes.closing import FIRST_CLOSING, _smiling
 from mggr_tf.drawn_eyes.flow import IRIS
 from mggr_tf.drawn_eyes.render import render_eye
 from mggr_tf.drawn_eyes.rendered import eye_state
@@ -116,6 +116,21 @@ def test_closing_eyes_do_not_depend_on_workers_or_on_how_many_follow():
     helped = draw_closing_eyes(subjects=3, per_group=2, seed=7, heads=1, workers=2)
     np.testing.assert_array_equal(alone.images, helped.images[: len(alone)])
     np.testing.assert_array_equal(alone.state, helped.state[: len(alone)])
+
+
+def test_some_groups_smile_with_the_lower_lid_alone():
+    lids = BARE.lids
+    smiling = [_smiling(lids, [1, number]) for number in range(200)]
+    rises_mm = np.array([lids.lower_mm - one.lower_mm for one in smiling])
+    assert 0.5 < (rises_mm > 0).mean() < 0.7
+    assert rises_mm.min() == 0
+    assert 0.5 < rises_mm.max() <= 2.2
+    for one in smiling:
+        assert dataclasses.replace(one, lower_mm=lids.lower_mm) == lids
+        assert one.lower_mm >= lids.corner_drop_mm + 0.3
+    raised = dataclasses.replace(lids, lower_mm=lids.lower_mm - 1.0)
+    smile = draw(subject=dataclasses.replace(BARE, lids=raised))
+    assert eye_state(smile)[0] < eye_state(draw())[0]
 
 
 def test_people_whose_eyes_close_are_nobody_else():

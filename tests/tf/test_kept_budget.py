@@ -11,7 +11,7 @@ from mggr_tf.cli.train_data import check_budget
 from mggr_tf.config.files import load_config
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord, StageRecord
-from mggr_tf.training.stages import minutes_of_each
+from mggr_tf.training.stopping import minutes_of_each
 from refusals import error_of, refusal
 
 

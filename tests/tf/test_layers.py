@@ -22,6 +22,7 @@ from mggr_tf.models.blocks import (
     ZeroOutput,
 )
 from mggr_tf.models.classifiers import VGG16Input
+from mggr_tf.models.critics import EyeWindow
 from mggr_tf.models.stlpips_layers import BlurPool, ImageNetScaling, PixelSquares
 from mggr_tf.models.warp import BackwardWarp
 
@@ -38,6 +39,7 @@ LAYERS = {
     DepthToSpace: (DepthToSpace, picture(12)),
     Upsampled: (Upsampled, picture(3)),
     AddAndClip: (AddAndClip, [picture(3), picture(3)]),
+    EyeWindow: (EyeWindow, picture(3)),
     Scale: (lambda: Scale(4.0), picture(2)),
     Lighten: (Lighten, [picture(3), picture(1)]),
     PaintOver: (PaintOver, [picture(3), picture(3), picture(1), picture(3)]),

@@ -5,7 +5,7 @@ import pytest
 
 from mggr_edge.vision.iris import Eye
 from mggr_tf.drawn_eyes import draw_samples
-from mggr_tf.drawn_eyes.lids import LEAST_OPENNESS, OUTLINE_POINTS, USUAL_REGION, lid_region
+from mggr_tf.drawn_eyes.rendered import LEAST_OPENNESS, OUTLINE_POINTS, USUAL_REGION, lid_region
 
 
 def outline(openness, width=40.0, side="right"):

@@ -12,7 +12,7 @@ from mggr_edge.errors import MggrError, RunError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.cli.natural import natural
 from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split

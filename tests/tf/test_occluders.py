@@ -7,10 +7,16 @@ import tensorflow as tf
 
 from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.augment import augment_pair
-from mggr_tf.data.closing_eyes import EyeStates, behind_occluders, gaze_weight
-from mggr_tf.data.occluders import covered_share, filled, occlude
+from mggr_tf.data.closing_eyes import (
+    EyeStates,
+    behind_occluders,
+    covered_share,
+    filled,
+    gaze_weight,
+)
+from mggr_tf.data.occluders import occlude
 from mggr_tf.data.rows import Rows
-from mggr_tf.drawn_eyes.lids import USUAL_REGION, lid_region
+from mggr_tf.drawn_eyes.rendered import USUAL_REGION, lid_region
 
 PLAIN = {"brightness": 0, "contrast": 0, "colour": 0, "shift_px": 0}
 SEED = tf.constant([3, 4])

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from mggr_edge.errors import DataError
 from mggr_tf.cli import main
-from mggr_tf.config import PackedConfig
+from mggr_tf.config.resources import PackedConfig
 from mggr_tf.data.rows import Shares
 from mggr_tf.training.stage_parts import explained_corruption, stage_dataset
 from packs import PATCHES, flip_a_bit, opened, pack, put_patches

@@ -26,7 +26,7 @@ READ = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from mggr_tf.config import PackedConfig
+from mggr_tf.config.resources import PackedConfig
 from mggr_tf.config.files import load_config
 from mggr_tf.data.packed.reader import open_pack
 from mggr_tf.training.stage_parts import stage_dataset, stage_shares

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.models.contract import Conventions
-from mggr_tf.config import PackedConfig
+from mggr_edge.models.conventions import Conventions
+from mggr_tf.config.resources import PackedConfig
 from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.packed.samples import PackedSamples

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.gaze_map import draw_gazemap
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import redirector_inputs
 from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import Augmentation

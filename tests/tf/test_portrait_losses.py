@@ -21,8 +21,9 @@ from mggr_tf.training.portrait_batches import (
     with_portraits,
 )
 from mggr_tf.training.stage_parts import portrait_shares, stage_dataset, stage_shares
-from mggr_tf.training.stages import Budget, train_stages
+from mggr_tf.training.stages import train_stages
 from mggr_tf.training.step import RedirectionStep
+from mggr_tf.training.stopping import Budget
 from refusals import refusal
 
 pytestmark = pytest.mark.extended
@@ -82,7 +83,7 @@ def step_of(config, networks):
         (["stages.joint.portraits={pairs: 4, cycle: 1.0, identity: 1.0}"], "gaze must be above 0"),
         (
             [CYCLED, "stages.joint.losses=[{name: adversarial, weight: 1}]"],
-            "portraits.gaze needs a loss gaze",
+            "portraits.gaze needs the loss gaze",
         ),
         (
             ["stages.coarse.portraits={pairs: 4, cycle: 1.0, gaze: 0.1}"],

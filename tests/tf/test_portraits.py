@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import ConfigError, DataError, RunError, UsageError
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import RedirectedPortraits
 from mggr_tf.data.pairs import pair_dataset
@@ -27,7 +27,8 @@ from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.portrait_batches import joined, redirected_portraits, with_portraits
 from mggr_tf.training.stage_parts import check_shares, portrait_shares, stage_dataset, stage_shares
 from mggr_tf.training.stage_watch import StageWatch
-from mggr_tf.training.stages import Budget, train_stages
+from mggr_tf.training.stages import train_stages
+from mggr_tf.training.stopping import Budget
 from mggr_tf.training.validation import portrait_errors
 from portrait_folder import LICENCE, write_portraits
 from refusals import refusal

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from mggr_tf.cli import main
 from mggr_tf.evaluation.protocol import refuse_seen_subjects
 from mggr_tf.redirect import bundle_of_run
+from mggr_tf.runs.adoption import adopt
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import trained_on
 from mggr_tf.runs.record import Origin
@@ -190,7 +191,7 @@ def test_devices_of_a_new_run_keep_its_donors_adapted_estimator(
         run = RunFolder.create(
             tmp_path / name, RunFolder.open(donor).config, RunFolder.open(donor).record.data
         )
-        run.adopt(RunFolder.open(donor), **how)
+        adopt(run, RunFolder.open(donor), **how)
         return {
             file.stem: file.read_bytes() for file in (tmp_path / name / "weights").glob("*.npz")
         }

@@ -10,6 +10,7 @@ from mggr_tf.config.files import load_config
 from mggr_tf.data.columbia import write_dataset
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.redirect import bundle_of_run
+from mggr_tf.runs.adoption import adopt
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import training_of
 from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin, StageRecord
@@ -34,7 +35,7 @@ def made(path, config, data, *, donor=None, weights):
     """A run as training leaves it."""
     run = RunFolder.create(path, config, data)
     if donor is not None:
-        run.adopt(RunFolder.open(donor.path), stage="joint")
+        adopt(run, RunFolder.open(donor.path), stage="joint")
     for file in weights.iterdir():
         (path / "weights" / file.name).write_bytes(file.read_bytes())
     for stage in config.recipe:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mggr_tf.config import ModelConfig
-from mggr_tf.config.sizes import BranchSize
+from mggr_tf.config.sizes import BranchSize, ModelConfig
 from mggr_tf.training.losses.adversary import LARGEST_ZOOM, MARGIN_PX, enlarging, random_view
 from mggr_tf.training.losses.redirection import Comparison
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.rows import Rows, Shares

@@ -369,7 +369,7 @@ def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: 
     again = resume(run)
     assert again.exit_code == 0, again.output
     assert f"{newest}: the checkpoint cannot be restored" in again.stderr
-    assert "skipping it" in again.stderr
+    assert "skipping this checkpoint" in again.stderr
     assert f"{STAGE}: {STEPS} steps, from step {STEPS - 1}" in again.stderr
     assert_same_weights(run, whole)
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import RunError
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.cli import main
 from mggr_tf.data.columbia import LICENCE
 from mggr_tf.data.pairs import all_pairs

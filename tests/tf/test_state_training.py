@@ -14,9 +14,11 @@ from mggr_tf.data.names import SYNTHETIC_LICENCE
 from mggr_tf.data.schema import STATES
 from mggr_tf.evaluation.state_scores import score_state, separation, state_eyes, state_text
 from mggr_tf.evaluation.trained import load_estimator, load_estimator_outputs
-from mggr_tf.runs.folder import RunFolder, weights_to_adopt
+from mggr_tf.runs.adoption import weights_to_adopt
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord
-from mggr_tf.training.stages import Budget, train_stages
+from mggr_tf.training.stages import train_stages
+from mggr_tf.training.stopping import Budget
 
 pytestmark = pytest.mark.extended
 
@@ -75,7 +77,7 @@ def test_people_whose_eyes_close_are_among_the_run_s_origins(trained, config):
     assert not {*held_out} & {*record.seen}
     assert record.licences == ("Apache-2.0", SYNTHETIC_LICENCE)
     before = record
-    trained.note_origin(origin)
+    trained.note_origins([origin])
     assert trained.record == before
 
 
@@ -152,18 +154,17 @@ def test_a_donor_without_state_takes_it_off_the_config(config, tiny_config, tmp_
     assert weights_to_adopt(without, donor) == ("estimator",)
 
 
-def test_a_donor_without_landmarks_takes_them_off_the_config():
-    landmarks = load_config("mggr-synthetic", changes=["models.estimator_landmarks=true"])
-    config = load_config("mggr-synthetic")
-    assert landmarks.for_donor(landmarks) is landmarks
-    assert not landmarks.builds_alike("estimator", config)
-    assert landmarks.for_donor(config) == config
+def test_state_and_window_follow_the_donor_together():
+    mine = load_config("mggr-synthetic", changes=["models.estimator_window=true"])
     no_state = [
         f"stages.{stage}.losses=[{{name: landmarks, weight: 0.5}}]"
         for stage in ("estimator", "adapted")
     ]
-    neither = load_config("mggr-synthetic", changes=["models.estimator_state=false", *no_state])
-    fitting = landmarks.for_donor(neither)
-    assert not fitting.models.estimator_landmarks
+    neither = load_config(
+        "mggr-synthetic",
+        changes=["models.estimator_state=false", "models.estimator_window=false", *no_state],
+    )
+    fitting = mine.for_donor(neither)
+    assert not fitting.models.estimator_window
     assert not fitting.models.estimator_state
     assert fitting.builds_alike("estimator", neither)

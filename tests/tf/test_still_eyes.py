@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import image_to_network
 from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.evaluation.estimator_scores import draw_frontal_eyes
@@ -22,11 +22,11 @@ def finder():
         yield IrisFinder(bundle.model("iris"))
 
 
-def measured(eyes, finder, redirect):
+def measured(eyes, finder, redirect, off_deg=(3, 5)):
     return measure_still_eyes(
         redirect,
         eyes,
-        source_deg=eyes.gaze_deg + np.float32([1, 2]),
+        source_deg=eyes.gaze_deg + np.float32(off_deg),
         finder=finder,
         conventions=Conventions(),
     )
@@ -51,6 +51,15 @@ def test_a_moved_picture_moves_its_irises(eyes, finder):
     assert "6 eyes" in still_text(found)
 
 
+def test_within_the_tolerance_no_iris_moves_and_beyond_it_less(eyes, finder):
+    def redirect(inputs):
+        return {"redirected": np.roll(inputs["eye"], 2, axis=2)}
+
+    assert measured(eyes, finder, redirect, off_deg=(1, 2)).moved_px == 0
+    partly = measured(eyes, finder, redirect, off_deg=(0, 3.9)).moved_px
+    assert 0.5 < partly < 1.5
+
+
 def test_the_redirector_is_told_the_source_and_asked_for_the_label(eyes, finder):
     asked = []
 
@@ -60,6 +69,6 @@ def test_the_redirector_is_told_the_source_and_asked_for_the_label(eyes, finder)
 
     measured(eyes, finder, redirect)
     delta = np.concatenate([one["delta"] for one in asked]) * Conventions().delta_scale_deg
-    np.testing.assert_allclose(delta, np.tile([-1, -2], (6, 1)), atol=1e-4)
+    np.testing.assert_allclose(delta, np.tile([-3, -5], (6, 1)), atol=1e-4)
     shown = np.concatenate([one["eye"] for one in asked])
     np.testing.assert_allclose(shown, image_to_network(eyes.images), atol=1e-6)

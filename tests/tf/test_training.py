@@ -16,13 +16,15 @@ from mggr_tf.evaluation.protocol import pair_inputs
 from mggr_tf.evaluation.trained import load_redirector
 from mggr_tf.models.classifiers import VGG16_FEATURES
 from mggr_tf.models.networks import Networks
+from mggr_tf.runs.adoption import adopt
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import free_name, newest_run
 from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.distribution import Preempted, open_distribution
 from mggr_tf.training.loop import Loop
 from mggr_tf.training.stage_watch import StageWatch
-from mggr_tf.training.stages import Budget, StageTrainer, stages_to_train, train_stages
+from mggr_tf.training.stages import StageTrainer, stages_to_train, train_stages
+from mggr_tf.training.stopping import Budget
 from refusals import refusal
 
 pytestmark = pytest.mark.extended
@@ -205,7 +207,7 @@ def test_a_stage_ends_early_and_keeps_its_best(tmp_path, tiny_config, tiny_chang
         changes=[*tiny_changes, *changes, "stages.coarse.validation.patience=2"],
     )
     run = RunFolder.create(tmp_path / "run", config, DATA)
-    run.adopt(base, stage="coarse")
+    adopt(run, base, stage="coarse")
     said = []
     train(tmp_path / "run", config, samples, stage="coarse", steps=50, said=said)
     # Nothing is learned at such a rate, so that nothing after the first is better.

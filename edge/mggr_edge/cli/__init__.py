@@ -14,8 +14,8 @@ from mggr_edge.cli.calibrate import calibrate
 from mggr_edge.cli.doctor import doctor
 from mggr_edge.cli.run import run
 from mggr_edge.cli.studio import studio
+from mggr_edge.common import __version__
 from mggr_edge.common.cli_group import MggrGroup
-from mggr_edge.common.version import __version__
 
 
 @click.group(cls=MggrGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -39,16 +39,16 @@ from mggr_edge.common.cli_group import FiniteRange, echo_error
     "floors",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Require a minimum speed. KEY consists of words that select rows of the table, and then "
-    "`per_second` or `speedup`. The exit code is 1 if none of these rows reaches VALUE. Examples: "
+    help="Require a minimum speed. KEY consists of words that select table rows, followed by "
+    "`per_second` or `speedup`. If no selected row reaches VALUE, the exit code is 1. Examples: "
     "redirector.int8.per_second=200, redirector.onnx.speedup=0.5. Repeat the option for several "
     "minimums.",
 )
 @click.option(
     "--clip",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Time the processing of this video, instead of single models. Print the times of "
-    "decoding, of the models and of the other stages.",
+    help="Time the processing of this video, instead of single models. Print separate times for "
+    "decoding, for the models and for the other stages.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def bench(
@@ -66,10 +66,10 @@ def bench(
     that runs models, for example LiteRT. The command prints a table. Each row of the table contains
     the times of one model file on one runtime.
 
-    The command calls the files of a model alternately, so that their ratios are valid on a busy
-    machine. `speedup` compares the speed of a row with the first row of the same model (above 1 is
-    faster). `memory` is the memory growth of a process that loads and runs only this file. TensorRT
-    engines from `build-engine` are timed, too (not yet tested on hardware).
+    The command calls the files of a model in turns, so the ratios of their times are valid even on
+    a busy machine. `speedup` is the speed of a row divided by the speed of the model's first row
+    (above 1 is faster). `memory` is the memory growth of a process that loads and runs only this
+    file. TensorRT engines from `build-engine` are timed, too (not yet tested on hardware).
 
     \b
     Examples:

@@ -17,8 +17,8 @@ from mggr_edge.common.cli_group import echo_note
 @click.option(
     "--int8",
     is_flag=True,
-    help="Build from the int8 files of the bundle. These contain pairs of quantize and dequantize "
-    "operations (Q/DQ).",
+    help="Build from the int8 files of the bundle. These files contain pairs of quantize and "
+    "dequantize operations (Q/DQ).",
 )
 @click.option(
     "--dla",
@@ -32,8 +32,8 @@ def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
     command uses TensorRT's Python package. If this package is not installed, the command uses
     trtexec. The engines are stored in your cache folder. The command prints their paths.
 
-    An engine works with one TensorRT version on one kind of GPU. `mggr-edge` uses only engines that
-    match both. (Not yet tested on hardware.)
+    An engine works only with the TensorRT version and the kind of GPU for which it was built.
+    `mggr-edge` ignores all other engines. (Not yet tested on hardware.)
 
     \b
     Examples:

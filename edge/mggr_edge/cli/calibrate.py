@@ -49,16 +49,16 @@ def calibrate(
 
     Press Enter, look into the lens of the camera and turn your head slowly for five seconds. Turn
     your head by about 15 degrees to each side, and also a little up and down. The command measures
-    the error of the estimated gaze for different head poses, and stores it in a file (the profile).
-    `mggr-edge run` subtracts this error from its estimates. No picture is stored.
+    the error of the estimated gaze for different head poses, and stores this error in a file (the
+    profile). `mggr-edge run` subtracts the error from its estimates. No picture is stored.
 
     INPUT is a camera, or a video file of a person who looks into the lens. Only the first minute of
     a video is used. Frames with closed eyes are ignored, and short glances away from the lens have
-    no effect. If the head hardly turns, the correction is the same for all head poses.
+    no effect. If the head hardly turns, the correction does not depend on the head pose.
 
     At the end, the command prints the mean gaze error before and after correction, in degrees
     (lower is better). The error after correction is cross-validated: the duration is divided into
-    five periods. The frames of each period are corrected by a fit to the other four periods.
+    five periods. The frames of each period are corrected with a fit to the other four periods.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def calibrate(
     path = profile_file() if profile is None else file_to_write("--profile", profile)
     if path is None:
         raise UsageError(
-            f"{NO_HOME}; set HOME, or name a file with --profile FILE", code="no-home-folder"
+            f"{NO_HOME}; set HOME, or pass a file with --profile FILE", code="no-home-folder"
         )
     if profile is not None and path.exists() and not force:
         raise OutputExistsError(path)
@@ -131,7 +131,7 @@ def _calibration(input_: str, options: SourceOptions) -> Calibration:
 
 
 class _Display:
-    """Progress line that is updated in place if standard error is a terminal."""
+    """Progress line on standard error; without a terminal, nothing is written."""
 
     def __init__(self) -> None:
         self._is_shown = False
@@ -144,16 +144,16 @@ class _Display:
             self._write("\n")
 
     def show(self, progress: LookProgress) -> None:
-        """Write the line if standard error is a terminal; otherwise write nothing."""
+        """If standard error is a terminal, write the line; otherwise write nothing."""
         if not sys.stderr.isatty():
             return
         self._is_shown = True
         pitch, yaw = progress.covered
         self._write(
-            f"\r{progress.seconds_left:3.1f} s left; head turn covered: {yaw:4.0%} left to right, "
-            f"{pitch:4.0%} up and down; {progress.frames} frames with open eyes "
+            f"\r{progress.seconds_left:3.1f} s left; head turned so far: {yaw:4.0%} of the range "
+            f"to the sides, {pitch:4.0%} up and down; {progress.frames} frames with open eyes "
         )
 
     def _write(self, text: str) -> None:
-        with suppress(OSError):  # Skip the line if standard error cannot be written.
+        with suppress(OSError):  # If standard error cannot be written, skip the line.
             click.echo(text, err=True, nl=False)

@@ -13,8 +13,9 @@ import click
 def doctor(as_json: bool) -> None:
     """Check this machine's setup and suggest fixes.
 
-    The exit code is 0 if `mggr-edge run` can process pictures and videos, and 1 if something that
-    this needs is missing. The following checks do not affect the exit code:
+    If `mggr-edge run` can process pictures and videos on this machine, the exit code is 0. If a
+    required package is missing, the exit code is 1. The following checks do not affect the exit
+    code:
 
     \b
     - landmark models and packaged weights (an exported bundle contains its own models)

@@ -66,7 +66,7 @@ _OPTIONS_SERVICE = (
     click.option(
         "--reconnect",
         is_flag=True,
-        help="If a camera or stream is lost or not yet available, wait until it can be opened.",
+        help="If the camera or stream is lost or not yet available, keep trying to open it.",
     ),
     click.option(
         "--no-step-down",
@@ -79,8 +79,8 @@ _OPTIONS_SERVICE = (
         default=HOT_C,
         show_default=True,
         metavar="CELSIUS",
-        help="Reduce the work from this temperature on, in degrees Celsius. The first step skips "
-        "the fine branch, which is the more detailed part of the network. The second step "
+        help="If the temperature reaches this value in degrees Celsius, reduce the work. The first "
+        "step skips the fine branch, the network that adds details. The second step also "
         "processes at most every second frame.",
     ),
     click.option(

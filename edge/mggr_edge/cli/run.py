@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Redirect at most this number of faces per frame, in order of detection confidence.",
+    help="Redirect at most this number of faces per frame: those with the highest detection "
+    "confidence.",
 )
 @click.option(
     "--profile",
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
 @click.option(
     "--estimate-only",
     is_flag=True,
-    help="Estimate gazes, but redirect no eye. Write no file, unless OUTPUT or --overlay is given.",
+    help="Estimate gazes, but redirect no eye. Write a file only if OUTPUT or --overlay is given.",
 )
 @click.option("--mark", is_flag=True, help="Draw a 'gaze redirected' label in a corner.")
 @click.option(
@@ -162,10 +163,10 @@ def run(
     OUTPUT of a live INPUT is a video file, a virtual camera for video calls
     (v4l2loopback:///dev/video10), or a stream that this machine serves (rtsp://@:8554/NAME). If
     frames arrive faster than they can be processed, the older frames are dropped and counted.
-    Ctrl-C ends the run and completes the recording. The command opens no other network connections
-    than those that INPUT, OUTPUT and the options name.
+    Ctrl-C ends the run and completes the recording. The command opens only the network connections
+    that INPUT, OUTPUT and the options specify.
 
-    Videos and pictures can also be shown in a window (display://0), on a virtual camera or as a
+    The OUTPUT of a video or a picture can also be a window (display://0), a virtual camera or a
     stream. In these cases, videos are played at their own speed and without sound. --input-loop
     repeats a video. A window has these keys: space turns the redirection on and off, + and - change
     the strength, o turns the overlay on and off, and q ends the run.
@@ -173,8 +174,8 @@ def run(
     SDR videos of 8 bits become H.264 videos. HDR and 10-bit videos become H.265 videos. Sound,
     timing and metadata are kept, and a comment in the metadata states that the gaze was redirected.
     If no eye was redirected, the output is a copy of the input. Pictures keep their metadata,
-    colour profile and resolution. At the end, the command lists the properties that the output
-    format cannot store. If some files of a folder fail, the command writes the other files, reports
+    colour profile and resolution. At the end, the command lists the properties of INPUT that OUTPUT
+    cannot store. If some files of a folder fail, the command writes the other files, reports
     each failure, and exits with code 2.
 
     \b

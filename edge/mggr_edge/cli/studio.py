@@ -44,10 +44,10 @@ def studio(
     """Adjust the gaze redirection on a page in your web browser.
 
     INPUT is a camera (/dev/video0 by default), a stream, a video file or a picture. A video file is
-    repeated endlessly. The page shows each frame before and after redirection, side by side, with a
-    slider between the two pictures. Drag the point on a face to set the direction in which the eyes
-    look. The page also sets the strength, shows the time per stage and calibrates. If a camera is
-    lost, the page waits until it is available again.
+    repeated endlessly. The page shows the frames with a slider. To the left of the slider, the page
+    shows the original frame. To the right, it shows the redirected frame. Drag the ring on a face
+    to set the direction in which the eyes look. On the page, you can also set the strength, see the
+    time per stage, and calibrate. If a camera is lost, the page waits for the camera.
 
     No data leaves this machine and no picture is stored. The page is served on 127.0.0.1 only. The
     command prints the address of the page. The address contains a random token, so other users of

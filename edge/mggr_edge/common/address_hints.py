@@ -15,7 +15,7 @@ _SIMILAR = 0.7
 For example, `rstp` and `rtsp` have a ratio of 0.75.
 """
 _OTHER_PROTOCOLS = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp"})
-"""Schemes of other protocols. They are not treated as misspelled schemes."""
+"""Schemes of other protocols. These schemes are not treated as misspelled schemes."""
 
 _PORTS = 65_536
 
@@ -58,7 +58,7 @@ _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):/+(?P<rest>.+)", re.IGNOREC
 def closest_input(text: str) -> str | None:
     """Return the valid INPUT that is most similar to a text.
 
-    The result is `None` if no valid INPUT is similar, or if the search returns the text itself.
+    If no valid INPUT is similar, or if the search returns the text itself, the result is `None`.
 
     Example:
         >>> [closest_input(text) for text in ("0", "v4l2:/dev/video1", "rtsp:/cam/live")]
@@ -72,8 +72,8 @@ def closest_input(text: str) -> str | None:
 def closest_output(text: str) -> str | None:
     """Return the valid OUTPUT that is most similar to a text.
 
-    OUTPUTs that are files are not considered. The result is `None` if no other OUTPUT is similar,
-    or if the search returns the text itself.
+    File names are not considered. If no other OUTPUT is similar, or if the search returns the text
+    itself, the result is `None`.
 
     Example:
         >>> [closest_output(text) for text in ("/dev/video10", "null", "rtsp://:8554/eyes")]
@@ -105,7 +105,7 @@ def _by_scheme(text: str, known: tuple[str, ...]) -> str | None:
 def _existing_path(text: str) -> str | None:
     """Return the path of an existing file or folder with a similar name.
 
-    The result is `None` if there is no such file or folder.
+    If no file or folder has a similar name, the result is `None`.
     """
     variants = (text.strip(), os.path.expanduser(text), unquote(text), text.replace("\\", ""))
     for variant in variants:

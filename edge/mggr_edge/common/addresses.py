@@ -9,9 +9,9 @@
     rtsp://HOST/NAME, rtsps://HOST/NAME      rtsp://@:8554/NAME
                                              null://
 
-Schemes are case-insensitive. A text without `SCHEME://` is a path. A path is a camera if it is a
-Video4Linux character device. A path is also a camera if it does not exist and has the form of a
-device name in `/dev`.
+Schemes are case-insensitive. A text without `SCHEME://` is a path. If a path is a Video4Linux
+character device, it is a camera. If a path does not exist and has the form of a device name in
+`/dev`, it is also a camera.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PathType = Literal[
     "socket",
 ]
 
-NOT_SEEKABLE = "is not seekable; save it to a file and name that file"
+NOT_SEEKABLE = "is not seekable; save the data to a file and pass that file"
 """End of the error message that rejects a pipe or standard input as INPUT.
 
 A video file may store its index at the end, so the program must be able to seek in the file.
@@ -122,8 +122,8 @@ def input_address(text: str) -> Address:
     """Parse an INPUT.
 
     Raises:
-        UsageError: the address is not a valid INPUT. The message contains the most similar valid
-            INPUT if there is one.
+        UsageError: the address is not a valid INPUT. If a valid INPUT is similar, the message
+            contains this INPUT.
 
     Example:
         >>> input_address("RTSP://camera.local/live")
@@ -134,13 +134,13 @@ def input_address(text: str) -> Address:
     scheme, rest = _split(text)
     if not rest and scheme in (None, "file"):
         raise UsageError(
-            f"INPUT is empty ({text!r}); name a file, a folder, or {INPUT_FORMS}",
+            f"INPUT is empty ({text!r}); pass a file, a folder, or {INPUT_FORMS}",
             code="input-empty",
             address=text,
         )
     if text == _STANDARD_STREAM:
         raise UsageError(
-            f"INPUT is -, but standard input {NOT_SEEKABLE}",
+            f"INPUT '-' means standard input, which {NOT_SEEKABLE}",
             code="input-is-stdin",
             address=text,
         )
@@ -176,7 +176,7 @@ def output_address(text: str) -> Address:
 
     Raises:
         UsageError: the text is not a valid address, or it is a device or a pipe that cannot be an
-            OUTPUT. The message contains the most similar valid OUTPUT if there is one.
+            OUTPUT. If a valid OUTPUT is similar, the message contains this OUTPUT.
 
     Example:
         >>> output_address("RTSP://@:8554/eyes")
@@ -221,7 +221,7 @@ def served_at(address: Address) -> Served:
 def path_type(path: str | os.PathLike[str]) -> PathType:
     """Return the type of the file at a path; links are followed.
 
-    The result is `missing` if the path does not exist or cannot be accessed.
+    If the path does not exist or cannot be accessed, the result is `missing`.
     """
     try:
         status = os.stat(path)
@@ -258,7 +258,7 @@ def file_to_write(option: str, named: str | os.PathLike[str]) -> Path:
     text = os.fspath(named)
     if not text or names_a_folder(text):
         raise UsageError(
-            f"{option} {text or repr(text)} names a folder; name a file, e.g. "
+            f"{option} {text or repr(text)} is a folder, expected a file; pass for example "
             f"{os.path.join(text, 'NAME')}",
             code="option-names-folder",
             option=option,
@@ -346,8 +346,8 @@ def _camera(path: str) -> Address:
 def _may_be_camera(path: str, found: PathType) -> bool:
     """Return whether a path is a video device.
 
-    A path that does not exist also counts if it has the form of a device name. The device may be
-    unplugged.
+    If a path does not exist but has the form of a device name, the result is also true, because the
+    device may be unplugged.
     """
     if found == "missing":
         return bool(_CAMERA_NAME.fullmatch(str(PurePosixPath(path))))

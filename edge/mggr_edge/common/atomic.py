@@ -76,14 +76,14 @@ def atomic_file(
         'all of it'
     """
     target = Path(path)
-    _check_file(target, force=force)
+    _check(target, force=force, as_folder=False)
     temporary = _temporary_name(target)
     try:
         with _disk_errors_explained(target):
             yield temporary
             _sync(temporary)
             if elsewhere is None:
-                _check_file(target, force=force)
+                _check(target, force=force, as_folder=False)
             if force:
                 os.replace(temporary, target)
             else:
@@ -119,7 +119,7 @@ def atomic_folder(
         DiskError: the disk is full, over its quota, or read-only.
     """
     target = Path(path)
-    _check_folder(target, force=force)
+    _check(target, force=force, as_folder=True)
     temporary = _temporary_name(target)
     try:
         with _disk_errors_explained(target):
@@ -161,7 +161,7 @@ def move_folder(folder: Path, path: str | Path, *, force: bool = False) -> None:
         UsageError: the target is a file, or its parent folder does not exist or is not writable.
     """
     target = Path(path)
-    _check_folder(target, force=force)
+    _check(target, force=force, as_folder=True)
     if force:
         _move_in(folder, target)
     else:
@@ -237,24 +237,14 @@ def _move_in(temporary: Path, target: Path) -> None:
         shutil.rmtree(aside)
 
 
-def _check_file(target: Path, *, force: bool) -> None:
+def _check(target: Path, *, force: bool, as_folder: bool) -> None:
+    """Check that a file, or with `as_folder` a folder, can be written to the target."""
     check_place(target)
-    if os.path.isdir(target):
+    if os.path.exists(target) and os.path.isdir(target) != as_folder:
+        found, wanted = ("file", "folder") if as_folder else ("folder", "file")
         raise UsageError(
-            f"{target} is a folder, expected the name of a file to write",
-            code="output-is-folder",
-            path=target,
-        )
-    if os.path.lexists(target) and not force:
-        raise OutputExistsError(target)
-
-
-def _check_folder(target: Path, *, force: bool) -> None:
-    check_place(target)
-    if os.path.exists(target) and not os.path.isdir(target):
-        raise UsageError(
-            f"{target} is a file, expected the name of a folder to write",
-            code="output-is-file",
+            f"{target} is a {found}, but the output must be a {wanted}; choose another name",
+            code="output-is-file" if as_folder else "output-is-folder",
             path=target,
         )
     if os.path.lexists(target) and not force:

@@ -1,9 +1,9 @@
-"""Read zip files from untrusted sources within memory limits.
+"""Read zip files from untrusted sources within memory limits, and check their entries.
 
-`zipfile` trusts the sizes that a zip file declares. It decompresses a whole entry before it cuts
-the entry to its declared size. It also reads the central directory (the list of all entries) in one
-step, even if the directory is very large. The functions in this module read entries in chunks, and
-they limit the size of the central directory.
+`zipfile` trusts the sizes that a zip file declares. `zipfile` decompresses a whole entry before it
+cuts the entry to its declared size. `zipfile` also reads the central directory (the list of all
+entries) in one step, even if the directory is very large. The functions in this module read entries
+in chunks, and they limit the size of the central directory.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 import copy
 import io
 import os
+import re
 import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -33,10 +35,18 @@ UNREADABLE_ZIP = (
 )
 """Exceptions that `zipfile` raises for a file that is damaged or not a zip."""
 
+_LEADS_AWAY = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)(\.{0,2})(/|$)")
+"""Pattern of invalid paths.
+
+A path is invalid if it is absolute, or if it contains a drive letter or a backslash. It is also
+invalid if one of its parts is empty, `.` or `..`.
+"""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 _CHUNK_BYTES = 1 << 20
 _MOST_AT_ONCE_BYTES = 8 << 20
 _ENCRYPTED = 1
-"""Bit in an entry's flags that marks it as encrypted."""
+"""Bit in the flags of an entry that marks the entry as encrypted."""
 
 
 class BoundedFile(io.FileIO):
@@ -139,7 +149,7 @@ def check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
         )
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise BundleError(
-            f"{path}: {name} is neither a file nor a folder; remove it from the zip",
+            f"{path}: {name} is neither a file nor a folder; remove this entry from the zip",
             code="zip-has-special-file",
             path=path,
             file=name,
@@ -160,3 +170,41 @@ def check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
             file=name,
             method=entry.compress_type,
         )
+
+
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Check that all names are relative paths that every file system can store.
+
+    Args:
+        path: the zip file or folder, for error messages.
+        names: POSIX paths inside the zip file or folder.
+
+    Raises:
+        BundleError: a name points outside of the bundle or has control characters. The error is
+            also raised if two names differ only in upper and lower case.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if _LEADS_AWAY.search(name):
+            raise BundleError(
+                f"{path}: {name} is not a valid path inside a bundle; expected a relative path "
+                "without '.', '..', backslashes or a drive letter",
+                code="file-name-unsafe",
+                path=path,
+                file=name,
+            )
+        if _CONTROL.search(name):
+            raise BundleError(
+                f"{path}: {name!r} has control characters; rename the file",
+                code="file-name-with-control-characters",
+                path=path,
+                file=name,
+            )
+        if name.casefold() in seen:
+            raise BundleError(
+                f"{path}: duplicate file name {name} (case-insensitive); copy the bundle again",
+                code="file-name-duplicate",
+                path=path,
+                file=name,
+            )
+        seen.add(name.casefold())

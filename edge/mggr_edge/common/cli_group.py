@@ -21,7 +21,7 @@ click also uses this code for its own usage errors.
 _PACKAGES = {"cv2": ("OpenCV", "edge")}
 """Optional packages that some modules import at the top: module -> (package name, extra).
 
-The packages are missing if mggr-tf is installed without extras.
+If mggr-tf is installed without extras, these packages are missing.
 """
 
 
@@ -85,8 +85,8 @@ def echo_error(message: str) -> None:
 def echo_note(text: str) -> None:
     """Write a line about the progress of a command to stderr.
 
-    If stderr cannot be written, the line is lost and the command continues. This happens if the
-    disk is full, or if the process that reads the log has exited.
+    If the disk is full, or if the process that reads the log has exited, stderr cannot be written.
+    In this case, the line is lost and the command continues.
     """
     with suppress(OSError):
         click.echo(text, err=True)
@@ -95,8 +95,7 @@ def echo_note(text: str) -> None:
 class FiniteRange(click.FloatRange):
     """A `click.FloatRange` that rejects `nan` and `inf`.
 
-    Every comparison with NaN is false. Therefore `click.FloatRange` accepts NaN, whatever the
-    limits are.
+    Every comparison with NaN is false. Therefore `click.FloatRange` accepts NaN with any limits.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -3,7 +3,7 @@
 Operating systems and applications create files that have the names of data files but contain no
 data. On disks without an Apple file system, macOS writes a file `._photo.jpg` (an AppleDouble file)
 next to `photo.jpg`. Jupyter keeps copies in `.ipynb_checkpoints`. Synology stores thumbnails as
-JPEG files in `@eaDir`. All functions that read data folders skip such files.
+JPEG files in `@eaDir`. All functions that read data folders skip these files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NO_HOME = "no home folder is known: HOME is not set and this user id has no acco
 def config_home() -> Path | None:
     """Return `$XDG_CONFIG_HOME`, or `~/.config` if the variable is not set.
 
-    The result is `None` if the variable is not set and there is no home folder.
+    If the variable is not set and there is no home folder, the result is `None`.
     """
     return _folder("XDG_CONFIG_HOME", ".config")
 
@@ -25,7 +25,7 @@ def config_home() -> Path | None:
 def cache_home() -> Path | None:
     """Return `$XDG_CACHE_HOME`, or `~/.cache` if the variable is not set.
 
-    The result is `None` if the variable is not set and there is no home folder.
+    If the variable is not set and there is no home folder, the result is `None`.
     """
     return _folder("XDG_CACHE_HOME", ".cache")
 
@@ -56,7 +56,7 @@ _NAMES = frozenset(
 )
 """Names of system files and folders, in lower case.
 
-Names are compared in lower case, because most file systems with these files ignore case.
+Names are compared in lower case, because most file systems on which these files occur ignore case.
 """
 
 

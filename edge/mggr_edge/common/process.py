@@ -23,9 +23,9 @@ _STANDARD = (0, 1, 2)
 
 @contextmanager
 def checked_stdout() -> Iterator[None]:
-    """Raise a `StreamError` instead of an `OSError` if standard output cannot be written.
+    """If standard output cannot be written, raise a `StreamError` instead of an `OSError`.
 
-    Standard output is not changed if it is closed, or if a test or a notebook has replaced it.
+    If standard output is closed, or if a test or a notebook has replaced it, it is not changed.
     """
     before = cast("TextIO | None", sys.stdout)
     is_replaced = before is not sys.__stdout__
@@ -81,7 +81,7 @@ class _Checked:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise StreamError(
-                f"standard output cannot be written: {reason}; its last lines are lost",
+                f"standard output cannot be written: {reason}; the last lines of output are lost",
                 code="stdout-not-writable",
                 reason=reason,
             ) from error
@@ -140,18 +140,18 @@ def abandon(reader: threading.Thread) -> None:
 
 
 def exit_if_readers_hang(code: int) -> None:
-    """Exit the process immediately if an abandoned reader thread is still running.
+    """If an abandoned reader thread is still running, exit the process immediately.
 
-    Python can crash at exit if the driver call of such a thread returns while Python shuts down.
-    All recordings are complete when this function is called. The function runs no other clean-up,
-    so only the entry point of a program may call it.
+    If the driver call of an abandoned thread returns while Python shuts down, Python can crash. All
+    recordings are complete when this function is called. The function skips all other clean-up, so
+    only the entry point of a program may call this function.
 
     Args:
         code: the exit code of the process.
     """
     if any(reader.is_alive() for reader in _abandoned):
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # None if the program was started without this stream
+            if stream is not None:  # `None` in a program that was started without this stream
                 stream.flush()
         os._exit(code)
 
@@ -178,11 +178,11 @@ def exit_code(number: int) -> int:
 def ended_by_signals() -> Iterator[None]:
     """Raise `SystemExit` with the code of `exit_code` when the process receives SIGTERM or SIGHUP.
 
-    During the next `_CLEANING_S` seconds, further signals are ignored. They must not interrupt the
-    removal of temporary files. A signal after this time raises `SystemExit` again, because a
-    library may have caught the first `SystemExit`. If a signal already has another handler, or is
-    ignored (as with `nohup`), this context does not change it. Code in the context may set its own
-    handlers.
+    During the next `_CLEANING_S` seconds, further signals are ignored, so that they do not
+    interrupt the removal of temporary files. A signal after this time raises `SystemExit` again,
+    because a library may have caught the first `SystemExit`. If a signal already has another
+    handler, or is ignored (as with `nohup`), this context does not change it. Code in the context
+    may set its own handlers.
 
     Only the main thread can handle signals. In any other thread this context does nothing.
     """
@@ -250,7 +250,8 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     heard = [*_SIGNALS]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # it is ignored under `nohup`
         heard.append(signal.SIGHUP)
-    # `None` stands for a handler that was not installed from Python. Python could not restore it.
+    # `None` stands for a handler that was not installed from Python. Python cannot restore such a
+    # handler.
     heard = [number for number in heard if signal.getsignal(number) is not None]
     before = {number: signal.signal(number, end) for number in heard}
     try:

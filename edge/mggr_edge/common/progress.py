@@ -27,7 +27,7 @@ PATIENCE_S = 2.0
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Advance]:
-    """Show a progress bar on stderr if stderr is a terminal; otherwise show nothing.
+    """If stderr is a terminal, show a progress bar on stderr; otherwise show nothing.
 
     Args:
         label: the name of the operation, e.g. "redirecting clip.mp4".
@@ -95,6 +95,7 @@ class _Bar:
                     show_pos=True,
                 )
             )
-            # The estimate must include the steps and the time before the bar appeared.
+            # The estimate of the remaining time must include the steps and the time before the bar
+            # appeared.
             self._bar.start = self._started
             self._bar.update(self._done)

@@ -1,9 +1,8 @@
 """Convert JSON or YAML data to frozen dataclasses, with strict checks.
 
-Configs and contracts are read by the same rules. Every key must be known. Every key without a
-default must be present. Every value must have its declared type, but an integer is also accepted
-as a float. Each error message contains the path of the key, for example
-`losses[0]: unknown key 'w'`.
+These rules apply to configs and to contracts. Every key must be known. Every key without a default
+must be present. Every value must have its declared type, but an integer is also accepted as a
+float. Each error message contains the path of the key, for example `losses[0]: unknown key 'w'`.
 """
 
 from __future__ import annotations

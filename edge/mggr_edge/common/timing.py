@@ -55,13 +55,13 @@ class StageClock:
             self._totals_s[name] = self._totals_s.get(name, 0.0) + took_s
 
     def totals_s(self) -> dict[str, float]:
-        """Return the total seconds per stage, in the order in which the stages first ran."""
+        """Return the total seconds per stage, sorted by the first call of each stage."""
         return self._totals_s.copy()
 
     def medians_ms(self) -> dict[str, float]:
         """Return the median time per call of each stage, in milliseconds.
 
-        The stages are in the order in which they first ran.
+        The stages are sorted by their first call.
         """
         return {name: 1000 * float(np.median(took_s)) for name, took_s in self._took_s.items()}
 

@@ -55,7 +55,7 @@ class Gaze:
         return np.asarray([self.pitch_deg, self.yaw_deg], np.float32)
 
     def mirrored(self) -> Gaze:
-        """Return the gaze as it appears if the picture is flipped left to right."""
+        """Return the gaze in the picture that is flipped left to right."""
         return Gaze(self.pitch_deg, -self.yaw_deg)
 
     def rolled(self, roll_deg: float) -> Gaze:
@@ -64,9 +64,9 @@ class Gaze:
         The unit vector of the gaze is rotated about the optical axis. Both pitch and yaw change.
 
         Args:
-            roll_deg: angle in degrees from the old x axis to the new x axis. It is positive if the
-                axis turns clockwise in the picture. The same angle with the opposite sign converts
-                the direction back.
+            roll_deg: angle in degrees from the old x axis to the new x axis. A positive angle means
+                that the axis turns clockwise in the picture. The same angle with the opposite sign
+                converts the direction back.
 
         Example:
             >>> right = Gaze(0.0, 10.0).rolled(90.0)  # the new x axis points down
@@ -109,8 +109,8 @@ def mean_gaze(gazes: Sequence[Gaze], weights: Sequence[float] | None = None) -> 
 
     Args:
         gazes: the gazes to average. At least one is required.
-        weights: one weight per gaze. No weight may be negative, and the sum must be positive. With
-            `None`, all gazes have the same weight.
+        weights: one weight per gaze. Each weight must be at least 0, and the sum of the weights
+            must be positive. With `None`, all gazes have the same weight.
     """
     vectors = unit_vectors([[gaze.pitch_deg, gaze.yaw_deg] for gaze in gazes])
     return _direction(np.average(vectors, axis=0, weights=weights))

@@ -25,7 +25,7 @@ DEFAULT_SIZE_PX = 64
 
 
 _LARGEST_WARP_PX = 1 << 13
-"""Side in pixels of the largest square that is warped in one step. It needs 200 MB of memory."""
+"""Side in pixels of the largest square that is warped in one step. Such a square needs 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class EyeCrop:
     Attributes:
         centre: centre (x, y) of the square in frame pixels.
         width_px: side of the square in frame pixels.
-        roll_deg: angle in degrees of the square's x axis in the frame. It is positive if the axis
-            is turned clockwise.
+        roll_deg: angle in degrees of the square's x axis in the frame. A positive angle means that
+            the axis is turned clockwise.
         size_px: side in pixels of the patch to which the square is resampled.
     """
 
@@ -81,8 +81,8 @@ def crop_of_eye(
             does not matter.
         side: the side of the eye from the subject's point of view. With `side`, the eye is upright
             in the patch at any roll of the head. With `None`, the corner that is further left in
-            the frame becomes the left corner in the patch. Then the eye is upside down if the head
-            is rolled by more than 90 degrees.
+            the frame becomes the left corner in the patch. In this case, if the head is rolled by
+            more than 90 degrees, the eye is upside down.
         crop_factor: side of the square divided by the radius of the enclosing circle.
         size_px: side of the patch in pixels.
 
@@ -191,7 +191,7 @@ def mirror_flow(flow: NDArray[np.float32]) -> NDArray[np.float32]:
 def needs_mirror(side: Side, canonical_side: Side) -> bool:
     """Return whether an eye must be mirrored because its side is not `canonical_side`.
 
-    `canonical_side` is the side of the face on which the networks were trained.
+    The networks were trained on eyes of the side `canonical_side`.
     """
     return side != canonical_side
 

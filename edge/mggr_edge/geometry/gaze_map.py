@@ -12,8 +12,8 @@ pitch and y is the yaw:
 
 The gazemap follows [1], eq. 2-3. The lengths of the axes are those of the published code of [1].
 
-Edges are linear ramps with a width of `edge_px`. They are computed from the first-order distance
-`f / |grad f|` to the outline. Therefore the drawing changes smoothly with the angles.
+Edges are linear ramps with a width of `edge_px`. The ramps are computed from the first-order
+distance `f / |grad f|` to the outline. Therefore the drawing changes smoothly with the angles.
 
 References:
     [1] Park, Spurr, Hilliges, Deep Pictorial Gaze Estimation, ECCV 2018.
@@ -88,7 +88,8 @@ def draw_gazemap(
     q = np.sqrt((along_minor / minor) ** 2 + (along_major / major) ** 2)
     slope = np.sqrt((along_minor / minor**2) ** 2 + (along_major / major**2) ** 2)
     iris = _soft_edge((1 - q) * q / np.maximum(slope, _EPSILON), edge_px)
-    # At the centre of the iris, q / slope is undefined. These pixels are inside in any case.
+    # At the centre of the iris, q / slope is undefined. The pixels near the centre are always
+    # inside the iris.
     iris = np.where(q < 0.5, _soft_edge((1 - q) * minor, edge_px), iris)
 
     eyeball = _soft_edge(r - np.sqrt(x**2 + y**2), edge_px)

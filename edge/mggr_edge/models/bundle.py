@@ -51,10 +51,11 @@ class Bundle(GazeNetworks):
     Args:
         contract: the contract of the bundle, with its conventions and the specs of its models.
         load: function that accepts the name of a model and returns its runner (see
-            `runtimes.runner.Runner`). It is called when a model is used for the first time.
+            `runtimes.runner.Runner`). The function is called when a model is used for the first
+            time.
         load_coarse: function that accepts the loaded redirector and returns a runner that computes
-            only the flow. It returns `None` if the redirector cannot be run without its fine
-            branch.
+            only the flow. If the redirector cannot be run without its fine branch, the function
+            returns `None`.
 
     Threads: any thread may use a bundle. Two threads may call one model at the same time, but then
     the calls do not run in parallel. For parallel work, use a separate `session()` in each thread.
@@ -174,7 +175,7 @@ class Bundle(GazeNetworks):
         )
 
     def session(self) -> Bundle:
-        """Return a second bundle for another thread, with the same files but with its own models.
+        """Return a second bundle for another thread; it has the same files but separate models.
 
         The two bundles run in parallel. Each of them must be closed separately. A session needs
         memory for the interpreters of its models (a few MB per model). The checksums are not
@@ -206,10 +207,10 @@ class Bundle(GazeNetworks):
     def coarse(self) -> Runner | None:
         """Redirector without its fine branch.
 
-        It computes only the flow, which is much less work than the whole redirector. The value is
-        `None` if the loaded redirector cannot be run without this branch. This is the case for a
-        TensorRT engine and for an ONNX file. It is also the case for a TFLite file if only
-        tflite-runtime is installed. The coarse model is loaded when it is used for the first time,
+        It computes only the flow, which is much less work than the whole redirector. If the loaded
+        redirector cannot be run without this branch, the value is `None`. This limitation applies
+        to TensorRT engines and ONNX files. If only tflite-runtime is installed, the limitation also
+        applies to TFLite files. The coarse model is loaded when it is used for the first time,
         after the redirector.
         """
         return self._models.get(_COARSE, self._opened)
@@ -218,7 +219,7 @@ class Bundle(GazeNetworks):
         """Load all models that a frame needs, and run the estimator and the redirector once.
 
         Args:
-            coarse: whether to load and run `coarse`, too. Then the loading of `coarse` does not
+            coarse: whether to load and run `coarse`, too. If it is loaded now, the loading does not
                 delay a later frame.
 
         Raises:
@@ -240,7 +241,7 @@ class Bundle(GazeNetworks):
         models. If the returned bundle is closed, the models stay open.
 
         Args:
-            seen: function that accepts a runner and returns its wrapper.
+            seen: function that accepts a runner and returns a wrapper of this runner.
         """
 
         def coarse(redirector: Runner) -> Runner | None:
@@ -288,7 +289,7 @@ class _LoadedModels:
             self._borrowed.add(name)
 
     def check_open(self) -> None:
-        """Raise ValueError if the models are closed."""
+        """If the models are closed, raise ValueError."""
         if self._is_closed:
             raise ValueError("the bundle is closed; open it again")
 
@@ -298,7 +299,7 @@ class _LoadedModels:
             self._is_closed = True
             owned = [one for name, one in self._runners.items() if name not in self._borrowed]
             self._runners = {}
-        with ExitStack() as each:  # If closing one runner fails, the others are still closed.
+        with ExitStack() as each:  # If one runner cannot be closed, the rest are still closed.
             for runner in owned:
                 if runner is not None:
                     each.callback(close_runner, runner)

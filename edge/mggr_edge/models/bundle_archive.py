@@ -25,6 +25,7 @@ from mggr_edge.common.bounded_zip import (
     UNREADABLE_ZIP,
     BoundedFile,
     check_entry,
+    check_names,
     open_entry,
     read_declared,
 )
@@ -136,13 +137,6 @@ _MOST_TEXT_BYTES = 8 << 20
 
 In the packaged bundles, these two files together have less than 30 kB.
 """
-_LEADS_AWAY = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)(\.{0,2})(/|$)")
-"""Pattern of invalid paths.
-
-A path is invalid if it is absolute, or if it contains a drive letter or a backslash. It is also
-invalid if one of its parts is empty, `.` or `..`.
-"""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OF_FILE_MANAGERS = re.compile(
     r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|thumbs\.db$|desktop\.ini$)", re.IGNORECASE
 )
@@ -201,7 +195,7 @@ def read_bundle_files(path: Path) -> dict[str, bytes]:
                 if _OF_FILE_MANAGERS.search(name):
                     continue
                 raise BundleError(
-                    f"{path}: {name} is not listed in {SUMS_FILE}; remove it",
+                    f"{path}: the file {name} is not listed in {SUMS_FILE}; remove this file",
                     code="file-not-listed",
                     path=path,
                     file=name,
@@ -256,34 +250,6 @@ def _content(path: Path, listed: _Listed, name: str) -> bytes:
         return read_declared(file, listed.sizes[name], name=f"{path}: {name}")
 
 
-def _check_names(path: Path, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if _LEADS_AWAY.search(name):
-            raise BundleError(
-                f"{path}: {name} is not a valid path inside a bundle; expected a relative path "
-                "without '.', '..', backslashes or a drive letter",
-                code="file-name-unsafe",
-                path=path,
-                file=name,
-            )
-        if _CONTROL.search(name):
-            raise BundleError(
-                f"{path}: {name!r} has control characters; rename the file",
-                code="file-name-with-control-characters",
-                path=path,
-                file=name,
-            )
-        if name.casefold() in seen:
-            raise BundleError(
-                f"{path}: duplicate file name {name} (case-insensitive); copy the bundle again",
-                code="file-name-duplicate",
-                path=path,
-                file=name,
-            )
-        seen.add(name.casefold())
-
-
 def _check_count(path: Path, count: int) -> None:
     if count > _MOST_FILES:
         raise BundleError(
@@ -309,7 +275,7 @@ def _listed_folder(path: Path) -> Iterator[_Listed]:
         if not all(os.path.lexists(path / name) for name in (CONTRACT_FILE, SUMS_FILE)):
             raise _no_bundle(path, _inner_bundle(path))
         sizes = dict(_files_of_folder(path))
-        _check_names(path, sizes)
+        check_names(path, sizes)
         yield _Listed(sizes, _MOST_BYTES, lambda name: _open_regular(path, name))
     except OSError as error:
         reason = error.strerror or str(error)
@@ -345,7 +311,7 @@ def _files_of_folder(path: Path) -> Iterator[tuple[str, int]]:
                 else:
                     if entry.is_dir():
                         raise BundleError(
-                            f"{path}: {name} is a link to a folder; remove it",
+                            f"{path}: {name} is a link to a folder; remove this link",
                             code="folder-link",
                             path=path,
                             file=name,
@@ -355,7 +321,7 @@ def _files_of_folder(path: Path) -> Iterator[tuple[str, int]]:
 
 def _special_file(path: Path, name: str) -> BundleError:
     return BundleError(
-        f"{path}: {name} is neither a file nor a folder; remove it",
+        f"{path}: {name} is neither a file nor a folder; remove this entry",
         code="special-file",
         path=path,
         file=name,
@@ -386,7 +352,7 @@ def _listed_zip(path: Path) -> Iterator[_Listed]:
             _check_count(path, len(entries))
             for entry in entries:
                 check_entry(path, entry)
-            _check_names(path, [entry.filename.removesuffix("/") for entry in entries])
+            check_names(path, [entry.filename.removesuffix("/") for entry in entries])
             files = {one.filename: one for one in entries if not one.is_dir()}
             root = _root_of(files)
             files = {

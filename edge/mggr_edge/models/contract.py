@@ -1,8 +1,8 @@
 """The contract of a bundle: its models, their tensors, and the image and angle conventions.
 
 The contract is the file `contract.json`. The export writes this file, and the device reads it. The
-contract defines the preprocessing that training used and that the device must repeat. Therefore the
-device code has no copy of these numbers.
+contract defines the preprocessing that training used and that the device must repeat (see
+`conventions`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from typing import Any, Literal
 
 from mggr_edge.common.schema import plain, read, read_json
 from mggr_edge.errors import BundleError, ConfigError
-from mggr_edge.geometry.angles import Side
-from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
-from mggr_edge.geometry.gaze_map import DEFAULT_EDGE_PX, DEFAULT_K
+from mggr_edge.models.conventions import Conventions
 
 SCHEMA = 1
 """Version of the schema.
@@ -32,72 +30,12 @@ Format = Literal[RunnableFormat, "saved_model", "keras-weights"]
 SavedModels are for servers, and Keras weights are for `mggr-tf verify`.
 """
 
-_LARGEST_PATCH_PX = 4096
-_SMALLEST, _LARGEST = 1e-3, 1e3
-"""Limits of the values that are used as factors or divisors.
-
-With values outside these limits, pictures or angles would be unusable.
-"""
-_LENGTHS = (
-    *("crop_factor", "gazemap_k", "gazemap_edge_px"),
-    *("delta_scale_deg", "head_pose_scale_deg", "gaze_scale_deg"),
-)
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """The numbers that training and the device must share.
-
-    Attributes:
-        crop_factor: side of the eye crop divided by the radius of the smallest circle around the
-            eye's outline.
-        patch_size: side of the patch in pixels.
-        gazemap_k: eyeball diameter as a fraction of the gazemap's height.
-        gazemap_edge_px: width of the gazemap's soft edges in pixels.
-        canonical_side: the side of the face on which the networks were trained. Patches of the
-            other side are mirrored.
-        delta_scale_deg: (pitch, yaw) in degrees that correspond to a value of 1 in the tensor
-            `delta`.
-        head_pose_scale_deg: head angle in degrees that corresponds to a value of 1 in the tensor
-            `head_pose`.
-        gaze_scale_deg: (pitch, yaw) in degrees that correspond to a value of 1 in the estimator's
-            output.
-        pitch_positive, yaw_positive, angle_unit, flow, image: signs and units in words, for human
-            readers. Each of these fields has only one valid value.
-    """
-
-    crop_factor: float = DEFAULT_CROP_FACTOR
-    patch_size: int = DEFAULT_SIZE_PX
-    gazemap_k: float = DEFAULT_K
-    gazemap_edge_px: float = DEFAULT_EDGE_PX
-    canonical_side: Side = "right"
-    delta_scale_deg: tuple[float, float] = (10.0, 15.0)
-    head_pose_scale_deg: float = 30.0
-    gaze_scale_deg: tuple[float, float] = (10.0, 15.0)
-    pitch_positive: Literal["up"] = "up"
-    yaw_positive: Literal["image right"] = "image right"
-    angle_unit: Literal["degree"] = "degree"
-    flow: Literal["backward (dx, dy) in patch pixels"] = "backward (dx, dy) in patch pixels"
-    image: Literal["RGB in [-1, 1]"] = "RGB in [-1, 1]"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.patch_size <= _LARGEST_PATCH_PX:
-            raise ValueError(
-                f"patch_size is {self.patch_size} pixels, expected 1 to {_LARGEST_PATCH_PX}"
-            )
-        for name in _LENGTHS:
-            value = getattr(self, name)
-            for one in value if isinstance(value, tuple) else (value,):
-                # The form `not a <= b <= c` also rejects NaN.
-                if not _SMALLEST <= one <= _LARGEST:
-                    raise ValueError(f"{name} is {value}, expected {_SMALLEST:g} to {_LARGEST:g}")
-
 
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output tensor of a model.
 
-    `scale` and `zero_point` are `None` unless the tensor is quantized.
+    If the tensor is not quantized, `scale` and `zero_point` are `None`.
     """
 
     name: str
@@ -133,7 +71,8 @@ class Parity:
 class GazeShown:
     """Error of the redirected gaze: the angle between target gaze and gaze after redirection.
 
-    The gaze after redirection is estimated by the estimator of the same training run.
+    The gaze after redirection is an estimate. The gaze estimator and the redirector are from one
+    training run.
 
     Attributes:
         error_deg: mean error in degrees if the converted model redirects the pictures.
@@ -179,7 +118,7 @@ class OpeningParity:
 class Artifact:
     """One model file of the bundle.
 
-    A file in the format `keras-weights` cannot be run directly, but its model can be rebuilt.
+    A file in the format `keras-weights` cannot be run directly, but a model can be rebuilt from it.
 
     Attributes:
         file: POSIX path of the file inside the bundle.
@@ -189,12 +128,11 @@ class Artifact:
         inputs, outputs: specs of the model's tensors.
         licence: licence of the weights.
         build: details of how the file was built.
-        parity: measured difference of each output from the Keras model. It is empty if there is no
-            Keras model, for example for landmark models.
+        parity: measured difference of each output from the Keras model. If there is no Keras model,
+            for example for landmark models, the tuple is empty.
         gaze: error of the redirected gaze. It is `None` for models other than the redirector.
         opening: difference from the Keras model inside the eye opening. It is `None` for models
-            other than the redirector, and in bundles that were written before this difference was
-            measured.
+            other than the redirector, and in older bundles, which do not contain this value.
     """
 
     file: str

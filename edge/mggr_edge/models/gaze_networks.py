@@ -1,8 +1,8 @@
 """Estimate and redirect the gaze in eye patches with the networks of a bundle.
 
-A bundle has two networks for this. The estimator estimates the gaze in a patch. The redirector has
-two branches. Its coarse branch computes a flow with which the patch is warped. Its fine branch
-computes a residual that is added to the warped patch.
+A bundle has two networks for these tasks. The estimator estimates the gaze in a patch. The
+redirector has two branches. Its coarse branch computes a flow with which the patch is warped. Its
+fine branch computes a residual that is added to the warped patch.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class EyeRedirection:
 class GazeNetworks(ABC):
     """Base class of objects that estimate and redirect the gaze in eye patches.
 
-    A patch is a [H, W, 3] uint8 RGB image. The networks are trained on one side of the face.
-    Patches of the other side are mirrored before a network runs, and its results are mirrored back.
-    All gazes and head poses are in the patch's axes.
+    A patch is a [H, W, 3] uint8 RGB image. The networks are trained on eyes of one side. Patches of
+    eyes of the other side are mirrored before a network runs, and the results of the network are
+    mirrored back. All gazes and head poses are in the patch's axes.
 
     Attributes:
         contract: the contract of the bundle, with its conventions and the specs of its models.
@@ -80,7 +80,7 @@ class GazeNetworks(ABC):
     def coarse(self) -> Runner | None:
         """Redirector without its fine branch.
 
-        The value is `None` if the redirector cannot be run without this branch.
+        If the redirector cannot be run without this branch, the value is `None`.
         """
 
     def estimate_gaze(
@@ -91,7 +91,7 @@ class GazeNetworks(ABC):
         Args:
             patch: [H, W, 3] uint8 RGB eye crop.
             side: the side of the eye from the subject's point of view.
-            head_pose: head pose in the patch's axes. `None` means a frontal head.
+            head_pose: head pose in the patch's axes. `None` means a frontal head pose.
 
         Raises:
             ValueError: the patch has another shape or dtype.
@@ -124,7 +124,7 @@ class GazeNetworks(ABC):
             patches: [H, W, 3] uint8 RGB eye crops. Without patches, the result is empty.
             sides: the side of each eye from the subject's point of view.
             head_pose: one head pose for all patches or one per patch, in the patch's axes. `None`
-                means a frontal head.
+                means a frontal head pose.
 
         Raises:
             ValueError: a patch has another shape or dtype.
@@ -163,7 +163,7 @@ class GazeNetworks(ABC):
             side: the side of the eye from the subject's point of view.
             target: gaze after redirection, in the patch's axes.
             source: current gaze, in the patch's axes. With `None`, the gaze is estimated.
-            head_pose: head pose in the patch's axes. `None` means a frontal head.
+            head_pose: head pose in the patch's axes. `None` means a frontal head pose.
 
         Raises:
             ValueError: the patch has another shape or dtype.
@@ -193,7 +193,8 @@ class GazeNetworks(ABC):
                 axes.
             source: one current gaze for all patches or one per patch. With `None`, the gaze is
                 estimated for each patch.
-            head_pose: one head pose for all patches or one per patch. `None` means a frontal head.
+            head_pose: one head pose for all patches or one per patch. `None` means a frontal head
+                pose.
             fine: whether to run the fine branch. If it is false, `coarse` runs instead, and all
                 residuals are 0. If `coarse` is `None`, the whole redirector runs in any case.
 
@@ -258,7 +259,8 @@ class GazeNetworks(ABC):
         """Check all patches, and mirror the patches that are not of the canonical side.
 
         Returns:
-            Patches [N, H, W, 3], and a list that contains for each patch whether it was mirrored.
+            Patches [N, H, W, 3], and a list with one bool per patch: whether the patch was
+            mirrored.
 
         Raises:
             ValueError: a patch has another shape or dtype, or a side is neither "left" nor

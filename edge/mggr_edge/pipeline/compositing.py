@@ -7,8 +7,9 @@ patch. L is the linear map from patch axes to frame axes.
     out(p) = frame(p) + m(e) (frame(p + s L f(e)) + s r(e) - frame(p))
 
 So the frame is resampled only once, and lashes stay sharp. The factor m is a soft mask of the eye
-opening. It is exactly 0 at some distance from the opening. The factor s is the strength, in [0, 1].
-The strength scales the displacement of the iris. The old and the new iris are never blended.
+opening. At some distance from the opening, the mask is exactly 0. The factor s is the strength, in
+[0, 1]. The strength scales the displacement of the iris. The old and the new iris are never
+blended.
 
 f and r are the network's flow and residual, relative to a face that does not move. If the network
 shifts the whole face by d, this shift is removed:
@@ -16,11 +17,11 @@ shifts the whole face by d, this shift is removed:
     f(e) = flow(e - d) - d
     r(e) = residual(e - d)
 
-The network learns the shift d from the training data. Training crops are positioned by landmarks on
-the lids. Therefore a crop follows the eye up and down. As a result, the whole face of the target
-image is shifted relative to the source image. In a frame, only the iris moves, and the face does
-not. Therefore `compose_eye` subtracts the flow of the skin around the eye (`skin_drift`) at every
-pixel.
+The network learns the shift d from the training data. Landmarks on the lids determine the position
+of a training crop. Therefore the crop moves up and down with the lids. As a result, the whole face
+of the target image is shifted relative to the source image. In a frame, only the iris moves, and
+the face does not. Therefore `compose_eye` subtracts the flow of the skin around the eye
+(`skin_drift`) at every pixel.
 
 The network was trained on colour photographs, so its residual has the colours of lids and skin.
 Some photographs do not have these colours, because they are black and white, infrared or toned. In
@@ -41,8 +42,8 @@ from mggr_edge.geometry.eye_crop import EyeCrop
 _MASK_SIZE_PX = 128
 """Side of the square mask in pixels.
 
-The mask covers the square of the crop. With this size, the mask is smooth, and its cost does not
-depend on the frame's resolution.
+The mask covers the square of the crop. With this size, the mask is smooth, and the time to
+calculate it does not depend on the frame's resolution.
 """
 
 _LIFT = 0.12
@@ -61,7 +62,7 @@ _FEATHER = 0.14
 """Distance over which the mask decreases from 1 to 0, divided by the eye width."""
 
 _LEVELS_PER_UNIT = 127.5
-"""Difference in grey levels for a difference of 1 in the network's range [-1, 1]."""
+"""Number of 8-bit grey levels per unit of the network's value range [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def compose_eye(
         opening: [N, 2] frame points of a closed polygon along the lids and corners.
         flow: [h, w, 2] float32 backward flow (dx, dy) in patch pixels.
         residual: [h, w, 3] float32 residual. It is added to an image with values in [-1, 1].
-        drift: (dx, dy) in patch pixels. This part of `flow` shifts the whole face, and it is
+        drift: shift of the whole face in `flow`, as (dx, dy) in patch pixels. This shift is
             subtracted; see `skin_drift`.
         strength: fraction of the flow and the residual that is applied, in [0, 1].
     """
@@ -161,9 +162,9 @@ def opening_mask(opening: ArrayLike, crop: EyeCrop) -> NDArray[np.float32]:
         crop: square around the eye.
 
     Returns:
-        [128, 128] float32 mask. It is 1 inside the opening, on the rims of the lids, and where the
-        upper lid may move. From there it decreases smoothly to exactly 0. It is 0 along the border
-        of the square.
+        [128, 128] float32 mask. The mask is 1 inside the opening, on the rims of the lids, and
+        where the upper lid may move. From there, the mask decreases smoothly to exactly 0. Along
+        the border of the square, the mask is 0.
     """
     eye_from_frame = crop.eye_from_frame(_MASK_SIZE_PX)
     points = np.asarray(opening, np.float64) @ eye_from_frame[:, :2].T + eye_from_frame[:, 2]
@@ -207,7 +208,7 @@ def _region_of_mask(
 ) -> Region:
     """Return the rectangle of the frame in which the mask is not 0.
 
-    The rectangle is empty if it would be outside the frame.
+    If the mask is outside the frame, the rectangle is empty.
     """
     left, top, width, height = cv2.boundingRect((mask_patch > 0).view(np.uint8))
     if not width:
@@ -224,10 +225,10 @@ def _region_of_mask(
 
 
 def _read_at(frame: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the pixels of a frame at the points (x, y), [h, w, 2].
+    """Sample a frame at `points`, a [h, w, 2] array of positions (x, y).
 
-    Outside of the frame, the border pixels are repeated. Only the part around the points is passed
-    to OpenCV, because `cv2.remap` cannot read images that are wider than 32766 pixels.
+    Outside of the frame, the border pixels are repeated. Only the area around the points is passed
+    to OpenCV, because `cv2.remap` does not support images wider than 32766 pixels.
     """
     last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
     reach = 3  # bicubic sampling reads two pixels on each side
@@ -272,7 +273,7 @@ _RING = 8
 """Width of the patch divided by the width of the ring of skin along its border."""
 
 _EVERY = 2
-"""Step between the rows and columns that are used. This is enough, because the flow is smooth."""
+"""Step between the rows and columns of the flow from which the median is calculated."""
 
 
 def skin_drift(flow: NDArray[np.float32]) -> tuple[float, float]:
@@ -313,7 +314,8 @@ def residual_in_colours_of(
         residual: [H, W, 3] float32 residual. It is added to an image with values in [-1, 1].
 
     Returns:
-        [H, W, 3] float32 residual in the same unit. For a grey patch, its channels are equal.
+        [H, W, 3] float32 residual in the unit of `residual`. For a grey patch, its channels are
+        equal.
     """
     y, x = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
     warped = cv2.remap(
@@ -333,9 +335,10 @@ def limited_to_colours_of(
     """Limit an edited image to the colours of the original image.
 
     Each colour is split into two parts. The first part is the colour that a linear regression
-    predicts from the luma. It is grey, or the tone of a toned photograph. The second part is the
-    deviation from the first part. In each channel, the deviation is clipped to its range in the
-    original image. In a grey image, this range is zero.
+    predicts from the luma. In a black-and-white photograph, this colour is grey. In a toned
+    photograph, it has the tone of the photograph. The second part is the deviation from the first
+    part. In each channel, the deviation is clipped to its range in the original image. In a grey
+    image, this range is zero.
 
     Args:
         before: [H, W, 3] uint8 RGB original image.

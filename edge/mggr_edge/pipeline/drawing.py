@@ -17,7 +17,7 @@ _REACH = 1.6
 """Length of the arrow for a gaze straight to the side, divided by the eye width."""
 
 _LIFT = 0.8
-"""Distance from an eye up to the start of its arrows, divided by the eye width.
+"""Height of the start of the arrows above the centre of the eye, divided by the eye width.
 
 With this distance, the arrows do not hide the eye.
 """
@@ -69,7 +69,7 @@ def _arrow(
 
 
 def _draw_label(shown: NDArray[np.uint8], face: FaceResult) -> None:
-    """Write a line above the eyes with the face number, the estimated gaze and the reasons."""
+    """Write the face number, the estimated gaze and the reasons in a line above the eyes."""
     outlines = np.concatenate([eye.outline for eye in face.eyes])
     scale = max(0.4, shown.shape[0] / 1400)
     # The label is above the eyes. Its distance from the eyes is a fraction of the distance between
@@ -123,7 +123,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def mark(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-    """Return the result frame; if any eye is redirected, it has a label at the bottom right.
+    """Return the result frame; if any eye is redirected, add a label at the bottom right.
 
     Args:
         before: [H, W, 3] uint8 input frame.

@@ -35,11 +35,13 @@ Reason = Literal[
     "too small",
     "head turned",
     "gaze too far",
+    "on target",
     "easing in",
     "turned off",
 ]
 """Reason why the strength is below the requested strength.
 
+"on target" means that the gaze is so near the target that a person already looks there.
 "easing in" occurs in videos. It means that the strength still increases after one of the other
 reasons has ended. "turned off" means that the caller requested a strength of 0.
 """
@@ -82,6 +84,11 @@ class Limits:
             yaws of up to 30 degrees.
         shift_deg: angle between the gaze and its target, in degrees. In training, the two gazes of
             a pair differ by up to 36 degrees.
+        tolerance_deg: angle between the gaze and its target, in degrees. People feel looked at
+            within a cone of 5.2 degrees in diameter (Horstmann, Linke, Examining Gaze Cone Shape
+            and Size, Perception 2021). The eye is not changed inside this cone, and it is fully
+            redirected from twice the angle on. Then an error of the estimator does not turn the
+            eyes of a person who already looks at the target.
     """
 
     openness: tuple[float, float] = (0.10, 0.16)
@@ -95,6 +102,7 @@ class Limits:
     head_yaw_deg: tuple[float, float] = (42.0, 32.0)
     head_pitch_deg: tuple[float, float] = (40.0, 28.0)
     shift_deg: tuple[float, float] = (45.0, 30.0)
+    tolerance_deg: tuple[float, float] = (2.6, 5.2)
 
 
 @dataclass(frozen=True)
@@ -195,6 +203,11 @@ def gate_shift(shift_deg: float, limits: Limits | None = None) -> Gate:
     return _gate(shift_deg, (limits or Limits()).shift_deg, "gaze too far")
 
 
+def gate_tolerance(shift_deg: float, limits: Limits | None = None) -> Gate:
+    """Return the limit for gazes near the target: 0 if the angle in degrees is within tolerance."""
+    return _gate(shift_deg, (limits or Limits()).tolerance_deg, "on target")
+
+
 def is_closed(lids: Gate) -> bool:
     """Return whether an eye with this limit of the group `lids` is closed."""
     return lids.strength <= CLOSED_AT
@@ -215,10 +228,10 @@ def _gate(value: float, limits: tuple[float, float], reason: Reason) -> Gate:
 
 
 def _ramp(value: float, limits: tuple[float, float]) -> float:
-    """Convert a value to a limit in [0, 1] with a smooth step between two thresholds.
+    """Return the limit in [0, 1] for a value: the smoothstep function between two thresholds.
 
-    The limit is 0 at the first threshold and beyond it. The limit is 1 at the second threshold and
-    beyond it.
+    The limit rises from 0 at the first threshold to 1 at the second threshold. Outside this range,
+    the limit stays at 0 or 1.
     """
     none, full = limits
     t = min(1.0, max(0.0, (value - none) / (full - none)))

@@ -24,14 +24,13 @@ class GazeCorrection:
     """An offset that is subtracted from estimated gazes. The offset depends on the head pose.
 
     The formula is `offset(head) = offset_deg + slope @ (clamped head - reference_deg)`. The head
-    pose is clamped to the range of head poses during the calibration. Therefore no offset outside
-    that range is larger than the offsets inside the range. With the default values, nothing is
-    corrected.
+    pose is clamped to the range of head poses during the calibration. Therefore the largest offset
+    always belongs to a head pose in that range. With the default values, the offset is 0.
 
     All angles are (pitch, yaw) in degrees, in the axes of the head. The x axis is along the line
-    between the eyes, and the y axis points up in the face. The error of an estimator depends on the
-    face, so the error rolls with the head. If the head is upright, the axes of the head are those
-    of the image. The head pose is relative to the camera.
+    between the eyes, and the y axis points up in the face. The error of an estimator follows the
+    face: if the head rolls, the error rolls with the head. If the head is upright, the axes of the
+    head are those of the image. The head pose is relative to the camera.
 
     Attributes:
         offset_deg: offset at the head pose `reference_deg`.
@@ -53,13 +52,13 @@ class GazeCorrection:
 
     def __post_init__(self) -> None:
         heads = (*self.reference_deg, *self.head_pitch_deg, *self.head_yaw_deg)
-        # A comparison with NaN is false, so this form also rejects NaN.
+        # A comparison with NaN is always false. Therefore this condition also rejects NaN.
         if not all(-_MOST_DEG <= angle <= _MOST_DEG for angle in heads):
             raise ValueError(f"head poses must lie in [-90, 90] degrees, got {heads}")
         for low, high in (self.head_pitch_deg, self.head_yaw_deg):
             if low > high:
                 raise ValueError(f"a range of head poses is (lowest, highest), got {(low, high)}")
-        # Over the range, a linear function has its maximum at one of the corners of the range.
+        # A linear function over a rectangle has its largest absolute value at one of the corners.
         corners = list(product(self.head_pitch_deg, self.head_yaw_deg))
         largest_deg = np.abs([self.offset_deg, *self.offsets_deg(corners)]).max()
         if not largest_deg <= _MOST_DEG:
@@ -81,7 +80,7 @@ class GazeCorrection:
         )
 
     def corrected(self, gaze: Gaze, *, head_pose: Gaze) -> Gaze:
-        """Return the estimated gaze minus the offset; its angles are clipped to +-90 degrees."""
+        """Return the estimated gaze minus the offset, with angles clipped to +-90 degrees."""
         offset_deg = self.offsets_deg([head_pose.pitch_deg, head_pose.yaw_deg])
         return Gaze.from_array([gaze.pitch_deg, gaze.yaw_deg] - offset_deg)
 
@@ -95,7 +94,7 @@ class GazeCorrection:
         return replace(self, offset_deg=(float(pitch), float(yaw)))
 
     def rounded(self) -> GazeCorrection:
-        """Return a copy as it is stored in files.
+        """Return a copy with rounded numbers, as stored in files.
 
         Angles are rounded to two decimals, and slopes are rounded to four decimals.
         """

@@ -1,21 +1,23 @@
 """Calibrate the gaze estimates automatically, from the moments when a person looks at the lens.
 
 People on calls repeatedly look at the lens, or at faces near it. The true gaze of these looks is
-near (0, 0). Therefore the mean of their estimates is the remaining error of the estimator. An error
-remains if the camera position or the lighting has changed, or if there is no calibration profile.
-`LensLooks` searches for the cluster of gazes that is nearest to the lens. It uses only steady gazes
-of open eyes, and only while the head does not move.
+near (0, 0). Therefore the mean gaze estimate of these looks is the remaining error of the
+estimator. If the camera position or the lighting has changed, or if there is no calibration
+profile, an error remains. `LensLooks` searches for the cluster of gazes that is nearest to the
+lens. A frame is used only if it shows exactly one face with open eyes, and if the head does not
+move.
 
-The cluster is located by its mode (its densest point). A mean over all gazes would be wrong,
+The position of the cluster is its mode (its densest point). A mean over all gazes would be wrong,
 because people look at the screen more often than at the lens. Looks at the lens and looks at the
-screen form two clusters. The search for the mode starts at the lens and ends at the nearer cluster.
+screen form two clusters. The search for the mode starts at the lens and ends in the cluster that is
+nearer to the lens.
 
-There is a risk if a person never looks at the lens. Then the nearest cluster is the screen, and a
-calibration with this cluster would turn the eyes away from the camera. Therefore the change of the
-profile is limited to `MOST_CHANGE_DEG`. This limit is half of the estimated angle between the lens
-and the middle of a small laptop's screen. A cluster beyond this limit changes nothing, but a
-message reports it. If the error is larger than the limit, the screen may be the nearer cluster. In
-this case, run `mggr-edge calibrate` first.
+If a person never looks at the lens, the nearest cluster is the screen. A calibration with this
+cluster would turn the eyes away from the camera. Therefore the change of the profile is limited to
+`MOST_CHANGE_DEG`. This limit is half of the estimated angle between the lens and the middle of a
+small laptop's screen. If the nearest cluster is beyond this limit, the profile does not change, and
+a message reports the cluster. If the error of the estimator is larger than the limit, the looks at
+the screen may form the nearest cluster. In this case, run `mggr-edge calibrate` first.
 
 References:
     [1] Comaniciu, Meer, Mean Shift, PAMI 2002.
@@ -39,32 +41,33 @@ from mggr_edge.pipeline.tracks import ANGLES
 SCREEN_DEG = degrees(atan2(0.10, 0.60))
 """Angle in degrees between the lens and the middle of a small laptop's screen.
 
-It is the angle under which 10 cm appear from a distance of 60 cm.
+It is the visual angle of 10 cm at a distance of 60 cm.
 """
 _GAIN = 0.59
-"""Change of the estimated pitch in degrees if the true pitch changes by one degree.
+"""Change of the estimated pitch, in degrees per degree of the true pitch.
 
-The value applies to the packaged estimator and to the Columbia people 0001-0027.
+The value applies to the packaged estimator and to subjects 0001-0027 of the Columbia Gaze Data Set.
 """
 
 MOST_CHANGE_DEG = SCREEN_DEG * _GAIN / 2
 """Maximum change of the offset, in degrees.
 
-If a cluster is further from the lens, it may consist of looks at the screen. Such a cluster is at
-least as near to the screen as to the lens.
+A cluster at a larger distance from the lens may be nearer to the screen than to the lens. In this
+case, the cluster consists of looks at the screen.
 """
 
 BANDWIDTH_DEG = 1.5
-"""Bandwidth of the kernel in degrees. It is about as large as the noise of a smoothed estimate.
+"""Bandwidth of the kernel in degrees, about as large as the noise of a smoothed estimate.
 
-Two clusters have separate modes if their distance is at least 2 sqrt(bandwidth**2 + noise**2).
+If the distance of two clusters is at least 2 sqrt(bandwidth**2 + noise**2), they have separate
+modes.
 """
 
 NEAR_DEG = 2 * BANDWIDTH_DEG
 """Maximum distance in degrees between a gaze and the mode of its cluster."""
 
 MEMORY_S = 300.0
-"""Time constant in seconds with which the weight of old gazes decreases."""
+"""Time constant, in seconds, of the exponential decrease of the weights of old gazes."""
 
 LEAST_SHARE = 0.05
 """Minimum fraction of all gazes that a cluster must contain.
@@ -94,7 +97,8 @@ class Cluster:
 
     Attributes:
         found: result of the search. Only a "near" cluster counts as gazes at the lens.
-        gaze_deg: (pitch, yaw) of the mode in degrees. It is (0, 0) if `found` is not "near".
+        gaze_deg: (pitch, yaw) of the mode in degrees. If `found` is not "near", the value is (0,
+            0).
         share: fraction of all gazes that are in the cluster, in [0, 1].
     """
 
@@ -133,7 +137,7 @@ class LensLooks:
         mode = np.zeros(2)
         for _ in range(_CLIMB_STEPS):
             kernel = self._weights_s * np.exp(-_squares_deg2(mode) / (2 * BANDWIDTH_DEG**2))
-            # The threshold is the weight of gazes of one second, at a distance of three bandwidths.
+            # The threshold is the weight of a gaze of one second at a distance of three bandwidths.
             if kernel.sum() < exp(-4.5):
                 return Cluster("few")
             step = _mean(kernel) - mode
@@ -169,7 +173,7 @@ TIME_CONSTANT_S = 60.0
 """Time constant in seconds with which the correction follows the mode of the cluster."""
 
 MOST_HEAD_SPEED_DEG_PER_S = 2 * pi * ANGLES.min_cutoff_hz
-"""Maximum head speed in degrees per second. Frames with faster heads are not used.
+"""Maximum head speed in degrees per second. If the head is faster, the frame is not used.
 
 At this speed, a smoothed angle is one degree behind the true angle.
 """
@@ -177,7 +181,7 @@ At this speed, a smoothed angle is one degree behind the true angle.
 _EVERY_S = 1.0
 """Time in seconds between two updates. Only the time of used frames counts."""
 _PATIENCE_S = 60.0
-"""If the person does not look at the lens for this time in seconds, a message reports this.
+"""Time in seconds without a look at the lens, after which a message is sent.
 
 Only the time of used frames counts.
 """
@@ -185,15 +189,15 @@ _REPORTED_DEG = 0.5
 """Change of the correction in degrees after which the correction is reported again."""
 
 _REASONS: dict[Found, str] = {
-    "few": f"no cluster of gazes near the lens was found; a cluster needs {LEAST_S:g} s and "
-    f"{LEAST_SHARE:.0%} of the recent gazes",
+    "few": "no cluster of gazes near the lens was found; a cluster needs gazes of at least "
+    f"{LEAST_S:g} s in total, and at least {LEAST_SHARE:.0%} of the recent gazes",
     "far": f"the gazes nearest to the lens are more than {MOST_CHANGE_DEG:.1f} degrees from it; "
     "run `mggr-edge calibrate`",
 }
 
 
 class AutoCalibration:
-    """Frame process that improves the correction of a redirector from the results of its frames.
+    """Frame process that updates the gaze correction of a redirector after each frame.
 
     A frame process is a function that redirects a frame (see `results.FrameProcess`). Only frames
     with exactly one face are used. With several faces, it is unknown which person's error is
@@ -203,7 +207,7 @@ class AutoCalibration:
 
     Args:
         process: frame process that passes frames to the redirector.
-        redirector: redirector whose correction is improved.
+        redirector: redirector whose gaze correction is updated.
         notify: function that receives messages about changes, and about missing looks at the lens.
     """
 
@@ -233,11 +237,11 @@ class AutoCalibration:
 
     @property
     def near_lens_s(self) -> float:
-        """Total time of steady gazes near the lens so far, in seconds."""
+        """Total time so far, in seconds, in which the gaze was near the lens."""
         return self._near_s
 
     def reset(self) -> None:
-        """Restore the initial correction; call this before another video."""
+        """Restore the initial correction; call this method before each further video."""
         self._redirector.correction = self._base
         self._begin()
 
@@ -258,8 +262,8 @@ class AutoCalibration:
         pitch_deg, yaw_deg = self.change_deg
         text = (
             f"auto-calibration changed the offset by {pitch_deg:+.1f} (pitch) and {yaw_deg:+.1f} "
-            f"(yaw) degrees; {self._near_s:.0f} of {self._used_s:.0f} s of steady gaze were near "
-            "the lens"
+            f"(yaw) degrees; the gaze was near the lens for {self._near_s:.0f} of "
+            f"{self._used_s:.0f} s in which the head did not move"
         )
         reason = _REASONS.get(self._cluster.found)
         return text if reason is None else f"{text}; {reason}"

@@ -26,7 +26,15 @@ from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.gaze_networks import EyeEstimate
 from mggr_edge.pipeline.compositing import compose_eye, put_eye, residual_in_colours_of, skin_drift
-from mggr_edge.pipeline.gating import EyeGate, Gate, Limits, gate_shift, geometry_gates, with_states
+from mggr_edge.pipeline.gating import (
+    EyeGate,
+    Gate,
+    Limits,
+    gate_shift,
+    gate_tolerance,
+    geometry_gates,
+    with_states,
+)
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.pipeline.targets import CAMERA
@@ -57,7 +65,7 @@ class FrameClock:
     def goes_back_far(self, time_s: float) -> bool:
         """Return whether a time is more than `MAX_GAP_S` earlier than the previous time.
 
-        Such a time means that another video begins.
+        After such a time, the frame counts as the first frame of another video.
         """
         return self._given_s is not None and time_s < self._given_s - MAX_GAP_S
 
@@ -163,7 +171,7 @@ class Redirector:
         self._watcher = FaceTracker(self._finder)
 
     def reset(self) -> None:
-        """Drop all tracked faces; call this before another video."""
+        """Drop all tracked faces; call this method before each further video."""
         self._tracks, self._clock = FaceTracks(), FrameClock()
         self._look_anew(None)
 
@@ -188,9 +196,10 @@ class Redirector:
         Args:
             frame: [H, W, 3] uint8 RGB frame.
             time_s: time of the frame in its video, in seconds. Faces are tracked, and geometry and
-                gaze are smoothed over time. Times may repeat or go back a little. If a time goes
-                back by more than half a second, another video begins. `None` means a single image.
-                Then nothing is tracked or smoothed, and faces are numbered from 0.
+                gaze are smoothed over time. Times may repeat or decrease a little. If the time
+                decreases by more than half a second, the frame counts as the first frame of another
+                video. `None` means a single image. Then nothing is tracked or smoothed, and faces
+                are numbered from 0.
 
         Raises:
             ValueError: the frame has another shape or dtype, or the time is not finite.
@@ -249,7 +258,8 @@ class Redirector:
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
         shift = gate_shift(shift_deg, self._limits)
         decided = track.decide(gates, shift=shift, shift_deg=shift_deg)
-        verdicts = [self._asked_for(verdict) for verdict in decided]
+        near = gate_tolerance(shift_deg, self._limits)
+        verdicts = [self._asked_for(verdict, near) for verdict in decided]
         # Both eyes are processed in one call of the network.
         turned = [n for n, one in enumerate(verdicts) if gaze is not None and one.strength > 0]
         with self._stages("redirect eyes"):
@@ -292,11 +302,18 @@ class Redirector:
                 )
         return FaceResult(track.identity, found.landmarks, face.head_pose, (results[0], results[1]))
 
-    def _asked_for(self, verdict: Gate) -> Gate:
-        """Multiply the allowed strength by the requested strength; the reason stays the same."""
+    def _asked_for(self, verdict: Gate, near: Gate) -> Gate:
+        """Return the strength to apply: requested strength times both limits.
+
+        Args:
+            verdict: strength of the eye over time.
+            near: limit for gazes near the target. It is continuous in the gaze, so it needs no
+                smoothing over time.
+        """
         if self._strength == 0.0:
             return Gate(0.0, "turned off")
-        return Gate(self._strength * verdict.strength, verdict.reason)
+        reason = near.reason if near.strength < verdict.strength else verdict.reason
+        return Gate(self._strength * verdict.strength * near.strength, reason)
 
     def _crop(self, eye: Eye) -> EyeCrop:
         conventions = self._bundle.contract.conventions

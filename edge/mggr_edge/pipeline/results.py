@@ -1,7 +1,12 @@
-"""Define the results of a frame, of its faces and of its eyes."""
+"""Define the results of a frame, of its faces and of its eyes.
+
+A frame process is a function that returns the result of a frame. Two classes wrap a frame process:
+`PassThroughOnError` handles its errors, and `Annotated` draws on its results.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -9,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.errors import MggrError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.models.network_io import EyeState
 from mggr_edge.pipeline.compositing import ComposedEye, Region
@@ -22,19 +28,21 @@ class EyeResult:
 
     Attributes:
         side: the side of the eye from the subject's point of view.
-        outline: [16, 2] float32 frame points on the corners and lids.
+        outline: [16, 2] float32 points (x, y) on the eye corners and lids, in frame pixels.
         gaze_before: gaze before redirection, in the axes of the image. `None` means that there is
             no estimate.
         gaze_target: target of the redirection, in the axes of the image.
         strength: fraction of the full redirection that was applied, in [0, 1].
-        reason: reason why the strength is below the requested strength. `None` means that there is
-            no such reason.
+        reason: reason why the strength is below the requested strength. `None` means that the
+            strength is not reduced.
         state: estimated state of lids, iris and occlusion in this frame. `None` means that the
-            estimator has no such output or did not run.
-        region: rectangle of the frame that `mask` covers. `None` means that nothing was changed.
-        mask: [h, w] float32 mask in [0, 1]. It is above 0 where the region may have changed.
-        composed: the redirected eye. With `composed`, the same change can be applied to other pixel
-            values of the frame, for example to 10-bit values.
+            estimator has no output for this state, or that it did not run.
+        region: rectangle of the frame that `mask` covers. `None` means that the eye was not
+            changed.
+        mask: [h, w] float32 mask in [0, 1]. Where the mask is above 0, pixels may have changed.
+        composed: the redirected eye before it is written into the frame. With `composed`, a caller
+            can apply the change to a version of the frame with other pixel values, for example
+            10-bit values.
     """
 
     side: Side
@@ -54,7 +62,7 @@ class FaceResult:
     """Result of one face of a frame.
 
     Attributes:
-        identity: number of the face. It is the same in consecutive frames.
+        identity: number of the face. A face keeps its number in consecutive frames.
         landmarks: [468, 3] float32 landmarks without smoothing. x and y are in frame pixels. The
             depth has the same unit.
         head_pose: head pose relative to the camera, in the axes of the image. It is smoothed over
@@ -104,12 +112,45 @@ class FrameResult:
 class FrameProcess(Protocol):
     """Function that accepts a frame and returns its result.
 
-    It is `Redirector.process` or a wrapper around this method.
+    The function is `Redirector.process` or a wrapper around this method.
     """
 
     def __call__(
         self, frame: NDArray[np.uint8], /, *, time_s: float | None = None
     ) -> FrameResult: ...
+
+
+class PassThroughOnError:
+    """Frame process that returns the input frame unmodified if the redirection fails.
+
+    `MggrError` is still raised, because the user can correct its cause.
+
+    Args:
+        process: frame process whose errors are handled.
+        notify: function that receives a message at the first failure of each exception type.
+    """
+
+    def __init__(self, process: FrameProcess, *, notify: Callable[[str], None]) -> None:
+        self._process, self._notify = process, notify
+        self._failures: Counter[str] = Counter()
+
+    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        """Redirect a frame, or return a copy of it after an error."""
+        try:
+            return self._process(frame, time_s=time_s)
+        except MggrError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an error must not end a video call
+            kind, failure = type(error).__name__, f"{type(error).__name__}: {error}"
+        self._failures[kind] += 1
+        if self._failures[kind] == 1:
+            self._notify(f"a frame was left unmodified because of an error: {failure}")
+        return FrameResult(frame.copy(), (), failure=failure)
+
+    @property
+    def failed(self) -> int:
+        """Number of frames that were left unmodified because of errors so far."""
+        return sum(self._failures.values())
 
 
 View = Callable[[NDArray[np.uint8], FrameResult], NDArray[np.uint8]]
@@ -128,7 +169,7 @@ class Annotated:
         self._process, self._view = process, view
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Process a frame, and return its result with the view as frame."""
+        """Process a frame, and return its result; the view replaces the frame of the result."""
         result = self._process(frame, time_s=time_s)
         return replace(result, frame=self._view(frame, result))
 

@@ -20,7 +20,7 @@ class TargetSource(Protocol):
     def at(self, time_s: float) -> Gaze:
         """Return the target at a time in seconds.
 
-        If the time goes back by a large step, another video begins.
+        If the time decreases by a large amount, the call is for the first frame of another video.
         """
         ...
 
@@ -31,8 +31,8 @@ MAX_PITCH_DEG = 20.0
 MAX_YAW_DEG = 30.0
 """Maximum target angles in degrees.
 
-They are twice the range of the training data (10 and 15 degrees). For larger angles, the output of
-the networks has no basis in the training data.
+These angles are twice the range of the training data (10 and 15 degrees). For larger angles, the
+output of the networks has no basis in the training data.
 """
 
 
@@ -80,7 +80,7 @@ def parse_target(text: str) -> Gaze:
 
 
 def check_target(pitch_deg: float, yaw_deg: float) -> Gaze:
-    """Check that both angles, in degrees, are in the supported range, and return the direction.
+    """Return the target direction, after a check that both angles are in the supported range.
 
     Raises:
         UsageError: an angle is out of range or NaN.
@@ -89,7 +89,7 @@ def check_target(pitch_deg: float, yaw_deg: float) -> Gaze:
         ("pitch", pitch_deg, MAX_PITCH_DEG),
         ("yaw", yaw_deg, MAX_YAW_DEG),
     ):
-        # A comparison with NaN is false, so this form also rejects NaN.
+        # A comparison with NaN is always false. Therefore this condition also rejects NaN.
         if not -limit <= value <= limit:
             raise UsageError(
                 f"{name} is {value:g} degrees, expected {-limit:g} to {limit:g}",
@@ -226,7 +226,7 @@ _PAUSE_S = 10.0
 
 _SACCADE_S = 0.021
 _SACCADE_S_PER_DEG = 0.0022
-"""Duration of a saccade in seconds: a constant part, and an additional part per degree [2]."""
+"""Duration of a saccade in seconds: a constant, plus a duration per degree of rotation [2]."""
 
 
 class Glances:
@@ -254,8 +254,8 @@ class Glances:
     def at(self, time_s: float) -> Gaze:
         """Return the target at a time in seconds.
 
-        The sequence of glances starts again from the target if the time goes back by more than the
-        shortest glance. It also starts again after a gap of more than `_PAUSE_S` seconds.
+        If the time decreases by more than the shortest glance, the sequence of glances starts again
+        from the target. The sequence also starts again after a gap of more than `_PAUSE_S` seconds.
         """
         if self._jumps_at_s is None or not (
             self._jumped_at_s - _AWAY_S[0] <= time_s <= self._jumps_at_s + _PAUSE_S

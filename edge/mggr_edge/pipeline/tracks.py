@@ -1,9 +1,9 @@
 """Track faces from frame to frame.
 
 Faces are matched by the positions of their eyes. If a face returns after more than `MAX_GAP_S`
-seconds, it is treated as a new face without smoothing. In a video with very few frames per second,
-every frame step may be longer than `MAX_GAP_S`. In such a video, a face keeps its track as long as
-every frame contains the face.
+seconds, it gets a new track, and its smoothing restarts. If a video has very few frames per second,
+the time between two frames may always exceed `MAX_GAP_S`. In this video, a face keeps its track as
+long as every frame contains the face.
 
 The detector searches a whole frame. The face mesh finds a face again at its position in the
 previous frame. Therefore the detector runs only in these cases:
@@ -47,11 +47,11 @@ class Track:
     """One face over time.
 
     Attributes:
-        identity: number of the face. The numbers increase and are never reused. Faces in the first
-            frame, or in the first frame after a gap, get their full strength at once. The strength
-            of faces that appear later rises from 0.
+        identity: number of the face. The numbers increase and are never reused. In the first frame,
+            or in the first frame after a gap, a face gets its full redirection strength at once. If
+            a face appears later, its strength rises from 0.
         face: face in its last frame, smoothed over time.
-        time_s: time of that frame in seconds.
+        time_s: time of the last frame of the face, in seconds.
         gaze: smoothed gaze in the last frame in which the gaze was estimated. `None` means that
             there was no estimate yet.
     """
@@ -92,7 +92,7 @@ class Track:
     def decide(
         self, gates: tuple[EyeGate, EyeGate], *, shift: Gate, shift_deg: float
     ) -> tuple[Gate, Gate]:
-        """Return the strength of each eye in the last frame; call this exactly once per frame.
+        """Return the redirection strength of each eye in the last frame; call once per frame.
 
         The arguments and the result are those of `PairStrength`.
         """
@@ -117,7 +117,7 @@ class FaceTracks:
             time_s: time of the frame in seconds. It must not be earlier than in the previous call.
 
         Returns:
-            The tracks of the faces, in the order of `faces`.
+            A tuple of tracks. Element i is the track of `faces[i]`.
 
         Raises:
             ValueError: `time_s` is earlier than in the previous call.
@@ -126,7 +126,7 @@ class FaceTracks:
         if step_s is not None and step_s < 0:
             raise ValueError(
                 f"time_s must not decrease, got {time_s} after {self._time_s}; "
-                "call restart() before another video"
+                "call restart() before the first frame of another video"
             )
         self._tracks = [track for track in self._tracks if self._is_kept(track, time_s)]
         self._is_after_gap = step_s is None or step_s > MAX_GAP_S
@@ -142,9 +142,9 @@ class FaceTracks:
     def _is_kept(self, track: Track, time_s: float) -> bool:
         """Return whether a track can still match a face at a time.
 
-        A track is kept for `MAX_GAP_S` seconds. A track of the previous frame is also kept if the
-        new frame step is at most twice the previous frame step. Such a step is normal for its video
-        and not a gap, even if it is long.
+        A track is kept for `MAX_GAP_S` seconds. If the new frame step is at most twice the previous
+        frame step, a track of the previous frame is also kept. This step is normal for the video,
+        even if the step is long.
         """
         if time_s - track.time_s <= MAX_GAP_S:
             return True
@@ -156,7 +156,7 @@ class FaceTracks:
         self._tracks.clear()
 
     def restart(self) -> None:
-        """Prepare for the first frame of another video; the numbers of faces still increase."""
+        """Prepare for the first frame of another video; new faces still get new numbers."""
         self._tracks.clear()
         self._time_s = self._step_s = None
 

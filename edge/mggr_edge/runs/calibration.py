@@ -36,7 +36,7 @@ INSTRUCTION = "Look into the lens and turn your head slowly for five seconds"
 
 FEWEST_FRAMES = 30
 """Minimum number of frames with open eyes. A device that processes six frames per second collects
-them in five seconds. A slower device needs more time."""
+these frames in five seconds. A slower device needs more time."""
 
 PATIENCE_S = 20.0
 _SETTLE_S = 0.4
@@ -48,8 +48,8 @@ _MOST_VIDEO_S = 60.0
 
 MOST_SPREAD_DEG = 6.0
 """Maximum accepted median distance between the estimates and the fitted correction, in degrees. In
-Columbia, 27 people (0001-0027) look into the lens at five head yaws from -30 to 30 degrees. For
-each of these people, the median distance is at most 5.3 degrees."""
+the Columbia Gaze Data Set, subjects 0001-0027 look into the lens at five head yaws from -30 to 30
+degrees. For each of these 27 subjects, the median distance is at most 5.3 degrees."""
 
 WANTED_PITCH_DEG, WANTED_YAW_DEG = 15.0, 30.0
 """Range of head poses that counts as a full turn, from one side to the other, in degrees. The
@@ -171,9 +171,9 @@ class LensLook:
         fit = fit_correction(self._heads_deg, self._gazes_deg)
         if fit.spread_deg > MOST_SPREAD_DEG:
             raise UsageError(
-                f"the estimated gazes differ by {fit.spread_deg:.1f} degrees (median) from a "
-                f"steady gaze; at most {MOST_SPREAD_DEG:g} degrees are accepted; keep your eyes on "
-                "the lens, in even light, and calibrate again",
+                "the estimated gazes scatter too much: their median distance from the fitted "
+                f"correction is {fit.spread_deg:.1f} degrees, at most {MOST_SPREAD_DEG:g} degrees "
+                "are accepted; look into the lens all the time, in even light, and calibrate again",
                 code="gaze-not-steady",
                 spread_deg=fit.spread_deg,
                 limit_deg=MOST_SPREAD_DEG,
@@ -298,7 +298,7 @@ def calibrate_by_video(
 def _gaze_deg(face: FaceResult) -> tuple[float, float] | None:
     """Return the estimated (pitch, yaw) in degrees, in the axes of the head.
 
-    The result is `None` if there is no estimate.
+    If there is no estimate, the result is `None`.
     """
     gaze = next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
     if gaze is None:

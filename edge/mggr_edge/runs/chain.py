@@ -40,9 +40,14 @@ from mggr_edge.models.installed import bundle_path
 from mggr_edge.pipeline.drawing import mark, overlay
 from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.pipeline.results import Annotated, FrameProcess, FrameResult, side_by_side
+from mggr_edge.pipeline.results import (
+    Annotated,
+    FrameProcess,
+    FrameResult,
+    PassThroughOnError,
+    side_by_side,
+)
 from mggr_edge.pipeline.targets import TargetSource
-from mggr_edge.pipeline.wrappers import PassThroughOnError, Targeted
 from mggr_edge.runs.console import AdjustableStrength, PeriodicStats, StatusLine
 from mggr_edge.runs.options import RunOptions
 from mggr_edge.runs.service.supervisor import ServiceSupervisor
@@ -103,15 +108,15 @@ def open_chain(
     clock: StageClock,
     notify: Callable[[str], None],
 ) -> Iterator[FrameChain]:
-    """Build the chain around a redirector, in the order of the table above.
+    """Build the chain around a redirector; the docstring of the module lists the processors.
 
     Args:
         options: options of the run.
-        redirector: innermost processor.
-        targets: object that returns the target of the gaze at each time.
-        address: address of a live source; `None` for a file.
-        is_live: True if the frames arrive in real time. An error in a frame does not end a live
-            run.
+        redirector: redirector, the innermost processor of the chain.
+        targets: source of the target gaze. Its method `at` returns the target gaze at a given time.
+        address: address of the live source. `None` if the input is a file.
+        is_live: True if the frames arrive in real time. If the processing of a frame fails, a live
+            run continues.
         in_window: True if a window shows the frames and the user changes the strength with its
             keys.
         controls: settings that the keys change.
@@ -159,6 +164,23 @@ def open_chain(
             pass_through,
             refining,
         )
+
+
+class Targeted:
+    """Frame process that sets the target of a redirector before each frame.
+
+    Args:
+        redirector: redirector that processes the frames.
+        aim: targets over time. For an image without a time, the target at 0 s is used.
+    """
+
+    def __init__(self, redirector: Redirector, aim: TargetSource) -> None:
+        self._redirector, self._aim = redirector, aim
+
+    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        """Redirect a frame to the target that is valid at the time of the frame."""
+        self._redirector.target = self._aim.at(0.0 if time_s is None else time_s)
+        return self._redirector.process(frame, time_s=time_s)
 
 
 def _measured(

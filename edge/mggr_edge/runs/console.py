@@ -81,7 +81,7 @@ class PeriodicStats:
         self._frames = self._all_frames = 0
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Process a frame. Report the times if the interval since the last report has passed."""
+        """Process a frame; if the interval since the last report has passed, report the times."""
         result = self._process(frame, time_s=time_s)
         self._frames += 1
         self._all_frames += 1

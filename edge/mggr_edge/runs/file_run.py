@@ -20,7 +20,6 @@ from mggr_edge.common.atomic import atomic_file, atomic_folder
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.common.timing import Stages, no_stages
 from mggr_edge.errors import StreamError, UsageError
-from mggr_edge.media.files.colour import TenBitPicture
 from mggr_edge.media.files.kept import not_kept
 from mggr_edge.media.files.paths import (
     NOWHERE,
@@ -33,6 +32,7 @@ from mggr_edge.media.files.paths import (
     unnamed_output,
 )
 from mggr_edge.media.files.pyav import fitted
+from mggr_edge.media.files.ten_bit import TenBitPicture
 from mggr_edge.media.files.video_reader import (
     AudioPacket,
     TimedFrame,
@@ -82,14 +82,14 @@ def run(
     Args:
         source_path: path of the input.
         output_path: path of an output of the same kind. `None` writes `<name>-redirected` to the
-            folder of the input. If that name exists, a number is appended to it. `null://` writes
-            nothing.
+            folder of the input. If this path exists, a number is appended to the name. `null://`
+            writes nothing.
         process: function that processes each frame.
         columns: width of the frames that `process` returns, divided by the width of the input.
         comment: comment in the metadata of a video.
-        force: if True, replace an existing output if `output_path` names it.
-        loops: number of times that a video is repeated; -1 repeats it endlessly. Other values than
-            0 are accepted only if no output is written.
+        force: if True, an existing file or folder at `output_path` is replaced.
+        loops: number of times that a video is repeated; -1 repeats it endlessly. If an output is
+            written, only the value 0 is accepted.
         progress: function that shows the progress.
         stages: function that measures the time for reading and writing.
         reset: function that is called before each video or animation of a folder, because the frame
@@ -162,8 +162,8 @@ class _Task:
     stages: Stages
     reset: Callable[[], None]
     moved: list[Path] = field(default_factory=list)
-    """Path at which the result was saved, if another program created a file with the chosen name
-    during the run. The list is empty otherwise."""
+    """If another program created a file with the chosen name during the run, the list contains the
+    path at which the result was saved. Otherwise, the list is empty."""
 
     def new_file(self, output: Path) -> AbstractContextManager[Path]:
         """Return a context that writes an output to a temporary file; see `atomic_file`."""
@@ -208,7 +208,7 @@ def _run_folder(task: _Task) -> RunSummary:
     if not files:
         raise StreamError(
             f"{task.path} contains no pictures or videos (number of other entries: {ignored}); "
-            "name a folder that contains pictures or videos",
+            "pass a folder that contains pictures or videos",
             code="folder-without-media",
             path=task.path,
             ignored=ignored,
@@ -339,7 +339,7 @@ _RUN: dict[str, Callable[[_Task], RunSummary]] = {
 
 
 def _copy_if_untouched(source: Path, written: Path | None, *, tally: Tally) -> bool:
-    """Replace the written file by a copy of the input if no pixel changed.
+    """If no pixel changed, replace the written file by a copy of the input.
 
     The encoded file has a lower quality, and its comment states that the gaze was altered.
 

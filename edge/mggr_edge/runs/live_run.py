@@ -51,7 +51,8 @@ def run_live(
     """Redirect the frames of a camera or a stream.
 
     The run ends when the source ends or is lost, or when SIGINT or SIGTERM arrives. In each case,
-    the file contains all frames until then and is complete, unless the disk is full.
+    the file contains all frames until the end of the run and is complete. A full disk is the only
+    exception.
 
     Args:
         address: address of the source.
@@ -61,8 +62,8 @@ def run_live(
         columns: width of the frames that `process` returns, divided by the width of the input.
         stages: function that measures the time for waiting and writing.
         stop: event that ends the run. Any thread may set it.
-        reconnect: if True, wait for a source that is lost or not yet available. The run then ends
-            only if it is stopped.
+        reconnect: if True, wait for a source that is lost or not yet available. In this case, the
+            run continues until it is stopped.
         workload: object that skips frames if the machine is hot or overloaded; `None` processes
             every frame.
         counts: counts that are updated during the run.
@@ -174,7 +175,7 @@ class _Session:
         )
 
     def _wait(self, newest: LatestFrameReader) -> None:
-        """Notify the watchdog and the writer, repeatedly while no frame arrives."""
+        """Notify the watchdog and the writer; called repeatedly while no frame arrives."""
         self._alive(newest)
         if self._idle is not None:
             self._idle()
@@ -187,7 +188,7 @@ class _Session:
             self._counts.reconnected = self._capture.reconnected
 
     def _alive(self, newest: LatestFrameReader) -> None:
-        """Update the counts. Notify the watchdog, unless the reader thread hangs."""
+        """Update the counts; if the reader thread does not hang, notify the watchdog."""
         self._count(newest)
         if not self._heartbeat.is_stuck:
             self._systemd.alive()

@@ -35,8 +35,8 @@ class SourceOptions:
 
     Attributes:
         model: name or path of a bundle.
-        profile: path of a calibration profile. The text "none" uses no profile. The value `None`
-            uses the user's own profile if the source is a camera of this machine.
+        profile: path of a calibration profile. The text "none" uses no profile. If the value is
+            `None` and the source is a camera of this machine, the user's own profile is used.
         camera_format: frame size, rate and orientation to request from a camera.
     """
 
@@ -161,7 +161,7 @@ class RunOptions(SourceOptions):
 
     @property
     def writes_nothing_unnamed(self) -> bool:
-        """True if no pixel can change. The run then writes an output only if the user names one."""
+        """True if no pixel can change. In this case, only a named OUTPUT is written."""
         return self.estimate_only and not self.overlay
 
     @property
@@ -196,8 +196,8 @@ class RunOptions(SourceOptions):
     ) -> GazeCorrection:
         """Return the gaze correction of the selected profile.
 
-        If no profile is named, the user's own profile is used for cameras of this machine. Other
-        sources are then not corrected.
+        If no profile is named, the user's own profile is used for cameras of this machine, and the
+        gazes of other sources are not corrected.
 
         Raises:
             UsageError: the profile is missing or damaged, or belongs to another model.

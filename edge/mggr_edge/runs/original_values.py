@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.media.files.colour import TenBitPicture, side_by_side
+from mggr_edge.media.files.ten_bit import TenBitPicture, side_by_side
 from mggr_edge.media.files.tone_mapping import CodeMap
 from mggr_edge.pipeline.compositing import ComposedEye, put_eye
 from mggr_edge.pipeline.results import FrameResult
@@ -26,8 +26,8 @@ from mggr_edge.pipeline.results import FrameResult
 _LEVELS = 255.0
 
 _REACH_PX = 4
-"""Margin in pixels around the sampled positions. Bicubic sampling reads its neighbours, and the
-linear interpolation of chroma needs one more pixel."""
+"""Margin in pixels around the sampled positions. Bicubic sampling reads neighbouring pixels, and
+the linear interpolation of chroma needs one more pixel."""
 
 
 def shown_original(

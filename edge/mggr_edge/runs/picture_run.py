@@ -18,8 +18,8 @@ from mggr_edge.media.files.written import copy_whole
 from mggr_edge.runs.summary import Failure, RunSummary, Tally
 
 _UNTIMED_MS = 100.0
-"""Duration in milliseconds of a frame of an animation if the file contains no duration. Viewers use
-the same value."""
+"""Duration in milliseconds of the frames of an animation whose file contains no durations. Viewers
+use the same value."""
 
 _MOST_NAMED = 5
 """Maximum number of damaged files that are named in a note."""
@@ -104,7 +104,7 @@ def picture_notes(done: Sequence[PictureDone]) -> tuple[str, ...]:
 
 
 def counted(names: Counter[str], files: int) -> list[str]:
-    """Return the names, each with its number of files if `files` is greater than 1."""
+    """Return the names; if `files` is greater than 1, add the number of files to each name."""
     if files == 1:
         return list(names)
     return [f"{name} ({n} {'file' if n == 1 else 'files'})" for name, n in names.items()]
@@ -113,7 +113,7 @@ def counted(names: Counter[str], files: int) -> list[str]:
 def _timed(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, float | None]]:
     """Yield each picture and its time in seconds.
 
-    The time is `None` if the picture is not a frame of an animation.
+    If the picture is not a frame of an animation, the time is `None`.
     """
     time_ms = 0.0
     for picture in pictures:
@@ -159,7 +159,7 @@ class FolderResults:
         self._videos.append(summary)
 
     def refuse_if_all_failed(self, folder: Path) -> None:
-        """Raise an error if no file could be processed.
+        """If no file could be processed, raise an error.
 
         Raises:
             StreamError: all files failed, and no failure is an internal error.

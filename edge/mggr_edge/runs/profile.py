@@ -1,10 +1,10 @@
 """Calibration profile: fit the gaze error of the estimator for one person, and store it as JSON.
 
-During a calibration, the person looks into the lens. The true gaze is then (0, 0), so each
-estimated gaze is the error of the estimator at the head pose of this frame. A linear function of
+During a calibration, the person looks into the lens. The true gaze is then (0, 0), so the estimated
+gaze in a frame is the error of the estimator at the head pose of this frame. A linear function of
 the head pose is fitted to the errors: an offset, plus a slope times the head pose. A robust
-regression ignores blinks and glances. Ridge regularisation shrinks the slope to 0 if the frames
-contain too few different head poses to determine it.
+regression ignores blinks and glances. If the head poses of the frames differ too little to
+determine the slope, ridge regularisation shrinks the slope to 0.
 
 References:
     [1] Huber, Ronchetti, Robust Statistics, 2009: M-estimates, iteratively reweighted.
@@ -67,7 +67,7 @@ class Profile:
             raise ValueError(f"schema is {self.schema}, expected {SCHEMA}")
         if self.frames < 1:
             raise ValueError(f"frames is {self.frames}, expected at least 1")
-        # A comparison with NaN is false, so this form also rejects NaN.
+        # A comparison with NaN is always false. Therefore this condition also rejects NaN.
         if self.spread_deg is not None and not 0 <= self.spread_deg <= 180:
             raise ValueError(f"spread_deg is {self.spread_deg}, expected 0 to 180")
         if self.screen_deg is not None:
@@ -185,9 +185,10 @@ def _profile(content: Any) -> Profile:
 
 
 def profile_path(named: str | None) -> Path | None:
-    """Return the path of the named profile, or of the user's own profile if no file is named.
+    """Return the path of the named profile, or the path of the user's own profile.
 
-    The result is `None` if no file is named and no home folder is known.
+    If no file is named, the path is that of the user's own profile. If also no home folder is
+    known, the result is `None`.
     """
     return profile_file() if named in (None, NO_PROFILE) else Path(str(named))
 
@@ -195,8 +196,8 @@ def profile_path(named: str | None) -> Path | None:
 def chosen_profile(named: str | None, *, own_camera: bool) -> Path | None:
     """Return the path of the profile to use.
 
-    This is the profile that the user named. For a camera of this machine, the default is the user's
-    own profile, if this file exists.
+    If the user named a profile, this profile is used. Otherwise, if the source is a camera of this
+    machine and the user's own profile exists, the user's own profile is used.
 
     Args:
         named: path of a profile, which need not exist; `NO_PROFILE` for no profile; or `None` if
@@ -216,10 +217,11 @@ def chosen_profile(named: str | None, *, own_camera: bool) -> Path | None:
 
 SLOPE_PRIOR = 0.15
 """Standard deviation of the slope between people, in degrees of gaze error per degree of head pose.
-The value is based on the packaged estimator and Columbia people 0001-0027, with five head yaws
-each. The slope of the yaw error per degree of head yaw has a standard deviation of 0.14. The slope
-of the pitch error per degree of head yaw has a standard deviation of 0.04. The slopes per degree of
-head pitch are unknown, so the same value is used for them."""
+The value is based on the packaged estimator and on subjects 0001-0027 of the Columbia Gaze Data
+Set, with five head yaws each. The slope of the yaw error per degree of head yaw has a standard
+deviation of 0.14. The slope of the pitch error per degree of head yaw has a standard deviation of
+0.04. The slopes per degree of head pitch are unknown, so `SLOPE_PRIOR` is also used for these
+slopes."""
 
 _HUBER, _BISQUARE = 1.345, 4.685
 """Thresholds of the weight functions, in standard deviations. With these thresholds, a regression
@@ -314,8 +316,8 @@ def cross_validated_deg(head_deg: ArrayLike, gaze_deg: ArrayLike) -> tuple[float
     """Return the mean angular error in degrees before and after correction.
 
     The error after correction is cross-validated: the frames are divided into five blocks in
-    temporal order. Each block is corrected by a fit to the other four blocks. Frames that a fit
-    ignores as outliers are included in both means.
+    temporal order. Each block is corrected by a fit to the other four blocks. The means also
+    include frames that a fit ignores as outliers.
 
     Args:
         head_deg, gaze_deg: arrays as for `fit_correction`, with at least two frames.

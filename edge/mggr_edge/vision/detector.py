@@ -51,7 +51,8 @@ class FaceDetector:
     Args:
         runner: the model `face_detector` of a bundle.
         min_confidence: the minimum confidence of a detection. In the test pictures, a value of 0.5
-            kept every face that the face mesh could use. It rejected hands and the backs of heads.
+            kept every face that the face mesh could use. The value also rejected hands and the
+            backs of heads.
     """
 
     def __init__(self, runner: Runner, *, min_confidence: float = 0.5) -> None:

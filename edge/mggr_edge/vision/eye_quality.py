@@ -1,6 +1,7 @@
 """Calculate the sharpness of an eye, and the state of an eye from its landmarks.
 
-The state from landmarks is used if the estimator has no output `state`.
+The state consists of eye opening, visible fraction of the iris, and occlusion. If the estimator has
+no output `state`, the state from landmarks is used.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mggr_edge.vision.iris import Eye
 _DARK_LEVELS = 10.0
 """Grey levels that are added to the mean brightness, because the mean may be almost 0.
 
-In a dark picture, noise still results in a sharpness that is too high.
+Even with this addition, noise in a dark picture results in a sharpness that is too high.
 """
 
 _SOBEL_PER_LEVEL = 8.0
@@ -27,7 +28,7 @@ _FEWEST_PX = 10
 def sharpness_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float:
     """Return the sharpness between the lids of an eye.
 
-    The result is 0 if fewer than 10 pixels are between the lids.
+    If fewer than 10 pixels are between the lids, the result is 0.
 
     Args:
         patch: [S, S, 3] uint8 RGB patch, the input of the networks.
@@ -43,16 +44,16 @@ def sharpness_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float
 
 
 def sharpness(patch: NDArray[np.uint8], opening: NDArray[np.uint8]) -> float:
-    """Return the strength of the edges between the lids, relative to the brightness there.
+    """Return the strength of the edges between the lids, divided by the brightness.
 
     In sharp frames of the test videos, an iris in the white of the eye has a sharpness of 0.2 to
     0.4. In 1200 labelled patches, which include reflecting glasses, the sharpness is at least
-    0.088. If plain skin colour covers the eye, the sharpness is 0.02. It is also 0.02 if the blur
-    is as wide as an eighth of the patch.
+    0.088. If plain skin colour covers the eye, the sharpness is 0.02. If the blur is as wide as an
+    eighth of the patch, the sharpness is also 0.02.
 
     Args:
         patch: [S, S, 3] uint8 RGB patch, the input of the networks.
-        opening: [S, S] uint8 mask. It is 1 between the lids, and at least one pixel must be 1.
+        opening: [S, S] uint8 mask. Pixels between the lids are 1. At least one pixel must be 1.
 
     Returns:
         90th percentile of the gradient magnitude in grey levels per pixel, divided by (10 + the

@@ -29,8 +29,8 @@ _MIN_MESH_CONFIDENCE = 0.5
 _SAME_FACE = 0.25
 """Maximum distance between two detections that count as the same face.
 
-The distance is measured between the midpoints of the two pairs of eyes. It is divided by the
-distance between the eyes of one pair.
+The distance is measured between the midpoints of the two pairs of eyes, and divided by the distance
+between the eyes of one pair.
 """
 
 
@@ -77,8 +77,8 @@ class FaceFinder:
                 detector are kept.
 
         Returns:
-            The faces. The face with the highest confidence of the detector is first. The result is
-            empty if there are no faces.
+            The faces. The face with the highest confidence of the detector is first. If there are
+            no faces, the result is empty.
         """
         rough = self._detected(frame, beside=(), max_faces=max_faces)
         return self._faces(frame, [fit.landmarks for fit in rough])
@@ -167,8 +167,8 @@ def _same_face(eyes: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
     """Return whether two pairs of eyes belong to the same face.
 
     Args:
-        eyes, others: [2, 2] points of a right eye and a left eye. They are the centres or the outer
-            corners of the eyes.
+        eyes, others: [2, 2] points of a right eye and a left eye: the centres or the outer corners
+            of the eyes.
     """
     apart_px = np.linalg.norm(eyes.mean(axis=0) - others.mean(axis=0))
     return bool(apart_px < _SAME_FACE * np.linalg.norm(others[1] - others[0]))

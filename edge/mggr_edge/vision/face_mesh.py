@@ -3,10 +3,10 @@
 The square is rotated so that the eyes are level. The model receives this crop of the frame. The
 crop shows the face as it appears along the ray from the camera to the face.
 
-The head pose is a rotation. It is found by a rigid fit between the points of a neutral face and the
-landmarks. The fit uses only landmarks that do not move with the mouth, the lids or the brows.
-Because of the crop, the rotation is relative to the camera. A perspective fit would need the focal
-length, which is unknown.
+The head pose is a rotation. A rigid fit between the points of a neutral face and the landmarks
+determines this rotation. The fit uses only landmarks that do not move with the mouth, the lids or
+the brows. Because of the crop, the rotation is relative to the camera. A perspective fit would need
+the focal length, which is unknown.
 
 References:
     [1] Kartynnik et al., Real-time Facial Surface Geometry from Monocular Video
@@ -108,8 +108,8 @@ def roll_of_eyes_deg(right_eye: ArrayLike, left_eye: ArrayLike) -> float:
         right_eye, left_eye: [2] frame points of the subject's own right and left eye.
 
     Returns:
-        Degrees in [-180, 180]. The value is positive if the head is turned clockwise in the frame,
-        and 0 if the head is upright.
+        Degrees in [-180, 180]. For a head that is turned clockwise in the frame, the value is
+        positive. For an upright head, it is 0.
     """
     dx, dy = np.asarray(left_eye, np.float64) - np.asarray(right_eye, np.float64)
     return float(np.degrees(np.arctan2(dy, dx)))

@@ -35,21 +35,21 @@ _REGION_FACTOR = 2.3
 
 # The first 16 of the 71 contour points are the outline. The first 9 points are on the lower lid,
 # from the outer to the inner corner. The other 7 points are on the upper lid between the corners.
-# They start at the outer end.
+# These 7 points start at the outer end.
 _OUTLINE = (0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 14, 13, 12, 11, 10, 9)
 _OUTER_CORNER, _INNER_CORNER = 0, 8
 _LOWER_LID = slice(1, 8)
 _UPPER_LID = slice(15, 8, -1)
 
 # Two points per lid, at one third and two thirds of its length. The common set of six eye landmarks
-# has the same points.
+# also contains these points.
 _CROP_LIDS = (3, 5, 11, 13)
 
 # Shift (inwards, upwards in the face) of the inner corner, divided by the width of the eye. The
 # shift moves the corner to the landmark of the training patches. The shift was fitted by hand on
-# the eyes of a few people. It was changed until the iris model returned the same result for our
-# crops as for frontal training patches. No command repeats this fit. A shift that is smaller by a
-# quarter works about as well.
+# the eyes of a few people. The shift was changed until the iris model returned the same result for
+# our crops as for frontal training patches. No command repeats this fit. A shift that is smaller by
+# a quarter works about as well.
 _INNER_CORNER_SHIFT = (-0.11, 0.07)
 
 
@@ -86,7 +86,7 @@ class Eye:
 
     @cached_property
     def crop_outline(self) -> NDArray[np.float32]:
-        """Outline for the eye crop, [6, 2]. It has `crop_corners` and two points per lid."""
+        """Outline for the eye crop, [6, 2]: `crop_corners` and two points per lid."""
         return np.concatenate([self.crop_corners, self.outline[list(_CROP_LIDS)]])
 
     @cached_property

@@ -55,7 +55,7 @@ class OneEuroFilter:
         """Add the value at `time_s` to the filter, and return the filtered value.
 
         Args:
-            value: the new value. It must be an array of the same shape in every call. The first
+            value: the new value. The shape of this array must be equal in all calls. The first
                 value is returned unchanged.
             time_s: the time of the value in seconds. It must not be earlier than in the previous
                 call. If both times are equal, the new value is ignored and the previous result is

@@ -2,7 +2,7 @@
 
 The contract (`contract.json`) describes the models for the device. The same run, data and versions
 produce the same bytes. For this reason, the files contain no time stamps and no local folder names.
-The files also do not depend on the order of unordered sets.
+The files also do not depend on the iteration order of sets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from tensorflow import keras
 
-from mggr_edge.common.version import __version__
+from mggr_edge.common import __version__
 from mggr_edge.models.bundle_archive import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.models.contract import Artifact, Contract, contract_to_json
 from mggr_edge.models.installed import find_landmark_models
@@ -72,7 +72,7 @@ def bundle_files(
         run: Run that the models come from.
         models: Keras models by name. The weights of these models are stored as the reference
             weights.
-        converted: Converted files by model name. The preferred format of a model is first.
+        converted: Model name -> converted files of this model. The preferred format is first.
         lean: Whether to omit the reference weights and the models that find faces and eyes.
         engine_recipe: Whether to add the file with TensorRT build options for the ONNX files.
         fitted_on: Data that QAT (quantization-aware training) used after the run.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from tensorflow import keras
 
@@ -16,188 +13,20 @@ from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import ArtifactError, MissingPackageError, RunError, UsageError
 from mggr_edge.models.bundle_archive import CONTRACT_FILE
-from mggr_export.exporting.bundle_writer import BundledModel, bundle_files, write_files
-from mggr_export.exporting.labels import label_of, labelled
-from mggr_export.exporting.request import (
-    Batch,
-    ExportRequest,
-    closing_for_export,
-    samples_for_export,
-)
-from mggr_export.eyes.export_eyes import (
-    CALIBRATION_PAIRS,
-    PARITY_PAIRS,
-    SEED,
-    ExportEyes,
-    choose_eyes,
-)
-from mggr_export.formats import model_format
-from mggr_export.formats.keras_models import models_of_run, outputs_of
-from mggr_export.formats.model_format import FileFormat
-from mggr_export.formats.quiet import quiet_converter
-from mggr_export.proofs.explain import explain, explained_text
-from mggr_export.proofs.proof import Converted, faults_of, file_name, proofs_text, prove, shown
-from mggr_tf.config.conversion_limits import ConversionLimits, Precision
+from mggr_export.exporting.bundle_writer import bundle_files, write_files
+from mggr_export.exporting.exporter import Exporter
+from mggr_export.exporting.labels import label_of
+from mggr_export.exporting.request import ExportRequest, closing_for_export, samples_for_export
+from mggr_export.eyes.export_eyes import ExportEyes, choose_eyes
+from mggr_export.formats import model_format, quiet_converter
+from mggr_export.formats.keras_models import models_of_run
+from mggr_export.proofs.proof import faults_of, file_name, proofs_text
+from mggr_tf.config.conversion_limits import ConversionLimits
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import free_name, packaged_run
 from mggr_tf.runs.record import Origin
-
-_PAIRS_TO_EXPLAIN = 32
-_FITTED = "qat"
-"""Key under which the build record of a file describes QAT (quantization-aware training)."""
-
-_MAY_STAY_FLOAT = frozenset({"estimator"})
-"""Models that are stored in float32 if their int8 file exceeds a limit. The user gets a message."""
-
-
-@dataclass(frozen=True)
-class Exporter:
-    """Converter of one model, which also checks the converted files.
-
-    Attributes:
-        name: Name of the model in the bundle.
-        model: Keras model.
-        label: Text for the metadata of the model's files. `label_of` writes this text.
-        batch: Number of eyes that a file processes per call.
-        eyes: Eyes for the calibration and for the comparison.
-        limits: Allowed differences between the model's files and Keras.
-        fitted: Copy of the model with weights from QAT. `None` without QAT.
-        progress: Factory of progress bars.
-        notify: Callback for messages to the user.
-    """
-
-    name: str
-    model: keras.Model
-    label: str
-    batch: Batch
-    eyes: ExportEyes
-    limits: ConversionLimits
-    fitted: keras.Model | None
-    progress: Progress
-    notify: Callable[[str], None]
-
-    def export(self, precision: Precision, file_format: FileFormat) -> BundledModel:
-        """Convert the model to one format, check the file, and return both.
-
-        The file is float32 if the format does not support the precision. The file is also float32
-        if the int8 file of an estimator exceeds a limit. In both cases, the user receives a
-        message.
-
-        Raises:
-            BundleError: If the inputs or outputs of the converted file differ from those of the
-                model.
-        """
-        if precision not in model_format(file_format).precisions:
-            self.notify(
-                f"{self.name} as {file_format}: float32, because the format has only this precision"
-            )
-            precision = "float32"
-        exported = self._exported(precision, file_format)
-        if precision == "int8" and exported.proof.faults and self.name in _MAY_STAY_FLOAT:
-            file = file_name(self.name, exported.converted)
-            self.notify(
-                f"{file} stays float32, because the int8 file exceeds a limit: "
-                f"{faults_of({file: exported.proof})}"
-            )
-            return self._exported("float32", file_format)
-        return exported
-
-    def explain(self, exported: BundledModel) -> str:
-        """Measure the accuracy loss of each layer of an int8 file, and return a table."""
-        assert self.eyes.calibration is not None
-        file_format = exported.converted.format
-        inputs = {
-            name: value[:_PAIRS_TO_EXPLAIN] for name, value in self.eyes.compared[self.name].items()
-        }
-        with self.progress(f"measuring each layer of the {self.name}", None) as advance:
-            opened = model_format(file_format).dissect(
-                self.fitted if _is_fitted(exported) else self.model,
-                self.eyes.calibration[self.name],
-                batch=self.batch,
-            )
-            costs = explain(opened, outputs_of(self.model, inputs), inputs, advance=advance)
-        return explained_text(file_name(self.name, exported.converted), costs)
-
-    def _exported(self, precision: Precision, file_format: FileFormat) -> BundledModel:
-        plain = self._proven(self.model, precision, file_format)
-        if precision != "int8" or self.fitted is None:
-            return plain
-        fitted = self._proven(self.fitted, precision, file_format)
-        before, after = _psnr_db(plain), _psnr_db(fitted)
-        # A file within the limits is better than a file that exceeds a limit, even with a lower
-        # PSNR. A bundle that passes without QAT therefore also passes with QAT.
-        is_better = (not fitted.proof.faults, after) > (not plain.proof.faults, before)
-        better = fitted if is_better else plain
-        self.notify(
-            f"{file_name(self.name, plain.converted)}: PSNR {after:.1f} dB with QAT, "
-            f"{before:.1f} dB with calibration alone"
-            + ("" if better is fitted else "; the original weights are kept")
-        )
-        if better is fitted and self.eyes.fitting is not None:
-            gain_db = float(f"{after - before:.3g}")
-            fitted.build[_FITTED] = {"pairs": len(self.eyes.fitting.pairs), "gain_db": gain_db}
-        return better
-
-    def _proven(
-        self, model: keras.Model, precision: Precision, file_format: FileFormat
-    ) -> BundledModel:
-        """Convert a model to a file, and compare the file with the trained Keras model."""
-        content, build = self._converted(model, precision, file_format)
-        converted = Converted(labelled(content, file_format, self.label), precision, file_format)
-        with self.progress(f"comparing the {self.name} with Keras", PARITY_PAIRS) as advance:
-            proof = prove(
-                converted,
-                self.model,
-                self.eyes.compared[self.name],
-                limits=self.limits,
-                data=self.eyes.source_of(self.name),
-                sight=self.eyes.sight if self.name == "redirector" else None,
-                openings=self.eyes.openings if self.name == "redirector" else None,
-                advance=advance,
-            )
-        return BundledModel(converted, proof, build)
-
-    def _converted(
-        self, model: keras.Model, precision: Precision, file_format: FileFormat
-    ) -> tuple[bytes, dict[str, Any]]:
-        """Return the content of the converted file, and its build record.
-
-        The build record of an int8 file describes the calibration data. All other build records are
-        empty.
-        """
-        convert = model_format(file_format)
-        if precision != "int8":
-            with self.progress(f"converting the {self.name} to {file_format}", None):
-                to_float = convert.float16 if precision == "float16" else convert.float32
-                return to_float(model, batch=self.batch), {}
-        assert self.eyes.calibration is not None
-        inputs = self.eyes.calibration[self.name]
-        with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
-            content = convert.int8(model, inputs, batch=self.batch, advance=advance)
-        source = {
-            "pairs": CALIBRATION_PAIRS,
-            "data": self.eyes.calibrated_on_of(self.name),
-            "seed": SEED,
-            "subjects": list(self.eyes.calibrated_people_of(self.name)),
-        }
-        return content, {"calibration": source}
-
-
-def _is_fitted(exported: BundledModel) -> bool:
-    return _FITTED in exported.build
-
-
-def _psnr_db(exported: BundledModel) -> float:
-    """Return the PSNR in dB of the output that the user sees, compared with Keras.
-
-    The result is infinite if both outputs are equal.
-    """
-    parity = {one.output: one for one in exported.proof.parity}
-    found = parity[shown(parity)].psnr_db
-    return math.inf if found is None else found
-
 
 Say = Callable[[str], None]
 
@@ -223,7 +52,8 @@ def export_run(
         run: Run whose stages are complete.
         out: Folder of the bundle. If `out` is `None`, the bundle is written to `bundle-int8`,
             `bundle-fp16` or `bundle-float` in the run's folder. For the packaged run, this folder
-            is in the current working folder. If the name is taken, a number is appended.
+            is in the current working folder. If this folder exists, a number is appended to the
+            name.
         request: Options of the export.
         force: Whether `out` may replace another bundle.
         progress: Factory of progress bars.

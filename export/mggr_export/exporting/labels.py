@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from mggr_edge.common import __version__
 from mggr_edge.common.schema import plain
-from mggr_edge.common.version import __version__
 from mggr_edge.models.contract import Artifact, Contract
 from mggr_edge.models.installed import WHEEL
 from mggr_edge.models.tensorrt.build_options import OLDEST, TYPED_BY_GRAPH, dotted, recipe_for

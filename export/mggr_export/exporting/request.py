@@ -1,4 +1,4 @@
-"""Options of an export, and selection of eyes for its calibration and comparison."""
+"""Options of an export, and selection of the eyes for calibration and for comparison with Keras."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ExportRequest:
         engine_recipe: Whether to add the file with TensorRT build options for the ONNX files.
         batch: Number of eyes that a file processes per call. 2 processes both eyes of a face.
         data: Eye patches for the comparison with Keras: `synthetic` or a folder. `None` uses the
-            training data of the run. The calibration uses the same source unless `calibration` is
-            set.
+            training data of the run. If `calibration` is `None`, the calibration uses the same
+            source.
         calibration: Eye patches for the calibration: `synthetic` or a folder. `None` uses the
             source of the comparison.
         lean: Whether to omit the reference weights and the models that find faces and eyes.
@@ -98,8 +98,8 @@ def samples_for_export(
     """Return the eyes for the comparison and for the calibration.
 
     The request names the source of the eyes. The default source is the run's training data. If a
-    folder contains subjects of the run, only these subjects are used. All other subjects of the
-    folder stay unseen. No person is used for both the comparison and the calibration.
+    folder contains subjects of the run, only these subjects are used. The other subjects of the
+    folder are not used. No person is used for both the comparison and the calibration.
 
     Returns:
         Eyes for the comparison, and eyes for the calibration. The second value is `None` if the
@@ -187,7 +187,7 @@ def _samples(
 def draw_people(
     config: Config, people: int, *, progress: Progress, notify: Callable[[str], None]
 ) -> EyeSamples:
-    """Render the eyes of at most `people` of the config's synthetic people."""
+    """Render the eyes of the config's synthetic people, of at most `people` people."""
     few = replace(
         config.synthetic,
         subjects=min(people, config.synthetic.subjects),

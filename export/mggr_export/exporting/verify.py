@@ -14,15 +14,15 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.errors import BundleError, UsageError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import read_bundle_files
-from mggr_edge.models.contract import Artifact, Contract, Conventions
+from mggr_edge.models.contract import Artifact, Contract
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.installed import DEFAULT, bundle_path, packaged_bundles
 from mggr_edge.models.runtimes import FileRunner, check_fits
 from mggr_export.exporting.request import draw_people
 from mggr_export.eyes.export_eyes import balanced_pairs, inputs_of_pairs, with_closing_eyes
 from mggr_export.eyes.sight import Openings, Sight
-from mggr_export.formats import model_format
+from mggr_export.formats import model_format, quiet_converter
 from mggr_export.formats.keras_models import config_of, models_of_bundle, models_of_run
-from mggr_export.formats.quiet import quiet_converter
 from mggr_export.proofs.proof import Converted, Proof, file_name, prove
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
@@ -63,7 +63,7 @@ def verify_bundle(
         BundleError: If the bundle is damaged, has another schema, or has no reference weights.
         DataError: If the eyes are not available.
         UsageError: If `subjects` is set for synthetic data. Also raised if the bundle was
-            calibrated on some of these subjects, or on all subjects of the folder.
+            calibrated on any of `subjects`, or on all subjects of the folder.
     """
     bundle = Bundle.open(path)
     files, contract = read_bundle_files(bundle_path(path)), bundle.contract

@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.errors import DataError
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import estimator_inputs
-from mggr_export.arrays import Arrays, ModelInputs
+from mggr_edge.models.runtimes.runner import Arrays
 from mggr_export.eyes.sight import Openings, Sight
 from mggr_tf.data.pairs import pair_table
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.protocol import pair_inputs
+
+ModelInputs = dict[str, dict[str, NDArray[np.float32]]]
+"""Model name -> input name -> array with the inputs of all examples."""
 
 _HEAD_BIN_DEG = 15.0
 _STEP = 31
@@ -39,11 +42,11 @@ The step is a prime number that is larger than the number of pictures of one syn
 
 
 def balanced_pairs(samples: EyeSamples, count: int, *, seed: int) -> NDArray[np.int64]:
-    """Choose pairs so that all subjects occur equally often, and then all head poses.
+    """Choose pairs so that subjects occur equally often and, if possible, head poses do, too.
 
     A pair is repeated only after all other pairs of the same subject, side and head pose were
-    chosen. Each part of the result is balanced. Two separate parts have no pair in common if there
-    are enough pairs.
+    chosen. Each contiguous part of the result is balanced, too. If there are enough pairs, two
+    separate parts have no pair in common.
 
     Args:
         samples: Eye patches to pair.
@@ -108,8 +111,8 @@ def with_closing_eyes(
         inputs: Inputs as returned by `inputs_of_pairs`.
         eyes: Closing or covered eyes. With `None`, the inputs are returned unchanged.
         conventions: Scales of the network inputs.
-        first: Index of the first input in the whole sequence. The index is 0 unless `inputs` is a
-            later part of a sequence.
+        first: Index of the first input in the whole sequence. If `inputs` is a later part of a
+            sequence, the index is above 0.
     """
     if eyes is None:
         return inputs
@@ -155,7 +158,7 @@ def separate_people(compared: EyeSamples, calibration: EyeSamples) -> tuple[EyeS
         Eyes for the comparison, and eyes for the calibration. No person has pairs in both results.
 
     Raises:
-        DataError: If both sets contain the same single person, or if no person has a pair of
+        DataError: If only one person is available for both sets, or if no person has a pair of
             patches.
     """
     comparable, calibrating = _with_pairs(compared), _with_pairs(calibration)
@@ -261,8 +264,8 @@ class ClosingToExport:
     """Synthetic closing eyes behind occluders, for an estimator that predicts the eye state.
 
     Attributes:
-        compared: Eyes of people that no training uses.
-        calibration: Eyes of other people.
+        compared: Eyes for the comparison. These people are not in the training data.
+        calibration: Eyes of other people, for the calibration.
     """
 
     compared: EyeSamples
@@ -310,7 +313,7 @@ def choose_eyes(
     fitting_steps: int = 0,
     closing: ClosingToExport | None = None,
 ) -> ExportEyes:
-    """Choose the pairs for an export, balanced over subjects and head poses.
+    """Choose the pairs for an export. The pairs are balanced over subjects and head poses.
 
     Args:
         compared: Eyes for the comparison.

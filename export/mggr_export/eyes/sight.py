@@ -22,7 +22,8 @@ from tensorflow import keras
 
 from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.geometry.gaze_map import draw_gazemap
-from mggr_edge.models.contract import Conventions, GazeShown, OpeningParity, OpeningRegion
+from mggr_edge.models.contract import GazeShown, OpeningParity, OpeningRegion
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import gaze_from_network, head_to_network
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.drawn_eyes.rendered import LANDMARKS

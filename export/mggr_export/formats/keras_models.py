@@ -36,7 +36,7 @@ def models_of_run(run: RunFolder) -> dict[str, keras.Model]:
 
 
 def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str, keras.Model]:
-    """Rebuild the models of a bundle from its reference weights, without the run.
+    """Rebuild the models of a bundle from its reference weights. The run is not needed.
 
     Args:
         contract: Contract of the bundle. The training config in the contract defines the networks.
@@ -92,7 +92,7 @@ def config_of(contract: Contract) -> Config:
 def outputs_of(
     model: keras.Model, inputs: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the outputs of a Keras model by name.
+    """Return a dict of the outputs of a Keras model.
 
     Args:
         model: Keras model that is called in inference mode.
@@ -103,7 +103,7 @@ def outputs_of(
 
 
 def outputs_by_name(model: keras.Model, made: Any) -> dict[str, Any]:
-    """Return the outputs of a model by name.
+    """Return the outputs of a model as a dict. The keys are the names of the outputs.
 
     Args:
         model: Keras model.

@@ -14,7 +14,7 @@ from tensorflow import keras
 from mggr_edge.errors import ArtifactError
 from mggr_edge.models.contract import RunnableFormat
 from mggr_edge.models.runtimes import FileRunner
-from mggr_export.arrays import Arrays
+from mggr_edge.models.runtimes.runner import Arrays
 from mggr_tf.config.conversion_limits import Precision
 
 
@@ -30,8 +30,8 @@ class Dissection:
             file with this layer in float.
         runner: Function that receives the content of a file. The result is the runner of the file.
         outputs: Function that receives the content of a file and the inputs of the model. The
-            result is the dequantized output of every layer, by layer name. Each array has the shape
-            [N, ...].
+            result is a dict: layer name -> dequantized output of this layer. Each array has the
+            shape [N, ...].
     """
 
     quantised: bytes

@@ -78,7 +78,7 @@ class SavedModelFormat(ModelFormat):
         return pack({**unpack(content), f"{_NOTES}{name}": text.encode()})
 
     def metadata_of(self, content: bytes) -> dict[str, str]:
-        """Return the contents of the files in the folder for the user's own files, by name."""
+        """Return a dict of the files in the folder for the user's own files: name -> text."""
         return {
             path.removeprefix(_NOTES): noted.decode()
             for path, noted in unpack(content).items()
@@ -149,7 +149,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[str, bytes]:
-    """Return the contents of the files in a zip, by POSIX path.
+    """Return a dict of the files in a zip: POSIX path -> content.
 
     Raises:
         BundleError: If the content is not a zip, or if an unpacked file is larger than declared.

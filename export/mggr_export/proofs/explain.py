@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.models.runtimes.runner import batch_of
-from mggr_export.arrays import Arrays
+from mggr_edge.models.runtimes.runner import Arrays, batch_of
 from mggr_export.formats.model_format import Dissection
 from mggr_export.proofs.proof import compare, run_each, shown
 
@@ -22,8 +21,8 @@ class LayerCost:
         layer: Name of the layer in the file.
         sqnr_db: Signal-to-quantization-noise ratio of the layer's output, in dB. The noise
             includes the errors of all earlier layers.
-        gain_db: Increase in dB of the PSNR of the model's output if this layer stays float. `None`
-            if the gain is infinite. The gain is infinite if an output is equal to that of Keras.
+        gain_db: Increase of the PSNR of the model's output if this layer stays float, in dB. `None`
+            if the gain is infinite because an output is equal to the output of Keras.
     """
 
     layer: str
@@ -42,9 +41,10 @@ def explain(
 
     Args:
         dissection: Int8 file, its float graph, and variants with one float layer.
-        right: Outputs of the Keras model for `inputs`, by name. Each array has the shape [N, ...].
+        right: Dict of the outputs of the Keras model for `inputs`. Each array has the shape [N,
+            ...].
         inputs: Inputs by name. Each array has the shape [N, ...].
-        advance: Callback for the progress bar. It receives 1 after every layer.
+        advance: Callback for the progress bar. `advance(1)` is called after every layer.
     """
     picture = shown(right)
 
@@ -70,8 +70,8 @@ def explained_text(file: str, costs: Iterable[LayerCost]) -> str:
     """Return the table of layer costs as text for a terminal."""
     form = "  {:>8}  {:>8}  {}"
     lines = [
-        f"{file}: PSNR gain of the output if the layer stays float, and signal-to-quantization-"
-        "noise ratio (SQNR) of the layer's own output, with the errors of all earlier layers",
+        f"{file}: for each layer, the PSNR gain of the output if this layer stays float, and the "
+        "signal-to-quantization-noise ratio (SQNR) of its own output (with earlier layers' errors)",
         form.format("gain", "SQNR", "layer"),
         *(
             form.format(_db(c.gain_db, sign=True), _db(c.sqnr_db), c.layer.split(";")[0])

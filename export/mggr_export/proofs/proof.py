@@ -18,8 +18,7 @@ from tensorflow import keras
 from mggr_edge.errors import ArtifactError, BundleError
 from mggr_edge.models.contract import GazeShown, OpeningParity, Parity
 from mggr_edge.models.runtimes import FileRunner, Runner
-from mggr_edge.models.runtimes.runner import InBatches, Kind, batch_of
-from mggr_export.arrays import Arrays
+from mggr_edge.models.runtimes.runner import Arrays, InBatches, Kind, batch_of
 from mggr_export.eyes.sight import WIDE_DEG, Openings, Sight
 from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import outputs_of
@@ -46,7 +45,7 @@ def run_each(
     batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Arrays:
-    """Run a model file on N examples, in batches of its fixed size, as a device does.
+    """Run a model file on N examples with its fixed batch size, as a device does.
 
     Args:
         runner: Runner that accepts `batch` examples at once.
@@ -123,7 +122,7 @@ def shown(outputs: Iterable[str]) -> str:
 def misses(limits: PrecisionLimits, parities: Iterable[Parity]) -> list[str]:
     """Return one sentence for each output that exceeds its limit."""
     return [
-        f"{p.output} differs from Keras: largest {p.max_abs:.2g}, mean {p.mean_abs:.2g}, "
+        f"{p.output} differs from Keras: at most {p.max_abs:.2g}, on average {p.mean_abs:.2g}, "
         f"PSNR {_db(p.psnr_db)} "
         f"(limit: {_limit_text(limits.of(p.output))})"
         for p in parities
@@ -145,9 +144,9 @@ def breaks(limit: Limit | None, parity: Parity) -> bool:
 
 
 def gaze_misses(limits: PrecisionLimits, gaze: GazeShown | None) -> list[str]:
-    """Return one sentence if the additional gaze error exceeds its limit.
+    """Return a list with one sentence if the additional gaze error exceeds its limit.
 
-    The list is empty if the error is within the limit.
+    If the error is within the limit, the list is empty.
     """
     limit = limits.extra_gaze_deg
     # The condition uses "<=", so NaN exceeds the limit.
@@ -160,9 +159,9 @@ def gaze_misses(limits: PrecisionLimits, gaze: GazeShown | None) -> list[str]:
 
 
 def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> list[str]:
-    """Return one sentence if the PSNR inside the eye opening is below its limit.
+    """Return a list with one sentence if the PSNR inside the eye opening is below its limit.
 
-    The list is empty if the PSNR is within the limit.
+    If the PSNR is within the limit, the list is empty.
     """
     if opening is None or not breaks_opening(limits, opening):
         return []
@@ -298,7 +297,7 @@ def prove(
 
     Raises:
         BundleError: If the content does not have the declared format. Also raised if the names of
-            its inputs or outputs differ from those of the model.
+            the file's inputs or outputs differ from those of the model.
     """
     faults = []
     handled = model_format(converted.format)

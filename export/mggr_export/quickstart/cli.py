@@ -12,7 +12,7 @@ import click
 from mggr_edge.common.atomic import reserved_folder
 from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import MissingPackageError, OutputExistsError, UsageError
-from mggr_export.quickstart.names import REPORT, RUN
+from mggr_export.quickstart import REPORT, RUN
 from mggr_tf.cli.options import force_option, notify
 
 DEFAULT_OUT = Path("quickstart")
@@ -25,14 +25,14 @@ _NEEDED = {"tensorflow": "TensorFlow", "skimage": "scikit-image", "av": "PyAV"}
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Output folder.  [default: quickstart; if it exists, a number is appended]",
+    help="Output folder.  [default: quickstart; if this folder exists, a number is appended]",
 )
 @click.option(
     "--minutes",
     default=3.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Training time in minutes. The other parts take about two more minutes.",
+    help="Training time in minutes. The other steps take about two more minutes.",
 )
 @click.option(
     "--seed",
@@ -67,8 +67,8 @@ def quickstart(
     Open report.html in the output folder. This report shows the eyes before and after redirection,
     the metrics, and commands for the next steps.
 
-    The command needs no data and no network connection. After Ctrl-C, the output folder contains
-    the training up to that time.
+    The command works without data and without a network connection. If you press Ctrl-C, the
+    output folder keeps the training so far.
     """
     chosen = _folder(out, force=force)
     _need_packages()

@@ -15,7 +15,7 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.runs.file_run import run
-from mggr_export.quickstart.names import (
+from mggr_export.quickstart import (
     CHART_SHEET,
     EYES_CLIP,
     FACES_CLIP,
@@ -149,12 +149,12 @@ class Demo:
 
     Attributes:
         frames: Number of frames in the video.
-        stray_pixels: Number of changed pixels outside the eye masks, in all frames together. The
+        stray_pixels: Total number of changed pixels outside the eye masks, over all frames. The
             number must be 0.
         sights: Measurements, one for each frame in which the pipeline estimated the gaze.
         own: Comparison of the redirected gaze with the target, measured by the run's own estimator.
         iris: Comparison of the redirected gaze with the target, measured by the iris model.
-        timings: Time per frame, by precision of the bundle.
+        timings: Precision of the bundle -> time per frame.
     """
 
     frames: int
@@ -176,7 +176,7 @@ class Demo:
 
     @property
     def at_rest(self) -> tuple[Sight, ...]:
-        """Measurements of the frames at the end of the video, whose target is the camera."""
+        """Measurements of the frames at the end of the video. Their target is the camera."""
         return tuple(sight for sight in self.sights if sight.time_s >= REST_FROM_S)
 
 

@@ -15,18 +15,20 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.installed import DEFAULT, DEFAULT_INT8
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
+from mggr_export.quickstart import BUNDLES, RUN
 from mggr_export.quickstart.demo import run_demo, watch_portrait
-from mggr_export.quickstart.names import BUNDLES, RUN
 from mggr_export.quickstart.prose import Outcome
 from mggr_export.quickstart.report import write_report
 from mggr_tf.config import Config
 from mggr_tf.config.conversion_limits import Precision
 from mggr_tf.config.files import load_config
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
+from mggr_tf.runs.adoption import adopt
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import open_run
 from mggr_tf.runs.record import DataRecord
-from mggr_tf.training.stages import Budget, train_stages
+from mggr_tf.training.stages import train_stages
+from mggr_tf.training.stopping import Budget
 
 _PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 
@@ -41,7 +43,8 @@ _FINE_TUNING = ("stages.joint.learning_rate=2.0e-4",)
 _PEOPLE = 10_000
 """First seed of the synthetic people.
 
-With this seed and all larger seeds, no person is in the training data of the package's weights.
+With this seed and all larger seeds, all people differ from the training people of the package's
+weights.
 """
 
 
@@ -77,7 +80,7 @@ def run_quickstart(
     config = load_config(CONFIG, changes=changes)
     config = config if donor is None else config.for_donor(donor.config)
     seconds: dict[str, float] = {}
-    with _timed("drawing synthetic eyes", seconds):
+    with _timed("rendering synthetic eyes", seconds):
         split = open_split(
             SYNTHETIC, config=config, stage="joint", subjects=None, progress=progress, notify=notify
         )
@@ -109,7 +112,7 @@ def _create_run(folder: Path, config: Config, split: Split, donor: RunFolder | N
         shutil.rmtree(folder)
     run = RunFolder.create(folder / RUN, config, DataRecord.of(split))
     if donor is not None:
-        run.adopt(donor, stage="joint")
+        adopt(run, donor, stage="joint")
     return run
 
 

@@ -1,11 +1,12 @@
 """Measure the output of the device pipeline: changed pixels, and the gaze of redirected eyes.
 
 Two models measure the gaze of the redirected eyes. The first model is the run's own estimator. This
-estimator was part of a loss in the training. The estimator may therefore accept an eye that is not
-redirected well. The measurements of the estimator alone prove little. The second model is
-MediaPipe's iris model, which the training did not use. The iris model measures how far the
-redirection moved the iris. The geometry of the gazemap converts this shift to degrees. In this
-geometry, the iris centre is at `d (sin yaw cos pitch, -sin pitch)` from the eyeball centre.
+estimator was part of a loss in the training. The estimator may therefore measure the target gaze
+although the eye is redirected badly. The measurements of the estimator alone prove little. The
+second model is MediaPipe's iris model, which the training did not use. The iris model measures how
+far the redirection moved the iris. The geometry of the gazemap converts this shift to degrees. In
+this geometry, the iris centre is at `d (sin yaw cos pitch, -sin pitch)` from the eyeball centre,
+for the distance `d` between both centres.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mggr_edge.geometry.angles import Gaze
 from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.geometry.gaze_map import draw_gazemap
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.iris import Eye, IrisFinder
@@ -174,10 +175,10 @@ class Sight:
         time_s: Time of the frame in seconds.
         target: Target gaze of the right eye.
         before: Gaze that the pipeline estimated for the original right eye.
-        estimated: Mean gaze of both redirected eyes, measured by the estimator of the observer's
-            `measuring`.
-        by_iris: Mean gaze of both redirected eyes, measured by the shift of the iris. The
-            measurement assumes that the original eyes look into the lens.
+        estimated: Mean gaze of both redirected eyes. The estimator of the bundle `measuring` of
+            `Observer` measures this gaze.
+        by_iris: Mean gaze of both redirected eyes, computed from the shift of the irises. The
+            computation assumes that the original eyes look into the lens.
         strengths: Redirection strength of the right eye and of the left eye, in [0, 1].
         seconds: Processing time of the pipeline for the frame, in seconds.
     """
@@ -205,7 +206,7 @@ class Observer:
     Attributes:
         sights: Measurements, one for each frame in which the pipeline estimated the gaze.
         frames: Number of processed frames.
-        stray_pixels: Number of changed pixels outside the eye masks, in all frames together.
+        stray_pixels: Total number of changed pixels outside the eye masks, over all frames.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Render the portrait video: a public-domain photograph of an astronaut [1] that moves.
+"""Render the portrait video: a moving public-domain photograph of an astronaut [1].
 
 The photograph is part of scikit-image. The astronaut looks into the lens. Each frame shows the
 photograph after a similarity transform (pan, zoom and tilt). The transform depends only on the
@@ -117,7 +117,7 @@ def write_portrait(path: Path, *, progress: Progress, frames: int = FRAMES) -> N
     """
     with (
         clip_writer(path, size=(SIZE_PX, SIZE_PX), rate=Fraction(RATE)) as write,
-        progress("drawing the portrait clip", frames) as advance,
+        progress("rendering the portrait clip", frames) as advance,
     ):
         for frame in portrait_frames(frames=frames):
             write(frame)

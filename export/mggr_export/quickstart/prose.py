@@ -13,9 +13,8 @@ from html import escape
 from pathlib import Path
 
 from mggr_edge.models.bundle import Bundle
-from mggr_export.quickstart import names
+from mggr_export.quickstart import BUNDLES, PORTRAIT, RUN
 from mggr_export.quickstart.demo import Demo
-from mggr_export.quickstart.names import BUNDLES
 from mggr_export.quickstart.observe import Following, Line
 from mggr_tf.config.stages import STAGES, Stage
 from mggr_tf.runs.folder import RunFolder
@@ -26,10 +25,10 @@ class Outcome:
     """Results of a finished quickstart.
 
     Attributes:
-        folder: Output folder. The files in this folder have the names in `names`.
+        folder: Output folder. `mggr_export.quickstart` defines the names of the files in it.
         minutes: Requested training time in minutes.
         run: Trained run.
-        bundles: Exported bundles by precision. The "int8" bundle redirects the video.
+        bundles: Precision -> exported bundle. The "int8" bundle redirects the video.
         demo: Results of the redirection of the portrait.
         seconds: Duration of each part in seconds. The keys are the descriptions of the parts.
         first: Measurement by the iris model with the package's weights before fine-tuning. `None`
@@ -204,10 +203,10 @@ def summary(outcome: Outcome) -> str:
         else "The package’s redirector was fine-tuned"
     )
     return (
-        f"{trained} on {data.patches} synthetic eyes of {len(data.subjects)} synthetic people. It "
-        "was exported for small devices. Then it redirected each frame of a moving photograph that "
-        "is not in the training data. A line was fitted to the yaw of the redirected irises as a "
-        "function of the target yaw. Its slope is "
+        f"{trained} on {data.patches} synthetic eyes of {len(data.subjects)} synthetic people. "
+        "The redirector was exported for small devices. The exported redirector processed each "
+        "frame of a moving photograph, which is not in the training data. A line was fitted to the "
+        "yaw of the redirected irises as a function of the target yaw. The slope of this line is "
         f"{number(yaw.slope)} (1 is ideal), and the correlation is {number(yaw.correlation)}."
     )
 
@@ -218,7 +217,7 @@ def honest(outcome: Outcome) -> str:
     return _paragraphs(
         _expectation(outcome),
         "The estimated gaze of the original photograph shows the accuracy of the estimator on real "
-        "eyes. The person looks into the lens. The correct gaze is therefore pitch 0° and yaw 0°. "
+        "eyes. The person looks into the lens, so the correct gaze is pitch 0° and yaw 0°. "
         f"The estimate is pitch {number(before.pitch_deg, digits=1, sign=True)}° and "
         f"yaw {number(before.yaw_deg, digits=1, sign=True)}°. The low resolution of the photograph "
         "also limits the quality. An eye in the photograph is 18 pixels wide and was enlarged "
@@ -232,17 +231,17 @@ def _expectation(outcome: Outcome) -> str:
         return (
             f"The package’s weights were fine-tuned for {spent} on this machine. The weights were "
             "trained on synthetic eyes only, without photographs. The fine-tuning demonstrates "
-            "that training can continue from these weights. It should hardly change their quality. "
-            "For good results, train on real eyes. The adversarial loss in particular was designed "
-            "for real eyes."
+            "that training can continue from these weights. The fine-tuning should hardly change "
+            "the quality of the weights. For good results, train on real eyes. The adversarial "
+            "loss in particular was designed for real eyes."
         )
     return (
         f"All networks were trained from scratch for {spent} on this machine. The training used "
         "synthetic eyes only, without photographs. Such a short training is enough to check that "
-        "all parts work together, but not enough for good quality. There are three typical faults. "
-        "After large shifts, irises are smeared or have a second rim. Lids hardly follow the "
-        "vertical gaze. With the target “camera”, the gaze has an error of some degrees. For good "
-        "results, train for hours on real eyes. The adversarial loss in particular was designed "
+        "all parts work together, but not enough for good quality. Three errors are typical. After "
+        "large gaze shifts, irises are smeared or have a second rim. Lids hardly follow the "
+        "vertical gaze. With the target “camera”, the gaze error is some degrees. For good "
+        "results, train for hours on real eyes. In particular, the adversarial loss was designed "
         "for real eyes."
     )
 
@@ -250,20 +249,21 @@ def _expectation(outcome: Outcome) -> str:
 def estimates(demo: Demo) -> str:
     """Return paragraphs about the two models that measure the gaze, and about their reliability."""
     return _paragraphs(
-        "The <strong>iris model</strong> is a model of MediaPipe. The training does not use this "
-        "model. The model detects the iris in every frame before and after redirection. The "
-        "geometry of the eyeball converts the shift of the iris to degrees. The measurement "
+        "The <strong>iris model</strong> is a model of MediaPipe that the training does not use. "
+        "The iris model detects the iris in every frame before and after redirection. The shift of "
+        "the iris is converted to degrees with the geometry of the eyeball. The measurement "
         "assumes that the original eyes look exactly into the lens.",
-        "The <strong>run’s own estimator</strong> (from the float bundle) is not independent. It "
-        "is part of a loss in the training, so a redirector may learn to exploit its errors. It "
-        "was trained on the same synthetic eyes, so it is inaccurate on photographs. For the "
-        f"redirected eyes, this estimator measures a mean gaze error of "
+        "The <strong>run’s own estimator</strong> (from the float bundle) is not independent. "
+        "This estimator is part of a loss in the training. A redirector may therefore learn to "
+        "exploit the errors of the estimator. The estimator was trained on the same synthetic "
+        "eyes, so it is inaccurate on photographs. For the redirected "
+        "eyes, this estimator measures a mean gaze error of "
         f"{demo.own.mean_error_deg:.1f}°. The iris model measures "
         f"{demo.iris.mean_error_deg:.1f}°. For a reliable score, use <code>mggr-tf evaluate</code> "
         "with a judge. A judge is a gaze estimator that was trained on photographs of other "
         "people and is used only for scores.",
-        "To count the changed pixels, each redirected frame was compared with the decoded frame. "
-        "The frames were compared before the video was encoded.",
+        "To count the changed pixels, each redirected frame was compared with the original frame, "
+        "before the redirected video was encoded.",
     )
 
 
@@ -271,8 +271,8 @@ def training_text(outcome: Outcome) -> str:
     """Return sentences about the training data and about the order of the stages."""
     data = outcome.run.record.data
     return (
-        f"Training data: {data.patches} synthetic patches of {len(data.subjects)} people. Held-out "
-        f"people, shown in the sheet below: {len(data.held_out)}. {_order(outcome)} The number of "
+        f"Training data: {data.patches} synthetic patches of {len(data.subjects)} people. Number "
+        f"of held-out people: {len(data.held_out)}. {_order(outcome)} The number of "
         "steps was computed from the measured speed, so that the training takes "
         f"{minutes(outcome.minutes)} in total."
     )
@@ -309,7 +309,7 @@ def bundle_text(outcome: Outcome) -> str:
 def commands(outcome: Outcome) -> str:
     """Return the commands for the next steps, with the paths of this quickstart."""
     folder = outcome.folder.resolve()
-    run, bundle = folder / names.RUN, outcome.bundle_path("int8").resolve()
+    run, bundle = folder / RUN, outcome.bundle_path("int8").resolve()
     better = "runs/better"
     steps = (
         (
@@ -318,14 +318,14 @@ def commands(outcome: Outcome) -> str:
             ["mggr-tf", "train", "--from", str(run), "--minutes", "30", "--out", better],
         ),
         (
-            "Train on your own eye patches. Their file names must be as in the Columbia Gaze Data "
-            "Set. First check the patches with <code>mggr-tf data check</code>.",
+            "Train on your own eye patches. Name the files as in the Columbia Gaze Data Set. First "
+            "check the patches with <code>mggr-tf data check</code>.",
             ["mggr-tf", "train", "--data", "patches/", "--minutes", "30", "--out", "runs/mine"],
         ),
         ("Export for a device:", ["mggr-tf", "export", better, "--int8"]),
         (
             "Redirect a video, a picture or a folder of pictures, for example the video above:",
-            ["mggr-edge", "run", str(folder / names.PORTRAIT), "--model", str(bundle)]
+            ["mggr-edge", "run", str(folder / PORTRAIT), "--model", str(bundle)]
             + ["--target", "0,10"],
         ),
         (

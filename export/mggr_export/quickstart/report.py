@@ -12,9 +12,17 @@ from string import Template
 
 import cv2
 
+from mggr_edge.common import __version__
 from mggr_edge.common.atomic import atomic_file
-from mggr_edge.common.version import __version__
-from mggr_export.quickstart import names, prose
+from mggr_export.quickstart import (
+    CHART_SHEET,
+    EYES_CLIP,
+    FACES_CLIP,
+    REPORT,
+    STILLS_SHEET,
+    STRIP_SHEET,
+    prose,
+)
 from mggr_export.quickstart.portrait import SIZE_PX
 from mggr_export.quickstart.prose import Outcome
 
@@ -60,7 +68,7 @@ def _uri(kind: str, content: bytes) -> str:
 
 def write_report(outcome: Outcome) -> Path:
     """Write `report.html` into the outcome's folder and return its path."""
-    path = outcome.folder / names.REPORT
+    path = outcome.folder / REPORT
     with atomic_file(path, force=True) as temporary:
         temporary.write_text(report_text(outcome), encoding="utf-8")
     return path
@@ -75,17 +83,17 @@ def report_text(outcome: Outcome) -> str:
         minutes=prose.minutes(outcome.minutes),
         kind="training" if outcome.first is None else "fine-tuning",
         summary=prose.summary(outcome),
-        faces_clip=data_uri(folder / names.FACES_CLIP),
-        eyes_clip=data_uri(folder / names.EYES_CLIP),
+        faces_clip=data_uri(folder / FACES_CLIP),
+        eyes_clip=data_uri(folder / EYES_CLIP),
         honest=prose.honest(outcome),
         tiles=prose.tiles(demo),
-        chart=data_uri(folder / names.CHART_SHEET),
+        chart=data_uri(folder / CHART_SHEET),
         chart_alt=escape(prose.chart_in_words(demo), quote=True),
         frames=demo.frames,
         following_rows=prose.following_rows(outcome),
         estimates=prose.estimates(demo),
-        strip=jpeg_uri(folder / names.STRIP_SHEET),
-        stills=jpeg_uri(folder / names.STILLS_SHEET),
+        strip=jpeg_uri(folder / STRIP_SHEET),
+        stills=jpeg_uri(folder / STILLS_SHEET),
         training_text=prose.training_text(outcome),
         stage_rows=prose.stage_rows(outcome),
         sample_sheet=sample_sheet(outcome),

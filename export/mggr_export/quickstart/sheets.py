@@ -182,7 +182,7 @@ def side_by_side(before: Picture, after: Picture, target: Gaze) -> Picture:
 
 
 def above_each_other(before: Picture, after: Picture, time_s: float) -> Picture:
-    """Return two close-ups of the eyes: above before redirection, below after redirection."""
+    """Return two close-ups: the upper one before redirection, the lower one after redirection."""
     gap = blank((GAP_PX, CLOSE_UP_PX[1]))
     return np.concatenate([close_up(before, time_s), gap, close_up(after, time_s)])
 

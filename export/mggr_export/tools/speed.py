@@ -24,9 +24,8 @@ from mggr_edge.models.runtimes.onnx import OnnxRunner
 from mggr_edge.models.runtimes.tflite import interpreter_class
 from mggr_edge.tools.bench.models import interleaved
 from mggr_edge.tools.bench.result import inputs_for
-from mggr_export.formats import model_format
+from mggr_export.formats import model_format, quiet_converter
 from mggr_export.formats.keras_models import models_of_run
-from mggr_export.formats.quiet import quiet_converter
 from mggr_tf.config.files import load_config
 from mggr_tf.models.baselines import build_generator
 from mggr_tf.runs.listing import open_run
@@ -49,7 +48,7 @@ class Convolution:
 
 
 def convolutions_of(model: keras.Model) -> tuple[Convolution, ...]:
-    """Return all convolutions of a model and of its nested models, in the order of the layers."""
+    """Return all convolutions of a model and of its nested models. They keep the layer order."""
     return tuple(_convolution(name, layer) for name, layer in _layers(model, ""))
 
 
@@ -128,7 +127,7 @@ class LayerSpeed:
     Attributes:
         name: Name of the layer.
         mmac: Number of multiply-accumulate operations for one example, in millions.
-        ms: Median time of the convolution in milliseconds, by precision.
+        ms: Precision -> median time of the convolution in milliseconds.
     """
 
     name: str
@@ -141,10 +140,10 @@ class Speed:
     """Measured speed on one thread of one TFLite interpreter.
 
     Attributes:
-        redirector_ms: Median time of the redirector for one eye in milliseconds, by precision. The
+        redirector_ms: Precision -> median time of the redirector for one eye, in milliseconds. The
             time includes the warp.
         rival_ms: Median time of PRGAN's float generator in milliseconds.
-        ratio: Time of PRGAN's float generator divided by the time of the redirector, by precision
+        ratio: Precision of the redirector -> time of PRGAN's float generator, divided by the time
             of the redirector. Each value is the median over all rounds.
         layers: Convolutions of the redirector. Each convolution was timed alone.
         matrix_gmacs: Speed of a float matrix product on this core, in GMAC per second.

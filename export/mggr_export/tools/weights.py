@@ -37,12 +37,13 @@ from mggr_tf.config.stages import Stage
 from mggr_tf.data.portraits import open_portraits
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
 from mggr_tf.data.subject_split import read_split
+from mggr_tf.runs.adoption import warm_start
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import open_run, packaged_run
 from mggr_tf.runs.provenance import note_data
 from mggr_tf.runs.record import DataRecord
-from mggr_tf.training.stage_parts import warm_start
-from mggr_tf.training.stages import Budget, train_stages
+from mggr_tf.training.stages import train_stages
+from mggr_tf.training.stopping import Budget
 
 Say = Callable[[str], None]
 
@@ -80,8 +81,8 @@ def make_weights(
         portraits_split: File that divides the people in `portraits` into training and held-out
             people. With `None`, a fraction of the people is held out. The config defines this
             fraction.
-        start: Run whose estimator and redirector are the start of the training. With `None`, the
-            training starts from scratch.
+        start: The training starts from the estimator and the redirector of this run. With `None`,
+            the training starts from scratch.
         notify: Callback for messages to the user.
 
     Returns:
@@ -122,7 +123,7 @@ def make_weights(
 
 
 def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
-    """Write the run and both bundles to a folder, with only the files that the package needs."""
+    """Write the run and both bundles to a folder. Only the files for the package are written."""
     _copy_lean(run, folder / "run")
     for name, int8 in _BUNDLES.items():
         notify(f"exporting {name}")
@@ -261,7 +262,7 @@ _INTERRUPTED = 130
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
     help="Training time of the estimator and the redirector in minutes. Rendering, scoring and "
-    "export take about twenty more minutes. A resumed training keeps its original time.",
+    "export take about twenty more minutes. A resumed training keeps its original training time.",
 )
 @click.option(
     "--people",
@@ -291,7 +292,7 @@ _INTERRUPTED = 130
     "--install/--no-install",
     default=True,
     show_default=True,
-    help="Replace the weights of this installation by the trained weights.",
+    help="Replace the weights of this installation with the trained weights.",
 )
 def main(
     out: Path,
@@ -304,8 +305,8 @@ def main(
 ) -> None:
     """Train the default weights, measure them, and install them in the package.
 
-    Without --portraits, all training data is synthetic. After Ctrl-C, the folder contains the
-    training up to that time.
+    Without --portraits, all training data is synthetic. If you press Ctrl-C, the folder keeps the
+    training so far.
     """
     try:
         made = make_weights(

@@ -1,7 +1,7 @@
 """Measure the default weights, and write their model card.
 
-The judge is a gaze estimator that is used only for scores. The people in the test data are neither
-in the training data of the weights nor in that of the judge.
+The judge is a gaze estimator that is used only for scores. The people in the test data differ from
+the people that the weights and the judge were trained on.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from mggr_tf.runs.provenance import trained_on
 from mggr_tf.runs.record import DataRecord
 
 Groups = dict[str, dict[str, NDArray[np.bool_]]]
-"""Groups of pairs, by property of the people or pairs, and then by name of the group.
+"""Property of the people or pairs -> name of a group -> mask of the pairs in the group.
 
-Each array has the shape [P] for P pairs. The values are True for the pairs in the group.
+A mask is an array of shape [P] for P pairs. Its values are True for the pairs in the group.
 """
 
 SEED = 7_000
@@ -188,8 +188,8 @@ available as TFLite files (float and int8) and as Keras weights. Licence: Apache
 
 - The weights can redirect gaze to the camera in calls and pictures. Use them on your own device
   and with the consent of the person in the picture.
-- They can be the start of a training on other data (`mggr-tf train --from default`).
-- They can be used in tests and demonstrations.
+- Training on other data can start from the weights (`mggr-tf train --from default`).
+- Tests and demonstrations can use the weights.
 
 Do not use the weights to misrepresent the gaze of other people, or to draw conclusions about a
 person's attention, health or honesty. `mggr-edge` marks videos with redirected gaze in their
@@ -202,14 +202,14 @@ metadata.
 
 {photographs} Photographs influence the weights in two other ways. First, some losses compare
 features of networks that were trained on ImageNet (AlexNet and EfficientNet-Lite0). Second, the
-proportions of the drawn eyes were chosen by comparison with the Columbia Gaze Data Set.
+proportions of the synthetic eyes were chosen by comparison with the Columbia Gaze Data Set.
 
 ## Accuracy
 
-The metrics were measured on {count:,} pairs of {tested} drawn people (seed {test_seed}). The
-networks were not trained on these people. The judge was not trained on these people either. The
-judge is a second gaze estimator with another architecture. It is used only for scores. Smaller
-values are better in all columns of metrics.
+The metrics were measured on {count:,} pairs of {tested} synthetic people (seed {test_seed}).
+The networks and the judge were trained on other people. The judge is a second gaze estimator with
+another architecture. The judge is used only for scores. Smaller values are better in all columns of
+metrics.
 
 - Column "estimator": mean gaze error of the estimator in degrees.
 - Columns "L1" and "ST-LPIPS": distance between the redirected picture and the real picture of the
@@ -229,7 +229,7 @@ differences between the exported files and the Keras models.
 
 ## Limits
 
-- Drawn eyes differ from photographs. The accuracy on photographs is therefore lower.
+- Synthetic eyes differ from photographs. The accuracy on photographs is therefore lower.
   `docs/synthetic.md` lists the differences and the results on photographs.
 - The gazes in the training data have up to {pitch:g} degrees of pitch and {yaw:g} degrees of yaw.
   The head poses have up to {head_pitch:g} degrees of pitch and {head_yaw:g} degrees of yaw.
@@ -254,7 +254,7 @@ def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract
     return _CARD.format(
         estimator=networks.estimator.count_params(),
         redirector=networks.averaged.joined.count_params(),
-        drawn="Drawn eyes only" if run.record.portraits is None else "Drawn eyes",
+        drawn="Synthetic eyes only" if run.record.portraits is None else "Synthetic eyes",
         photographs=_photographs(run.record.portraits),
         people=len(data.subjects),
         seed=run.config.synthetic.seed,

@@ -1,7 +1,7 @@
 """Store data sets of any size as packs.
 
-A pack contains eye patches (images of one eye) in files with a checksum, the shards. Each patch can
-be read without reading the whole shard::
+A pack contains eye patches (images of one eye) in a few large files, the shards. Each shard has a
+checksum. A patch can be read without the rest of its shard::
 
     PACK/
       index.json            source, licence, subjects, and the SHA-256 of every shard
@@ -10,6 +10,6 @@ be read without reading the whole shard::
       left-out.csv          patches that are not in the pack, each with the reason
 
 Training needs the patches in a random order. The reader computes this order and finds each record
-by its offset in the shard. A shuffle buffer is therefore not needed. Each record adds 28 bytes to
-`records.npy`. The memory use of all other parts does not depend on the number of patches.
+by its offset in the shard. A shuffle buffer is therefore not needed. Only the memory for
+`records.npy`, 28 bytes per record, grows with the number of patches.
 """

@@ -87,7 +87,7 @@ def chunk_tensors(data: tf.Tensor, *, room: int, size: int) -> dict[str, tf.Tens
     Args:
         data: bytes of a chunk, as a string scalar.
         room: number of patches in the result. A smaller chunk is padded with zeros.
-        size: width of a patch in pixels, the same as its height.
+        size: width and height of a patch in pixels.
 
     Returns:
         `images` [room, size, size, 3] uint8, `gaze_deg` and `head_deg` [room, 2] float32, and
@@ -162,7 +162,7 @@ class Records:
     def read_all(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
         """Read records outside a TensorFlow graph, and yield (number, bytes).
 
-        The next records are read while the caller processes the current record.
+        While the caller processes a record, the next records are read.
         """
         wanted = tf.data.Dataset.from_tensor_slices(numbers)
         found = wanted.map(self.read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -1,7 +1,8 @@
 """Read and write the index of a pack, and the list of patches that are not in the pack.
 
-A pack is a folder that `mggr-tf data pack` wrote. It stores eye patches in large files, the shards.
-A shard consists of records. A record contains up to 32 patches of one subject, side and head pose.
+A pack is a folder that `mggr-tf data pack` wrote. A pack stores eye patches in large files, the
+shards. A shard consists of records. A record contains up to 32 patches of one subject, side and
+head pose.
 """
 
 from __future__ import annotations
@@ -57,12 +58,12 @@ class About:
         head_bin_deg: width of the head pose bins, in degrees. All patches of a record are in the
             same bin.
         subjects: sorted names of the subjects. Records refer to a subject by its index.
-        shards: shard files, in order.
+        shards: shard files in the order of their numbers.
         records_sha256: SHA-256 of `records.npy`, in hexadecimal digits.
         patches: number of patches in the pack.
         left_out: number of patches of the source that are not in the pack.
         chunk_patches: maximum number of patches in a record.
-        patch_size: width of a patch in pixels, the same as its height.
+        patch_size: width and height of a patch in pixels.
         schema: version of the format.
         fingerprint: SHA-256 of all other attributes, in hexadecimal digits.
     """
@@ -93,7 +94,7 @@ class PackIndex:
     Attributes:
         path: folder of the pack.
         about: content of `index.json`.
-        records: [N] of type `RECORD`, in the order of the records in the shards.
+        records: [N] array of `RECORD`, sorted by shard and by offset in the shard.
     """
 
     path: Path
@@ -106,7 +107,7 @@ class PackIndex:
         return self.about.patch_size**2 * 3
 
     def of_subjects(self, names: Collection[str]) -> NDArray[np.int64]:
-        """Return the numbers of the records that belong to these subjects."""
+        """Return the indices of the records that belong to these subjects."""
         places = [i for i, name in enumerate(self.about.subjects) if name in names]
         return np.flatnonzero(np.isin(self.records["subject"], places))
 
@@ -126,7 +127,10 @@ def is_pack(path: Path) -> bool:
 
 
 def write_index(folder: Path, about: About) -> None:
-    """Write `index.json` with its fingerprint. All other files of the pack must exist."""
+    """Write `index.json`. The fingerprint of the other attributes is stored in this file.
+
+    All other files of the pack must exist.
+    """
     with atomic_file(folder / INDEX, force=True) as temporary:
         text = json.dumps(plain(about.sealed()), indent=1, sort_keys=True)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -236,7 +240,7 @@ class CorruptRecords:
     Args:
         index: index of the pack.
         limit: maximum allowed number of corrupt records.
-        notify: callback for messages. It is called once for each corrupt record.
+        notify: callback for messages, called once for each corrupt record.
     """
 
     def __init__(self, index: PackIndex, *, limit: int, notify: Callable[[str], None]) -> None:
@@ -266,7 +270,10 @@ class CorruptRecords:
                 raise self.failed()
 
     def failed(self) -> DataError:
-        """Create the error that stops the training. It lists the corrupt records found so far."""
+        """Create the error that stops the training.
+
+        The message names at most `_NAMED` corrupt records.
+        """
         names = [self._index.name_of(number) for number in sorted(self._found)]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         check = shlex.join(["mggr-tf", "data", "check", str(self._index.path)])

@@ -1,15 +1,15 @@
-"""Convert a source to a pack with several processes, or resume an interrupted run.
+"""Convert a data source to a pack. Several processes share the work.
 
-A source is a folder of eye patches (images of one eye). A pack stores the same patches in a few
-large files, the shards.
+A source is a folder of eye patches (images of one eye). A pack stores the patches of a source in a
+few large files, the shards.
 
-The folder `OUT.packing` exists only during packing. It contains the plan, a lock, and a note for
-each shard. The shards are written to its subfolder `pack`. When all files are on disk, this
-subfolder is renamed to OUT.
+The folder `OUT.packing` exists only during packing. This folder contains the plan, a lock, and a
+note for each shard. The shards are written to its subfolder `pack`. When all files are on disk,
+this subfolder is renamed to OUT.
 
-The same command resumes an interrupted run. It keeps all complete shards whose inputs have not
-changed. A shard is complete if its note exists and its checksum is correct. The result depends only
-on the source. It does not depend on the number of processes or on interruptions.
+If packing was interrupted, the same command resumes packing, and keeps all complete shards whose
+inputs have not changed. A shard is complete if its note exists and its checksum is correct. The
+result depends only on the source, not on the number of processes or on interruptions.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def pack_source(
     chunk_patches: int = CHUNK_PATCHES,
     shard_chunks: int = SHARD_CHUNKS,
 ) -> Packed:
-    """Pack a source, or resume an interrupted run.
+    """Pack a source. If an earlier run was interrupted, resume it.
 
     Args:
         source: folder in a format that `mggr_tf.data.source.READERS` can read.
@@ -165,7 +165,7 @@ def _at_work_in(folder: Path) -> Iterator[None]:
             yield
         finally:
             if not any(folder.glob("shard-*.json")):
-                # The folder contains no complete shard. The next run cannot reuse anything.
+                # The folder contains no complete shard, so the next run cannot reuse it.
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,9 +6,9 @@ Training combines two patches of one chunk into a pair. All patches of a chunk t
 one group: they have the same subject, side and head pose. A large group is divided into several
 chunks of about the same size.
 
-The patches of a group are first put into a pseudo-random order that is always the same. The reason
-is that neighbours in a source are often consecutive video frames. The pairs of a chunk with such
-frames would differ too little.
+Before this division, the patches of a group are put into a fixed pseudo-random order. The reason is
+that neighbouring patches of a source are often consecutive video frames. The pairs in a chunk of
+consecutive frames would differ too little.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ _ANGLES = struct.Struct("<4d")
 """The format in which angles are stored. A numeric column would lose the sign of -0."""
 _GOLDEN = 2654435761
 """2^32 divided by the golden ratio. Consecutive multiples of this number, modulo 2^32, are far
-apart. This property separates patches that are neighbours in the source."""
+apart. Therefore neighbouring patches of the source get different positions in the pseudo-random
+order."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class PlannedChunk:
     """The patches that one record will contain.
 
     Attributes:
-        group: number of the group, in sorted order. A group is a combination of subject, side and
-            head pose.
+        group: number of the group (combination of subject, side and head pose). The numbers have
+            the sorted order of the groups.
         entries: entries of the patches, in the order of the source.
         numbers: positions of the patches in the source.
     """
@@ -169,8 +170,8 @@ def make_plan(
         shard_chunks: maximum number of chunks in a shard.
 
     Raises:
-        DataError: the listing raised the error.
-        DataError: a patch is fatally bad, for example because its file is corrupt.
+        DataError: the source cannot be listed.
+        DataError: a patch is fatal (see `BadPatch.fatal`).
         DataError: a patch has no gaze label.
     """
     file.unlink(missing_ok=True)

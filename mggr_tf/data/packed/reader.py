@@ -1,4 +1,4 @@
-"""List and load the patches of a pack with little memory.
+"""List the patches of a pack, and load records into memory.
 
 A pack is a folder that `mggr-tf data pack` wrote. Its files, the shards, consist of records. A
 record contains up to 32 patches.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import mirror_image
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing
 from mggr_tf.data.packed.index import CorruptRecords, PackIndex, is_pack, open_index, sha256_of
 from mggr_tf.data.schema import EyeSamples
@@ -33,8 +33,8 @@ def recognises(path: Path) -> bool:
 def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
     """List the patches of a pack. At any moment, only one record is in memory.
 
-    A corrupt record is listed as a bad patch. A shard with a wrong checksum is also listed as a bad
-    patch, even if all its records are valid.
+    A corrupt record is listed as a bad patch. If `subjects` is `None`, a shard with valid records
+    but a wrong checksum is also listed as a bad patch.
 
     Args:
         path: folder of the pack.
@@ -51,13 +51,13 @@ def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
 class _Pack:
     """Reads patches and caches the last record.
 
-    The patches of a record are requested one after another. The cache avoids reading the record for
-    each patch.
+    Callers request the patches of a record one after another. Without the cache, the record would
+    be read again for each patch.
     """
 
     def __init__(self, index: PackIndex) -> None:
         # These imports load TensorFlow. Code that only checks the format of a folder does not need
-        # it.
+        # TensorFlow.
         from mggr_tf.data.packed.chunk import Chunk, Records
 
         self.index, self._records, self._parse = index, Records(index), Chunk.from_bytes
@@ -126,7 +126,7 @@ def load(
 
     Args:
         index: index of the pack.
-        numbers: numbers of the records to read, at least one.
+        numbers: indices of the records to read, at least one.
         corrupt: counter of corrupt records. These records are skipped.
         progress: function that creates a progress bar. The progress bar counts patches.
 
@@ -163,7 +163,7 @@ def _samples(index: PackIndex, images: NDArray[np.uint8], chunks: list[Chunk]) -
         gaze_deg=np.concatenate([chunk.gaze_deg for chunk in chunks])[order],
         head_deg=np.concatenate([chunk.head_deg for chunk in chunks])[order],
         subject=np.repeat([chunk.subject for chunk in chunks], lengths)[order],
-        # The groups are numbered as in `make_samples`: by subject, side and head pose.
+        # As in `make_samples`, the numbers have the sorted order of subject, side and head pose.
         group=np.unique(groups, return_inverse=True)[1].astype(np.int32)[order],
         source=index.about.source,
         licence=index.about.licence,

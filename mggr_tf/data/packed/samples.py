@@ -1,7 +1,7 @@
 """Use the eye patches of a pack as training samples, without loading all of them into memory.
 
-A pack is a folder that `mggr-tf data pack` wrote. It stores the patches in chunks. A record is one
-chunk in a file of the pack.
+A pack is a folder that `mggr-tf data pack` wrote. A chunk contains patches of one subject, side and
+head pose. A record is a chunk that is stored in a file of the pack.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import DataError
-from mggr_tf.config import PackedConfig
+from mggr_tf.config.resources import PackedConfig
 from mggr_tf.data.packed.index import CorruptRecords, PackIndex, open_index
 from mggr_tf.data.schema import EyeSamples, landmarks_unknown
 
 
 @dataclass(frozen=True, eq=False)
 class PackedSamples:
-    """Labelled eye patches in a pack. Training uses them in the same way as `EyeSamples`.
+    """Labelled eye patches in a pack. Training can use them instead of `EyeSamples`.
 
     Attributes:
         index: index of the pack.
-        chosen: [N] numbers of the selected records, in ascending order.
+        chosen: [N] indices of the selected records in the pack, in ascending order.
         how: config for reading the pack.
         corrupt: counter of the records that cannot be read.
     """
@@ -85,15 +85,16 @@ class PackedSamples:
     def former_fingerprints(self) -> tuple[str, ...]:
         """Return an empty tuple.
 
-        The names of synthetic subjects have no influence on the fingerprint of a pack.
+        A pack stores the names of its subjects. Therefore the fingerprint of a pack is the same in
+        all versions of the program.
         """
         return ()
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the pack and the selected subjects, in hexadecimal digits.
 
-        The fingerprint of the pack includes the checksums of its files. The result therefore
-        depends on all images and labels.
+        The fingerprint that is stored in the pack depends on the checksums of all files. The result
+        therefore depends on all images and labels.
         """
         text = "\n".join([self.index.about.fingerprint, *self.subjects])
         return hashlib.sha256(text.encode()).hexdigest()
@@ -117,10 +118,10 @@ class PackedSamples:
         return load(self.index, self.chosen, corrupt=self.corrupt, progress=progress)
 
     def preview(self, limit: int, *, seed: int = 0) -> EyeSamples:
-        """Read some chunks into memory. The chunks are chosen at random.
+        """Read randomly chosen chunks into memory.
 
-        The result has at most `limit` patches, but at least one chunk. A second chunk of a subject
-        is chosen only after every subject has one chunk.
+        The result has at most `limit` patches, but at least one chunk. First, one chunk of every
+        subject is chosen, then a second chunk of every subject, and so on.
         """
         from mggr_tf.data.packed.reader import load  # needs TensorFlow
 
@@ -159,8 +160,7 @@ def open_pack(
         path: folder of the pack.
         how: config for reading the pack.
         subjects: names of the subjects to select. `None` selects all subjects.
-        notify: callback for messages about corrupt records. It is called when such a record is
-            found.
+        notify: callback for messages about corrupt records.
 
     Raises:
         DataError: the pack is damaged.

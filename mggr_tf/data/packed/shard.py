@@ -1,4 +1,4 @@
-"""Write one shard of a pack. If the complete shard exists already, keep it.
+"""Write one shard of a pack. If the shard is already complete, keep it.
 
 A shard is a file that contains many records. A record stores one chunk, a small set of patches.
 """
@@ -35,10 +35,10 @@ class Order:
     """A shard to write.
 
     Attributes:
-        plan: plan of the pack. It defines which patches the shard contains.
+        plan: plan of the pack. The plan defines which patches the shard contains.
         number: number of the shard.
         folder: folder to write the shard to.
-        notes: folder to write the note of the shard to.
+        notes: folder for the note, a JSON file that describes the shard during packing.
         read: function that reads a patch of the source.
     """
 
@@ -55,7 +55,7 @@ class Order:
 
     @property
     def note_file(self) -> Path:
-        """The path of the note. The note describes the shard until the pack is complete."""
+        """The path of the note. The note is deleted when the pack is complete."""
         return self.notes / f"shard-{self.number:05d}.json"
 
 
@@ -74,9 +74,9 @@ class ShardNote:
     """The description of a shard that was written.
 
     Attributes:
-        digest: SHA-256 of all inputs of the shard. If it differs from the digest of the plan, the
-            shard is outdated.
-        shard: file of the shard.
+        digest: SHA-256 of all inputs of the shard. If this digest differs from the digest of the
+            plan, the shard is outdated.
+        shard: name, checksum and size of the file.
         records: records in the order of the file.
         left_out: patches that were planned for the shard but are not in the shard.
     """
@@ -93,9 +93,9 @@ class Outcome:
 
     Attributes:
         planned: number of patches that the plan assigns to the shard.
-        kept: whether the complete shard existed already.
-        fatal: patches that do not match the expected format. If there is such a patch, the shard is
-            not written, and the whole source is rejected.
+        kept: whether an earlier run had already written the complete shard.
+        fatal: patches that do not match the expected format. If this tuple is not empty, the shard
+            was not written, and the whole source is rejected.
     """
 
     planned: int
@@ -104,7 +104,7 @@ class Outcome:
 
 
 def write_shard(order: Order) -> Outcome:
-    """Write a shard and its note. If both exist and are up to date, do nothing."""
+    """Write a shard and its note. If both files exist and are up to date, do nothing."""
     digest = order.plan.digest(order.number)
     note = read_note(order.note_file)
     if note is not None and note.digest == digest and _is_whole(order.file, note.shard):

@@ -1,4 +1,4 @@
-"""Create training pairs from a pack. Only a few chunks per batch row are in memory.
+"""Create training pairs from a pack. Only a few chunks for each batch row are in memory.
 
 A pack stores the patches (images of one eye) in chunks. A chunk contains patches of one subject,
 side and head pose. A row of a batch is one pair of patches.
@@ -6,13 +6,12 @@ side and head pose. A row of a batch is one pair of patches.
 In each epoch, the chunks are used in a pseudo-random order. The order is not stored. A cipher
 computes the chunk at each position. The key of the cipher consists of the seed and the epoch.
 
-Each row of a batch uses its own chunks of this order. These chunks are the window of the row. The
-row uses its window for several steps, until each patch was used about once. Meanwhile, the next
-window is read.
+Each row of a batch has its own chunks, which are consecutive in the pseudo-random order. These
+chunks are the window of the row. The pairs of the row come from its window for several steps, until
+each patch was used about once. Meanwhile, the next window is read.
 
-The content of a batch depends only on the seed and the step, as for samples in memory. A resumed
-run therefore uses the same batches as a run without interruption. A device that processes only some
-rows reads only the chunks of these rows.
+The content of a batch depends only on the seed and the step. A resumed run therefore uses the same
+batches as a run without interruption. A device reads only the chunks of the rows that it processes.
 """
 
 from __future__ import annotations
@@ -21,11 +20,12 @@ import numpy as np
 import tensorflow as tf
 
 from mggr_edge.errors import DataError
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.packed.chunk import Records, chunk_tensors
 from mggr_tf.data.packed.samples import PackedSamples
-from mggr_tf.data.pairs import Closing, DrawnPairs, Mix, PairInputs, two_different
+from mggr_tf.data.pair_inputs import DrawnPairs, PairInputs
+from mggr_tf.data.pairs import Closing, Mix, two_different
 from mggr_tf.data.rows import Shares
 
 Tensors = dict[str, tf.Tensor]
@@ -48,12 +48,13 @@ def packed_pair_dataset(
 ) -> tf.data.Dataset:
     """Return a dataset of training pairs, for patches that do not fit into memory.
 
-    The arguments and the elements are those of `pairs.pair_dataset`. A pack does not contain the
-    position of the lids. The lids are therefore assumed to be in their average position
-    (`mggr_tf.drawn_eyes.lids.USUAL_REGION`).
+    See `pairs.pair_dataset` for the arguments and the elements. A pack does not contain the
+    positions of the lids. Therefore the average positions are used
+    (`mggr_tf.drawn_eyes.rendered.USUAL_REGION`).
 
     Raises:
-        DataError: flow or landmarks are required. Packs do not contain them.
+        DataError: `with_flow` or `with_landmarks` is true. Packs contain neither flow nor
+            landmarks.
     """
     if with_flow:
         raise DataError(
@@ -106,7 +107,7 @@ class _Windows:
     def dataset(self, steps: tuple[int, int]) -> tf.data.Dataset:
         """Return a dataset of the windows that the steps [first, last) use.
 
-        An element is (window number, chunks). The chunks are in the order of the rows.
+        An element is a tuple (window number, chunks). The chunks have the order of the rows.
         """
         last = -(-steps[1] // self._steps) if steps[1] > steps[0] else steps[0] // self._steps
         numbers = tf.data.Dataset.range(steps[0] // self._steps, last)
@@ -120,18 +121,18 @@ class _Windows:
         return tf.data.Dataset.zip((numbers, chunks))
 
     def elements(self, window: tf.Tensor, steps: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the range of element numbers that use a window.
+        """Return the range of the elements (see `Shares.elements`) that use a window.
 
-        The range contains only elements of the steps [first, last).
+        The range is limited to the elements of the steps [first, last).
         """
         first = tf.maximum(window * self._steps, steps[0])
         last = tf.minimum((window + 1) * self._steps, steps[1])
         return first * self._shares.local, last * self._shares.local
 
     def _places(self, window: tf.Tensor) -> tf.Tensor:
-        """Return the chunks of a window, [local rows * chunks] int64.
+        """Return the indices of the chunks of a window, [local rows * chunks] int64.
 
-        The numbers are positions in the list of selected records.
+        Each value is an index into the array `PackedSamples.chosen`.
         """
         rows = [self._shares.rows_of(tf.constant(n)).chosen for n in range(self._shares.local)]
         row = window * self._shares.batch + tf.cast(tf.concat(rows, 0), tf.int64)
@@ -155,8 +156,8 @@ class _Windows:
         """Return the record at this position as a string.
 
         If the record is corrupt, return the next valid record. This method is a separate step
-        because it can call Python. With deterministic ops, TensorFlow does not run such a step in
-        parallel.
+        because it can call Python. With deterministic ops, TensorFlow does not run a step that can
+        call Python in parallel.
         """
 
         def is_corrupt(_: tf.Tensor, data: tf.Tensor) -> tf.Tensor:

@@ -1,14 +1,15 @@
 """Losses of the discriminator, and random views for feature networks.
 
-In network units, a gaze is divided by the scale in the config. A feature network is a frozen
-network whose feature maps are compared in a loss. If the feature network always gets the same
-images, the redirector learns adversarial patterns. These patterns reduce the loss, but do not make
-the images more similar.
+A gaze in network units is the gaze in degrees, divided by a scale from the config. A feature
+network is a frozen network whose feature maps are compared in a loss. If the feature network always
+got the images without changes, the redirector would learn adversarial patterns. These patterns
+reduce the loss, but do not make the images more similar.
 
 Therefore the feature network gets a new random view of the images in each step. In a view, an image
 is zoomed, transposed, mirrored and shifted, and its colour channels are permuted. With many views,
 the network is similar to an ensemble of networks. There are fewer adversarial patterns for an
-ensemble [5]. The first layer has a stride. In a zoomed view, it also responds to single pixels.
+ensemble [5]. The first layer of the network has a stride of several pixels. In a zoomed view, this
+layer also responds to single pixels.
 
 References:
     [1] Lim, Ye, Geometric GAN, 2017 (hinge loss).
@@ -72,11 +73,11 @@ def gradient_penalty(
     how: AdversaryConfig,
     mix: tf.Tensor,
 ) -> tf.Tensor:
-    """Return the gradient penalty of the discriminator, [B]. It is not multiplied by its weight.
+    """Return the gradient penalty of the discriminator, [B].
 
-    There are two penalties. The penalty `real` is half of the squared gradient norm on real images
-    [3]. The penalty `between` uses blends of real and generated images [4]. It is the squared
-    difference between the gradient norm and 1.
+    The caller multiplies it by its weight. There are two penalties. The penalty `real` is half of
+    the squared gradient norm on real images [3]. The penalty `between` uses blends of real and
+    generated images [4]. It is the squared difference between the gradient norm and 1.
 
     Args:
         realness: function that returns scores [B, h, w, 1] for images. The scores of each image are
@@ -117,8 +118,8 @@ def random_view(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
     Args:
         pictures: [B, H, W, C] images with H = W.
-        seed: [2] integers. Equal seeds give equal views. If two batches of images are compared, use
-            the same seed for both.
+        seed: [2] integers. Equal seeds give equal views. To compare two batches of images, use the
+            same seed for both.
 
     Returns:
         [B, H - MARGIN_PX, W - MARGIN_PX, C] views.

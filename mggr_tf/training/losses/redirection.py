@@ -1,7 +1,7 @@
 """Losses that compare redirected images with target images.
 
-In this file, [B] is the shape of a result with one value for each of the B images of a batch. In
-network units, a gaze is divided by the scale in the config.
+In this file, [B] is the shape of a result with one value for each of the B images of a batch. A
+gaze in network units is the gaze in degrees, divided by a scale from the config.
 
 References:
     [1] Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer, ECCV 2016, eq. 2.
@@ -14,20 +14,33 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.config.stages import LossName
+from mggr_tf.config.stages import (
+    NEEDS_CYCLE,
+    NEEDS_DISCRIMINATOR,
+    NEEDS_EFFICIENTNET,
+    NEEDS_FEATURES,
+    NEEDS_GAZE,
+    ON_NO_PICTURE,
+    LossConfig,
+    LossName,
+    StageConfig,
+)
+from mggr_tf.data.rows import Batch, Metrics
+from mggr_tf.models.networks import Networks
 from mggr_tf.models.stlpips import alex_distance, feature_distance
+from mggr_tf.training.losses.adversary import random_view
 
 _ROUND_PX = 0.01
 
 
 @dataclass(frozen=True)
 class LossContext:
-    """Inputs of the loss functions. An optional input is `None` or empty if no loss uses it.
+    """Inputs of the loss functions. Inputs that no loss uses can be `None` or empty.
 
     Attributes:
         source: [B, H, W, 3] source image of the redirection.
@@ -38,10 +51,10 @@ class LossContext:
         features: feature maps of `picture` from a frozen network. The keys are their names. If
             random views are enabled, these are feature maps of a random view of the image.
         target_features: feature maps of `target` from the same network and for the same view.
-        efficientnet: feature maps of `picture` and of `target` from EfficientNet, for the same
-            view.
-        verdict: outputs `realness` and `gaze` of the discriminator for `picture`. It is empty in
-            stages without a discriminator.
+        efficientnet: feature maps of `picture` and of `target` from EfficientNet. Both are for the
+            same view.
+        verdict: outputs `realness` and `gaze` of the discriminator for `picture`. In stages without
+            a discriminator, this dict is empty.
         seen_gaze: [B, 2] gaze that the estimator predicts for `picture`, network units.
         cycled: [B, H, W, 3] cycled image. This is the redirected image after a second redirection,
             back to the gaze of the source.
@@ -69,12 +82,12 @@ class LossContext:
 
 
 def l1(context: LossContext) -> tf.Tensor:
-    """Return the mean absolute difference between both images, [B]. Pixels are in [-1, 1]."""
+    """Return the mean absolute difference of picture and target, [B]. Pixels are in [-1, 1]."""
     return _mean(tf.abs(context.picture - context.target))
 
 
 def l2(context: LossContext) -> tf.Tensor:
-    """Return the mean squared difference between both images, [B]. Pixels are in [-1, 1]."""
+    """Return the mean squared difference of picture and target, [B]. Pixels are in [-1, 1]."""
     return _mean(tf.square(context.picture - context.target))
 
 
@@ -163,7 +176,7 @@ def exact_flow(context: LossContext) -> tf.Tensor:
 def adversarial(context: LossContext) -> tf.Tensor:
     """Return the adversarial loss of the generator [2], [B].
 
-    It is the negative mean score of the discriminator, for both types of adversarial loss.
+    For both types of adversarial loss, it is the negative mean score of the discriminator.
     """
     return -_mean(context.verdict["realness"])
 
@@ -254,3 +267,120 @@ class Comparison:
         shown = {"eye": pictures, **head} if self._with_head else pictures
         seen = self._network(shown, training=False)
         return {name: tf.cast(value, tf.float32) for name, value in seen.items()}
+
+
+class Objective:
+    """Losses of a stage that trains a redirector, including the network outputs that they need.
+
+    Args:
+        networks: all networks.
+        config: config of the stage.
+        updates: [] int64 number of optimizer updates of the redirector. Random views depend on it.
+
+    Attributes:
+        features: object that computes the feature maps for the losses that compare them. `None` if
+            there is no such loss.
+        has_cycle: whether a loss uses cycled images.
+    """
+
+    def __init__(self, networks: Networks, config: StageConfig, *, updates: tf.Variable) -> None:
+        names = {loss.name for loss in config.active}
+        self._networks, self._losses, self._updates = networks, config.active, updates
+        self._gaze_scale = tf.constant(networks.config.conventions.gaze_scale_deg)
+        self._seed = networks.config.seed
+        self._random_views = networks.config.models.random_views
+        self._estimator = networks.estimator if names & NEEDS_GAZE else None
+        # Create these networks here. If they were created while TensorFlow traces the step, their
+        # weights would be lost.
+        self.features = Comparison(networks.features) if names & NEEDS_FEATURES else None
+        self._efficientnet = (
+            Comparison(networks.efficientnet) if names & NEEDS_EFFICIENTNET else None
+        )
+        self._judged = bool(names & NEEDS_DISCRIMINATOR)
+        self.has_cycle = bool(names & NEEDS_CYCLE)
+
+    def total(self, terms: Metrics) -> tf.Tensor:
+        """Return the weighted sum [] of the losses from `terms`."""
+        return tf.add_n([config.weight * terms[_label(config)] for config in self._losses])
+
+    def terms(self, pictures: Batch, batch: Batch, *, cycled: tf.Tensor | None) -> Metrics:
+        """Return a dict of all losses in the config, each [].
+
+        Args:
+            pictures: outputs of the redirector.
+            batch: batch that the outputs were computed from.
+            cycled: redirected images after a second redirection, back to the gaze of the source.
+                `None` if no loss uses them.
+        """
+        looked_at = {loss.picture for loss in self._losses if loss.name not in ON_NO_PICTURE}
+        # The losses in `ON_NO_PICTURE` do not use `picture`. Therefore any image can be used here.
+        without = LossContext(
+            source=batch["eye"],
+            picture=pictures["coarse"],
+            target=batch["target"],
+            flow=pictures["flow"],
+            target_gaze=batch["target_gaze"] / self._gaze_scale,
+            cycled=cycled,
+            exact_flow=batch.get("flow"),
+            flow_seen=batch.get("flow_seen"),
+        )
+        contexts = {
+            name: self._context(without, pictures[name], batch) for name in sorted(looked_at)
+        }
+        return {
+            _label(loss): tf.reduce_mean(
+                LOSSES[loss.name](without if loss.name in ON_NO_PICTURE else contexts[loss.picture])
+            )
+            for loss in self._losses
+        }
+
+    def _context(self, without: LossContext, picture: tf.Tensor, batch: Batch) -> LossContext:
+        """Return the inputs of the losses on one image, including network outputs for this image.
+
+        Args:
+            without: context with the inputs that do not depend on the image.
+            picture: [B, H, W, 3] image.
+            batch: batch that `picture` was computed from.
+        """
+        head = {"head_pose": batch["head_pose"]}
+        features: dict[str, tf.Tensor] = {}
+        target_features: dict[str, tf.Tensor] = {}
+        efficientnet: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]] = ({}, {})
+        verdict, seen_gaze = {}, None
+        # Both feature networks get the same view. Therefore the gradient of the view is computed
+        # only once.
+        shown = self.shown(picture), self.shown(batch["target"])
+        if self.features is not None:
+            features, target_features = self.features(*shown, head)
+        if self._efficientnet is not None:
+            efficientnet = self._efficientnet(*shown, head)
+        if self._estimator is not None:
+            seen_gaze = self.estimate({"eye": picture, **head})
+        if self._judged:
+            verdict = self._networks.discriminator(picture, training=True)
+        return replace(
+            without,
+            picture=picture,
+            features=features,
+            target_features=target_features,
+            efficientnet=efficientnet,
+            verdict=verdict,
+            seen_gaze=seen_gaze,
+        )
+
+    def estimate(self, inputs: Batch) -> tf.Tensor:
+        """Return the gazes [B, 2] that the frozen estimator predicts, network units."""
+        assert self._estimator is not None
+        return self._estimator(dict(inputs), training=False)["gaze"]
+
+    def shown(self, pictures: tf.Tensor) -> tf.Tensor:
+        """Return the images, or random views of them if the config enables random views."""
+        if not self._random_views:
+            return pictures
+        seed = tf.stack([tf.constant(self._seed, tf.int64), self._updates])
+        with tf.name_scope("random_view"):
+            return random_view(pictures, seed)
+
+
+def _label(loss: LossConfig) -> str:
+    return loss.name if loss.picture == "redirected" else f"{loss.name}_{loss.picture}"

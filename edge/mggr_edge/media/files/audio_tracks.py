@@ -24,7 +24,7 @@ At this rate, the output of FFmpeg's AAC encoder sounds almost the same as the s
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 """Channel layout for each number of channels.
 
-It is used for sources that state only the number of channels."""
+The table is used for sources that state only the number of channels."""
 
 _DAMAGED = "damaged audio packets dropped"
 _TITLES = {"mp4": "MP4", "mov": "QuickTime", "matroska": "Matroska"}
@@ -139,7 +139,7 @@ class _Copied:
     def packets(self, packet: Any) -> Iterator[Any]:
         """Yield the converted packet.
 
-        A packet is dropped if it is damaged, or if it ends before the time of the last packet.
+        If a packet is damaged, or if it ends before the time of the last packet, it is dropped.
         """
         base, duration = packet.time_base, packet.duration
         try:

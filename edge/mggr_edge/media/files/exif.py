@@ -1,7 +1,7 @@
 """Read and change the orientation of pictures and frames: EXIF, XMP and display matrices.
 
 Maker notes in an EXIF block contain offsets within the block. Therefore, this module overwrites
-values without moving any data, so that these offsets stay valid.
+values in place, so that these offsets stay valid.
 
 An orientation is a number that EXIF defines:
 
@@ -191,22 +191,24 @@ class _Block:
         return self._number(self._kind(directory[tag]), directory[tag] + 8)
 
     def put(self, directory: dict[int, int], tag: int, value: int) -> None:
-        """Replace the single SHORT or LONG value of a tag, if the block contains the tag."""
+        """If the block contains a tag, replace the single SHORT or LONG value of the tag."""
         if tag in directory:
             kind = self._order + self._kind(directory[tag])
             struct.pack_into(kind, self.content, directory[tag] + 8, value)
 
     def exchange(self, directory: dict[int, int], one: int, other: int) -> None:
-        """Exchange the type and value of two tags, if the block contains both tags."""
+        """If the block contains both tags, exchange their types and values."""
         if one in directory and other in directory:
             a, b = (slice(directory[tag] + 2, directory[tag] + 12) for tag in (one, other))
             self.content[a], self.content[b] = self.content[b], self.content[a]
 
     def remove_thumbnail(self) -> bool:
-        """Remove the link to the second directory, and overwrite its JPEG thumbnail with zeros.
+        """Remove the thumbnail and IFD 1, the EXIF directory that describes the thumbnail.
+
+        The pointer to IFD 1 and the JPEG data of the thumbnail are overwritten with zeros.
 
         Returns:
-            Whether the block had a second directory.
+            Whether the block contained IFD 1.
         """
         link = self.first + 2 + _ENTRY_BYTES * self._number("H", self.first)
         second = self._number("I", link)

@@ -1,8 +1,8 @@
 """Copy metadata, chapters and track flags of a video, and detect losses.
 
 Containers support different kinds of metadata. All metadata are passed to the muxer, but the muxer
-may drop a part of the metadata. Then `lost` compares the completed file with the source, and
-returns the actual losses.
+may drop a part of the metadata. After the file is completed, `lost` compares the file with the
+source and returns the actual losses.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def needs_free_keys(metadata: Mapping[str, str]) -> bool:
 
     Phones write free keys such as `com.apple.quicktime.make`. With free keys, common fields such as
     the title are also written in this form, and fewer players display these fields. Therefore, free
-    keys are used only if the source has such a key.
+    keys are used only if the source has a free key.
     """
     return any("." in key for key in metadata)
 
@@ -131,7 +131,7 @@ def needs_free_keys(metadata: Mapping[str, str]) -> bool:
 def not_kept(*losses: Iterable[str]) -> tuple[str, ...]:
     """Return a tuple with one note that lists all losses.
 
-    The tuple is empty if there are no losses.
+    If there are no losses, the tuple is empty.
     """
     counts = Counter(loss for some in losses for loss in some)
     if not counts:

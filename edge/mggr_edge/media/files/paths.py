@@ -136,7 +136,7 @@ def _path_of_input(text: str) -> Path:
 def choose_output(source: Source, output: str | Path | None, *, force: bool) -> Path | None:
     """Return the path of the output, or `None` for `null://`.
 
-    The default path is `<name>-redirected` in the folder of the input. If that path exists, a
+    The default path is `<name>-redirected` in the folder of the input. If this path exists, a
     number is appended to the name. The default suffix is the suffix of the input, with two
     exceptions:
 
@@ -183,8 +183,8 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
 def output_suffix(path: Path) -> str:
     """Return the suffix of the output for a picture or video.
 
-    The output has the suffix of the input if that format can be written. Otherwise, the suffix is
-    `.mp4` for a video and `.jpg` for a picture.
+    If the format of the input can be written, the output has the suffix of the input. Otherwise,
+    the suffix is `.mp4` for a video and `.jpg` for a picture.
 
     Example:
         >>> [output_suffix(Path(name)) for name in ("a.JPG", "a.heic", "a.webm")]
@@ -220,10 +220,10 @@ def files_in(folder: Path) -> tuple[list[Path], int]:
 def output_names(files: Sequence[Path]) -> dict[Path, str]:
     """Return the output file name for each input file of a folder.
 
-    A file keeps its name if its format can be written. Otherwise, the output gets another suffix.
-    If that name is already used, the output also gets a number. For example, if the folder contains
-    `a.jpg`, the output for `a.heic` is `a-2.jpg`. Names that differ only in upper and lower case
-    are treated as equal.
+    If the format of a file can be written, the output has the name of the file. Otherwise, the
+    output gets another suffix. If another output already has this new name, a number is added
+    before the suffix. For example, if the folder contains `a.jpg`, the output for `a.heic` is
+    `a-2.jpg`. Names that differ only in upper and lower case are treated as equal.
     """
     names = {file: file.name for file in files if output_suffix(file) == file.suffix}
     taken = {name.lower() for name in names.values()}

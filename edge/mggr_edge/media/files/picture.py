@@ -1,7 +1,11 @@
-"""Data classes for a still picture or an animation frame, and for the encoder options."""
+"""Still pictures and animation frames: their pixels and their encoder options.
+
+`channels_of` and `palette_indices` return the pixels in the layouts that files store.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +14,16 @@ from numpy.typing import NDArray
 
 from mggr_edge.media.files.picture_facts import PictureFacts
 from mggr_edge.media.files.picture_metadata import Metadata
-from mggr_edge.media.files.picture_pixels import av1_flags
+from mggr_edge.media.files.picture_pixels import (
+    av1_flags,
+    import_pillow,
+    is_grey,
+    packed_colours,
+    reduced_depth,
+)
+
+OPAQUE = 255
+"""Largest value of an alpha channel: the pixel is not transparent."""
 
 _FULL_CHROMA = 0
 """Pillow's code for 4:4:4 chroma subsampling."""
@@ -125,8 +138,8 @@ class Picture:
         """Return the picture with new pixels.
 
         The new pixels may contain several copies of the picture side by side. If the picture has
-        16-bit samples, the change of the 8-bit values is added to these samples. Therefore, samples
-        of unedited pixels stay exactly the same.
+        16-bit samples, the change of the 8-bit values is added to these samples. Therefore, the
+        16-bit samples of unedited pixels do not change.
 
         Args:
             rgb: new pixels, [H, n * W, 3] uint8, where n is the number of copies.
@@ -140,3 +153,91 @@ class Picture:
         moved = deep[..., :3] + 257 * (rgb.astype(np.int32) - before)
         deep[..., :3] = np.clip(moved, 0, 0xFFFF)
         return replace(self, rgb=rgb, alpha=alpha, deep=deep)
+
+
+def channels_of(
+    picture: Picture, *, with_grey_alpha: bool
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return the 8-bit channels of a picture, and descriptions of the lost information.
+
+    The shape of the channels is one of these: [H, W] for grey, [H, W, 2] for grey with alpha,
+    [H, W, 3] for RGB, [H, W, 4] for RGB with alpha.
+
+    Args:
+        picture: the picture to write.
+        with_grey_alpha: whether the format supports grey pictures with alpha.
+    """
+    lost = () if picture.deep is None else (reduced_depth(16),)
+    grey = picture.grey and is_grey(picture.rgb) and (with_grey_alpha or picture.alpha is None)
+    colours = picture.rgb[..., :1] if grey else picture.rgb
+    if picture.alpha is None:
+        return (colours[..., 0] if grey else colours), lost
+    return np.dstack([colours, picture.alpha]), lost
+
+
+def all_channels_of(
+    pictures: Sequence[Picture], *, with_grey_alpha: bool, with_grey: bool = True
+) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
+    """Return the channels of all frames, with the same number of channels in each frame.
+
+    Args:
+        pictures: frames of one animation, or pages of one file.
+        with_grey_alpha: whether the format supports grey pictures with alpha.
+        with_grey: whether the format supports grey pictures.
+
+    Returns:
+        (channels, lost). `channels` contains one array for each frame; see `channels_of`. `lost`
+        contains descriptions of the lost information.
+    """
+    grey = with_grey and all(one.grey and is_grey(one.rgb) for one in pictures)
+    has_alpha = any(one.alpha is not None for one in pictures)
+    made = [
+        channels_of(
+            replace(one, grey=grey, alpha=_alpha_of(one) if has_alpha else None),
+            with_grey_alpha=with_grey_alpha,
+        )
+        for one in pictures
+    ]
+    return [channels for channels, _ in made], made[0][1]
+
+
+def _alpha_of(picture: Picture) -> NDArray[np.uint8]:
+    if picture.alpha is not None:
+        return picture.alpha
+    return np.full(picture.rgb.shape[:2], OPAQUE, np.uint8)
+
+
+def palette_indices(
+    picture: Picture, most: int
+) -> tuple[NDArray[np.intp], NDArray[np.uint8], bool]:
+    """Convert a picture to palette indices.
+
+    If the picture was read with a palette of at most `most` entries, this palette is used again.
+    Therefore, the colours of unedited pixels stay exactly the same.
+
+    Args:
+        picture: the picture to convert.
+        most: maximum number of palette entries.
+
+    Returns:
+        (indices, palette, is_exact). `indices`, [H, W], selects the nearest palette entry for each
+        pixel. `palette` is [N, 3] uint8. `is_exact` is `True` if the palette contains all colours
+        of the picture.
+    """
+    packed, inverse = np.unique(packed_colours(picture.rgb), return_inverse=True)
+    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
+    palette = picture.palette
+    if palette is None or len(palette) > most:
+        palette = colours if len(colours) <= most else _reduced(picture.rgb, most)
+    nearest = np.empty(len(colours), np.intp)
+    for start in range(0, len(colours), 4096):
+        part = colours[start : start + 4096].astype(np.int32)
+        away = ((part[:, None] - palette[None].astype(np.int32)) ** 2).sum(axis=-1)
+        nearest[start : start + 4096] = away.argmin(axis=1)
+    is_exact = bool((palette[nearest] == colours).all())
+    return nearest[inverse].reshape(picture.rgb.shape[:2]), palette, is_exact
+
+
+def _reduced(rgb: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
+    quantized = import_pillow().fromarray(rgb).quantize(most)
+    return np.array(quantized.getpalette(), np.uint8).reshape(-1, 3)[:most]

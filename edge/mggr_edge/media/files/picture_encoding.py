@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.files.paths import ANIMATED_SUFFIXES, PAGED_SUFFIXES, TRANSPARENT_SUFFIXES
-from mggr_edge.media.files.picture import Picture
-from mggr_edge.media.files.picture_metadata import Metadata, jpeg_segments, with_png_chunks
-from mggr_edge.media.files.picture_pixels import (
-    DECODER_ERRORS,
-    import_pillow,
-    is_grey,
-    packed_colours,
-    reduced_depth,
-    without_warnings,
+from mggr_edge.media.files.picture import (
+    OPAQUE,
+    Picture,
+    all_channels_of,
+    channels_of,
+    palette_indices,
 )
+from mggr_edge.media.files.picture_metadata import Metadata, jpeg_segments, with_png_chunks
+from mggr_edge.media.files.picture_pixels import DECODER_ERRORS, import_pillow, without_warnings
 
 _QUALITY = 95
 _FORMATS = {
@@ -46,7 +45,6 @@ _SUB_DIRECTORIES = (0x8769, 0x8825)
 _JFIF_DENSITY = slice(13, 18)
 _AFTER_JFIF = 20
 _GIF_COLOURS = 256
-_OPAQUE = 255
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def encode(path: Path, pictures: Sequence[Picture]) -> Encoded:
 def _without_needless_alpha(picture: Picture, suffix: str) -> Picture:
     if picture.alpha is None or suffix in TRANSPARENT_SUFFIXES:
         return picture
-    if (picture.alpha != _OPAQUE).any():
+    if (picture.alpha != OPAQUE).any():
         raise UsageError(
             f"{suffix} does not support transparency, but the picture has transparent pixels; "
             f"use {' or '.join(TRANSPARENT_SUFFIXES)}",
@@ -126,7 +124,7 @@ def _without_needless_alpha(picture: Picture, suffix: str) -> Picture:
 
 def _jpeg(pictures: Sequence[Picture]) -> Encoded:
     picture = pictures[0]
-    channels, lost = _channels(picture, with_grey_alpha=False)
+    channels, lost = channels_of(picture, with_grey_alpha=False)
     metadata, options = picture.metadata, picture.options
     segments, too_long = jpeg_segments(metadata)
     made = _saved(
@@ -164,7 +162,7 @@ def _jpeg_tables(tables: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
 
 def _png(pictures: Sequence[Picture]) -> Encoded:
     first = pictures[0]
-    frames, lost = _all_channels(pictures, with_grey_alpha=True)
+    frames, lost = all_channels_of(pictures, with_grey_alpha=True)
     if first.deep is not None and len(pictures) == 1:
         made, lost = _deep_png(first.deep, grey=frames[0].ndim == 2), ()
     else:
@@ -187,7 +185,7 @@ def _deep_png(deep: NDArray[np.uint16], *, grey: bool) -> bytes:
 
 def _webp(pictures: Sequence[Picture]) -> Encoded:
     first = pictures[0]
-    frames, lost = _all_channels(pictures, with_grey_alpha=False, with_grey=False)
+    frames, lost = all_channels_of(pictures, with_grey_alpha=False, with_grey=False)
     lossless = first.metadata.format == "WEBP" and first.options.is_lossless
     made = _saved(
         frames,
@@ -203,7 +201,7 @@ def _webp(pictures: Sequence[Picture]) -> Encoded:
 
 def _avif(pictures: Sequence[Picture]) -> Encoded:
     first = pictures[0]
-    frames, lost = _all_channels(pictures, with_grey_alpha=False, with_grey=False)
+    frames, lost = all_channels_of(pictures, with_grey_alpha=False, with_grey=False)
     exif, damaged = _parsed_exif(first.metadata)
     # Pillow 13.0 crashes if the EXIF block of an animation contains an orientation. This tag is not
     # needed, because upright is the default.
@@ -223,7 +221,7 @@ def _avif(pictures: Sequence[Picture]) -> Encoded:
 
 
 def _bmp(pictures: Sequence[Picture]) -> Encoded:
-    channels, lost = _channels(pictures[0], with_grey_alpha=False)
+    channels, lost = channels_of(pictures[0], with_grey_alpha=False)
     dpi = pictures[0].metadata.dpi
     made = _saved([channels], "BMP", **({"dpi": dpi} if dpi else {}))
     return Encoded(made, (*lost, *_lost(pictures[0], "BMP", channels)))
@@ -231,7 +229,7 @@ def _bmp(pictures: Sequence[Picture]) -> Encoded:
 
 def _tiff(pictures: Sequence[Picture]) -> Encoded:
     first = pictures[0]
-    frames, lost = _all_channels(pictures, with_grey_alpha=True)
+    frames, lost = all_channels_of(pictures, with_grey_alpha=True)
     metadata, compression = first.metadata, first.options.compression
     if compression not in _LOSSLESS_TIFF:
         compression = "tiff_adobe_deflate"
@@ -276,9 +274,9 @@ def _gif(pictures: Sequence[Picture]) -> Encoded:
     frames = []
     has_alpha = any(one.alpha is not None for one in pictures)
     for picture in pictures:
-        indices, palette, is_exact = _indexed(picture, _GIF_COLOURS - has_alpha)
+        indices, palette, is_exact = palette_indices(picture, _GIF_COLOURS - has_alpha)
         if picture.alpha is not None:
-            if not np.isin(picture.alpha, (0, _OPAQUE)).all():
+            if not np.isin(picture.alpha, (0, OPAQUE)).all():
                 lost.append("partial transparency")
             indices = np.where(picture.alpha < 128, _GIF_COLOURS - 1, indices)
             palette = np.resize(palette, (_GIF_COLOURS, 3))
@@ -295,92 +293,6 @@ def _gif(pictures: Sequence[Picture]) -> Encoded:
     }
     made = _saved_images(frames, "GIF", optimize=False, **options)
     return Encoded(made, (*dict.fromkeys(lost), *pictures[0].metadata.lost_in("GIF")))
-
-
-def _indexed(picture: Picture, most: int) -> tuple[NDArray[np.intp], NDArray[np.uint8], bool]:
-    """Convert a picture to palette indices.
-
-    If the picture was read with a palette of at most `most` entries, this palette is used again.
-    Therefore, the colours of unedited pixels stay exactly the same.
-
-    Args:
-        picture: the picture to convert.
-        most: maximum number of palette entries.
-
-    Returns:
-        (indices, palette, is_exact). `indices`, [H, W], selects the nearest palette entry for each
-        pixel. `palette` is [N, 3] uint8. `is_exact` is `True` if the palette contains all colours
-        of the picture.
-    """
-    packed, inverse = np.unique(packed_colours(picture.rgb), return_inverse=True)
-    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
-    palette = picture.palette
-    if palette is None or len(palette) > most:
-        palette = colours if len(colours) <= most else _reduced(picture.rgb, most)
-    nearest = np.empty(len(colours), np.intp)
-    for start in range(0, len(colours), 4096):
-        part = colours[start : start + 4096].astype(np.int32)
-        away = ((part[:, None] - palette[None].astype(np.int32)) ** 2).sum(axis=-1)
-        nearest[start : start + 4096] = away.argmin(axis=1)
-    is_exact = bool((palette[nearest] == colours).all())
-    return nearest[inverse].reshape(picture.rgb.shape[:2]), palette, is_exact
-
-
-def _reduced(rgb: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
-    quantized = import_pillow().fromarray(rgb).quantize(most)
-    return np.array(quantized.getpalette(), np.uint8).reshape(-1, 3)[:most]
-
-
-def _all_channels(
-    pictures: Sequence[Picture], *, with_grey_alpha: bool, with_grey: bool = True
-) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
-    """Return the channels of all frames, with the same number of channels in each frame.
-
-    Args:
-        pictures: frames of one animation, or pages of one file.
-        with_grey_alpha: whether the format supports grey pictures with alpha.
-        with_grey: whether the format supports grey pictures.
-
-    Returns:
-        (channels, lost). `channels` contains one array for each frame; see `_channels`. `lost`
-        contains descriptions of the lost information.
-    """
-    grey = with_grey and all(one.grey and is_grey(one.rgb) for one in pictures)
-    has_alpha = any(one.alpha is not None for one in pictures)
-    made = [
-        _channels(
-            replace(one, grey=grey, alpha=_alpha_of(one) if has_alpha else None),
-            with_grey_alpha=with_grey_alpha,
-        )
-        for one in pictures
-    ]
-    return [channels for channels, _ in made], made[0][1]
-
-
-def _alpha_of(picture: Picture) -> NDArray[np.uint8]:
-    if picture.alpha is not None:
-        return picture.alpha
-    return np.full(picture.rgb.shape[:2], _OPAQUE, np.uint8)
-
-
-def _channels(
-    picture: Picture, *, with_grey_alpha: bool
-) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Return the 8-bit channels of a picture, and descriptions of the lost information.
-
-    The shape of the channels is one of these: [H, W] for grey, [H, W, 2] for grey with alpha,
-    [H, W, 3] for RGB, [H, W, 4] for RGB with alpha.
-
-    Args:
-        picture: the picture to write.
-        with_grey_alpha: whether the format supports grey pictures with alpha.
-    """
-    lost = () if picture.deep is None else (reduced_depth(16),)
-    grey = picture.grey and is_grey(picture.rgb) and (with_grey_alpha or picture.alpha is None)
-    colours = picture.rgb[..., :1] if grey else picture.rgb
-    if picture.alpha is None:
-        return (colours[..., 0] if grey else colours), lost
-    return np.dstack([colours, picture.alpha]), lost
 
 
 def _fitting_profile(metadata: Metadata, channels: NDArray) -> bytes:
@@ -413,9 +325,9 @@ def _common(metadata: Metadata, channels: NDArray) -> dict[str, Any]:
 def _timing(pictures: Sequence[Picture]) -> dict[str, Any]:
     """Return Pillow's options for frame durations and the number of plays.
 
-    0 plays means that the animation is played without end. For a single picture, the result is
-    empty. The encoder for TIFF does not use this function, because the pages of a TIFF have neither
-    durations nor plays.
+    If the number of plays is 0, the animation is played without end. For a single picture, the
+    result is empty. The encoder for TIFF does not use this function, because the pages of a TIFF
+    have neither durations nor plays.
     """
     if len(pictures) == 1:
         return {}

@@ -27,8 +27,8 @@ Byte stuffing, fill bytes and restart markers do not match the pattern."""
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of frame headers.
 
-Three other markers are in the same range and are excluded: Huffman tables (C4), the reserved marker
-C8, and arithmetic coding conditions (CC)."""
+Three other markers in this range are excluded: Huffman tables (C4), the reserved marker C8, and
+arithmetic coding conditions (CC)."""
 
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers that have no length field and no data."""
@@ -47,10 +47,10 @@ class PictureFacts:
         end: JPEG only: offset of the first byte after the end marker. `None` means that the marker
             is missing.
         scans: JPEG only: number of scans. A scan is one pass over the picture.
-        is_progressive: JPEG only: whether the encoding is progressive. Every scan then covers the
-            whole picture.
+        is_progressive: JPEG only: whether the encoding is progressive. Every scan of a progressive
+            JPEG covers the whole picture.
         is_sharp: JPEG only: whether the complete scans contain at least the upper bits of every
-            coefficient. A truncated progressive picture then lacks only fine differences.
+            coefficient. If so, a truncated progressive picture lacks only fine details.
         lossless: WebP only: whether the picture is encoded without loss.
     """
 

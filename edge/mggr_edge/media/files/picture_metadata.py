@@ -2,7 +2,8 @@
 
 If a JPEG is written as a JPEG, the segments are copied unchanged. If a PNG is written as a PNG, the
 chunks are copied unchanged. If the format changes, these metadata are copied: colour profile, EXIF,
-XMP, resolution and text fields. Metadata are lost if the output format has no field for them.
+XMP, resolution and text fields. If the output format has no field for a kind of metadata, this kind
+is lost.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Metadata:
     def profile_space(self) -> str:
         """Colour space of the profile, for example "RGB", "GRAY" or "CMYK".
 
-        The text is empty if there is no profile.
+        Without a profile, the text is empty.
         """
         return self.profile[16:20].decode("latin-1").strip()
 
@@ -141,7 +142,7 @@ def tiff_exif(image: Any) -> bytes:
         image: a `PIL.Image.Image` whose pixels are not loaded yet. (Loading closes the file.)
 
     Returns:
-        The block, starting at its byte-order mark. The block is empty if no tags remain.
+        The block, starting at its byte-order mark. If no tags remain, the block is empty.
     """
     exif = image.getexif()
     directories = {tag: dict(exif.get_ifd(tag)) for tag in _SUB_DIRECTORIES if tag in exif}
@@ -244,7 +245,7 @@ def with_png_chunks(content: bytes, metadata: Metadata, *, profile: bytes) -> by
 def exif_of(image: Any) -> bytes:
     """Return the EXIF block of a loaded image that is not a TIFF; see `tiff_exif` for a TIFF.
 
-    The block starts at its byte-order mark. The result is empty if the image has no EXIF block.
+    The block starts at its byte-order mark. If the image has no EXIF block, the result is empty.
     ImageMagick and GIMP store the block of a PNG as hexadecimal text with three header lines.
     """
     block = bytes(image.info.get("exif") or b"")
@@ -325,8 +326,8 @@ def _segment_name(segment: bytes) -> str:
 def _kept_chunks(content: bytes, exif: bytes, lost: list[str]) -> Iterator[tuple[bytes, bytes]]:
     """Yield the optional ("ancillary") chunks of a PNG that are kept.
 
-    The name of a chunk states whether a program may copy the chunk after an edit of the picture.
-    An unknown chunk is kept if its name allows this.
+    The name of a chunk states whether a program may copy the chunk after an edit of the picture. If
+    the name of an unknown chunk allows this, the chunk is kept.
 
     Args:
         content: the bytes of the PNG.

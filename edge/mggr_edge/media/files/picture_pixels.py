@@ -49,8 +49,8 @@ class Pixels:
             picture has 8 bits per channel, or that its 16-bit samples cannot be written again.
         palette: colours of the palette, [N, 3] uint8. `None` means that the picture is stored
             without a palette.
-        is_converted: whether the colours were converted to sRGB. The colour profile of the file
-            is then invalid.
+        is_converted: whether the colours were converted to sRGB. If so, the colour profile of the
+            file is no longer valid.
         lost: descriptions of the information in the file that `rgb` does not contain.
     """
 
@@ -143,7 +143,7 @@ def _eight_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def _lost_depth(image: Any, content: bytes) -> list[str]:
-    """Return a list with one note if Pillow reduced the samples to 8 bits.
+    """If Pillow reduced the samples to 8 bits, return a list with one note.
 
     Otherwise the list is empty.
     """
@@ -168,7 +168,8 @@ def reduced_depth(bits: int) -> str:
 def avif_bits(content: bytes) -> int:
     """Return the bits per channel of an AVIF file.
 
-    The first AV1 configuration box states this number. Without such a box, the result is 8.
+    The first AV1 configuration box states this number. If the file has no such box, the result is
+    8.
     """
     flags = av1_flags(content)
     return 12 if flags & 0x20 else 10 if flags & 0x40 else 8
@@ -177,7 +178,8 @@ def avif_bits(content: bytes) -> int:
 def av1_flags(content: bytes) -> int:
     """Return the flags of the first AV1 configuration box.
 
-    The flags are byte 2 of the box (AV1-ISOBMFF 2.3.3). Without such a box, the result is 0.
+    The flags are byte 2 of the box (AV1-ISOBMFF 2.3.3). If the file has no such box, the result is
+    0.
     """
     at = content.find(b"av1C")
     return content[at + 6] if 0 <= at < len(content) - 6 else 0
@@ -206,11 +208,11 @@ def _print_pixels(image: Any, lost: list[str]) -> Pixels:
                 ImageCms.createProfile("sRGB"),
                 outputMode="RGB",
             )
-            lost.append(f"{image.mode} colours (converted to sRGB by their profile)")
+            lost.append(f"{image.mode} colours (converted to sRGB with their colour profile)")
             return Pixels(np.array(made), is_converted=True, lost=tuple(lost))
         except (ImageCms.PyCMSError, OSError, ValueError):
-            lost.append(f"{image.mode} profile (damaged)")
-    lost.append(f"{image.mode} colours (converted to RGB without a profile)")
+            lost.append(f"{image.mode} colour profile (damaged)")
+    lost.append(f"{image.mode} colours (converted to RGB without a colour profile)")
     return Pixels(np.array(image.convert("RGB")), is_converted=True, lost=tuple(lost))
 
 

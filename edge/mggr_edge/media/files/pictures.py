@@ -74,7 +74,7 @@ def read_picture(path: Path) -> Picture:
 def read_whole_picture(path: Path) -> Picture:
     """Read a still picture, and raise an error if any part of the file is missing.
 
-    Use this function if the caller does not report `Picture.damage`.
+    Use this function in callers that do not report `Picture.damage`.
 
     Raises:
         MissingPackageError: see `read_pictures`.
@@ -98,9 +98,9 @@ def read_pictures(path: Path) -> tuple[Picture, ...]:
     The supported formats are JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF. With the package
     pillow-heif, the primary picture of a HEIC file can also be read.
 
-    A truncated JPEG is accepted, as in picture viewers, if enough data are present. A sequential
+    If enough data are present, a truncated JPEG is accepted, as in picture viewers. A sequential
     JPEG needs at least half of its rows. A progressive JPEG needs complete scans of all
-    coefficients. `Picture.damage` then describes the missing part.
+    coefficients. `Picture.damage` describes the missing part of a truncated JPEG.
 
     Raises:
         MissingPackageError: Pillow is not installed, or a package that Pillow needs for this
@@ -151,7 +151,7 @@ def read_pictures(path: Path) -> tuple[Picture, ...]:
 
 
 def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> None:
-    """Raise an error if the picture is too large, before any pixel is decoded.
+    """If the picture is too large, raise an error before any pixel is decoded.
 
     Args:
         path: path of the picture file, used in error messages.
@@ -254,7 +254,7 @@ def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientat
     """
     if facts.is_progressive:
         if facts.is_sharp:
-            return "the last part, with fine brightness details, is missing"
+            return "the last scan, which contains fine brightness details, is missing"
         raise StreamError(
             f"{path} is damaged or truncated: scan {facts.scans} of this progressive JPEG is "
             "incomplete, so the details of the picture are missing; copy the file again from its "
@@ -297,11 +297,11 @@ def write_pictures(path: Path, pictures: Sequence[Picture]) -> tuple[str, ...]:
 
     The suffix of `path` selects the format. Lossy formats are written at quality 95 or above. If
     the output has the format of the input, the chroma subsampling and metadata of the input are
-    kept. A lossless input is then written without loss.
+    kept. In this case, a lossless input is written without loss.
 
     Returns:
-        Descriptions of the information that is missing in the output. The tuple is empty if nothing
-        is lost.
+        Descriptions of the information that is missing in the output. If nothing is lost, the tuple
+        is empty.
 
     Raises:
         UsageError: the pictures need a feature that the format does not support: transparency or

@@ -2,9 +2,9 @@
 
 An interlaced frame contains two fields that were recorded at different times. One field has the odd
 rows, and the other field has the even rows. If a face moves, its edges look like the teeth of a
-comb. The landmark and gaze models were not trained on such edges. Browsers do not remove such edges
-when they play a video. Therefore, FFmpeg's filter `bwdif` replaces the rows of the second field.
-The new rows are an estimate for the time of the first field.
+comb. The landmark and gaze models were not trained on such edges. Browsers play a video without
+deinterlacing. Therefore, FFmpeg's filter `bwdif` replaces the rows of the second field in the
+output. The new rows are an estimate for the time of the first field.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Deinterlacer:
 
     Frames before the first interlaced frame are returned unchanged. All later frames pass through
     FFmpeg's filter. The filter changes only frames that are marked as interlaced. The filter
-    returns a frame only when it has received the next frame.
+    returns a frame after it has received the next frame.
 
     Attributes:
         has_worked: whether any frame so far was interlaced.
@@ -107,7 +107,7 @@ class Deinterlacer:
         self._form: tuple[int, int, str] | None = None
 
     def frames(self, frame: Any) -> Iterator[Any]:
-        """Yield the frames that the filter has finished, in their order.
+        """Yield the frames that the filter has finished, in display order.
 
         Args:
             frame: next frame of the video. `None` marks the end of the video, so the filter

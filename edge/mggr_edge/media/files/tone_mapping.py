@@ -9,12 +9,12 @@ The steps follow ITU-R recommendations:
 3. Compress the light from at most 1000 cd/m2 to at most 203 cd/m2 with the EETF of BT.2390. The
    EETF is applied to the maximum of R, G and B, so that hues are kept. In HDR, 203 cd/m2 is the
    level of diffuse white (BT.2408). This level becomes SDR white. The EETF does not change light
-   below 90 cd/m2. SDR material may have been converted to HDR as BT.2408 recommends. Below
-   90 cd/m2, such material therefore gets its original SDR values again.
-4. Convert the light to sRGB code values, because the networks were trained with sRGB.
+   below 90 cd/m2. An HDR video may contain SDR material that was converted to HDR as BT.2408
+   recommends. Therefore, this material gets its original SDR values again below 90 cd/m2. 4.
+   Convert the light to sRGB code values, because the networks were trained with sRGB.
 
 The peak luminance is always 1000 cd/m2 and is not read from the metadata of the file. Metadata
-often state 4000 or 10,000 cd/m2, although no pixel reaches that level. An EETF for such a peak
+often state 4000 or 10,000 cd/m2, although no pixel reaches that level. An EETF for such a high peak
 would darken faces.
 
 Terms: EOTF, OETF, OOTF and EETF are the electro-optical, opto-electronic, opto-optical and
@@ -201,7 +201,7 @@ def _nits_from_pq(codes: NDArray) -> NDArray:
 
 
 def _compressed(nits: NDArray) -> NDArray:
-    """Apply the EETF of BT.2390-8, section 5.4.1. Its step for the black level is omitted."""
+    """Apply the EETF of BT.2390-8, section 5.4.1. The step for the black level is omitted."""
     peak = _pq_from_nits(np.array(_PEAK_NITS))
     return _nits_from_pq(_eetf(np.minimum(_pq_from_nits(nits) / peak, 1.0)) * peak)
 

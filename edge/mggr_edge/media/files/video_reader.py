@@ -5,7 +5,7 @@ parts of a damaged frame with earlier content. FFmpeg also treats the end of a t
 normal end. Therefore, this module raises an error in two cases:
 
 - FFmpeg marks a packet or a frame as corrupt.
-- The file ends earlier than the duration in its header states.
+- The file ends earlier than its header states.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.colour import ColourConverter, TenBitPicture, VideoColour, colour_of
+from mggr_edge.media.files.colour import ColourConverter, VideoColour, colour_of
 from mggr_edge.media.files.exif import UPRIGHT, orientation_of_display_matrix, upright
+from mggr_edge.media.files.frame_times import LeadingTimes, SlotTimes, track_end_s
 from mggr_edge.media.files.kept import (
     NO_EXTRAS,
     Extras,
@@ -39,7 +40,8 @@ from mggr_edge.media.files.pyav import (
     import_pyav,
     stream_errors,
 )
-from mggr_edge.media.files.timeline import LeadingTimes, SlotTimes, Timeline, track_end_s
+from mggr_edge.media.files.ten_bit import TenBitPicture
+from mggr_edge.media.files.timeline import Timeline
 
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header states the duration.
@@ -73,8 +75,8 @@ class TimedFrame:
             the frame before.
         duration: display duration in ticks. `None` means that the file does not state the duration.
         time_s: `pts` in seconds.
-        original: stored values of an HDR or 10-bit frame. The `rgb` of such a frame is an 8-bit
-            SDR view. `None` means that the frame is neither HDR nor 10-bit.
+        original: stored values of an HDR or 10-bit frame. For an HDR or 10-bit frame, `rgb` is an
+            8-bit SDR view. `None` means that the frame is neither HDR nor 10-bit.
     """
 
     rgb: NDArray[np.uint8]
@@ -297,7 +299,8 @@ class _Decoder:
         """Set the duration of the last displayed frame, so that the frame ends with the track.
 
         All other frames end at the time of the next frame. In MP4, the last displayed frame may
-        also be the last decoded frame. The duration in its packet is then correct and is kept.
+        also be the last decoded frame. In this case, the duration in its packet is correct and is
+        kept.
         """
         pts, is_mp4 = self._shown_last, "mp4" in self._container.format.name
         if pts is None or (is_mp4 and pts == self._decoded_last):

@@ -2,8 +2,9 @@
 
 The file is written in fragments of two seconds. If the process is killed, the complete fragments of
 the file can still be played. The index is written together with the first fragment (`delay_moov`).
-The reason is the start time of the audio: it is often negative, and it is known only at that time.
-With this start time in the index, the writer does not have to shift any track in time.
+The reason is the start time of the audio. This time is often negative, and it is unknown until the
+first fragment is written. Because the index contains this start time, the writer does not shift any
+track in time.
 """
 
 from __future__ import annotations
@@ -20,18 +21,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.version import __version__
+from mggr_edge.common import __version__
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.audio_tracks import AudioTracks
-from mggr_edge.media.files.colour import (
-    PIXEL_FORMAT,
-    ColourConverter,
-    TenBitPicture,
-    VideoColour,
-    tag_encoder,
-)
+from mggr_edge.media.files.colour import ColourConverter, VideoColour, tag_encoder
 from mggr_edge.media.files.kept import file_metadata, lost, needs_free_keys
 from mggr_edge.media.files.pyav import file_url, import_pyav, stream_errors
+from mggr_edge.media.files.ten_bit import PIXEL_FORMAT, TenBitPicture
 from mggr_edge.media.files.video_reader import AudioPacket, TimedFrame, VideoLayout
 from mggr_edge.media.files.written import Expected, read_back
 
@@ -250,7 +246,7 @@ class VideoWriter:
             self._container.mux(packet)
 
     def _bridge(self, pts: int) -> None:
-        """Repeat the last frame if the gap before `pts` is too long for one frame of an MP4 file.
+        """If the gap before `pts` is too long for one frame of an MP4 file, repeat the last frame.
 
         Args:
             pts: time of the next frame in ticks.

@@ -79,7 +79,7 @@ def cut_to_whole_fragments(path: Path) -> bool:
         path: path of a fragmented MP4 or QuickTime file.
 
     Returns:
-        `True` if the file has a complete fragment. Otherwise, the file is not changed.
+        `True` if the file has a complete fragment. Otherwise `False`, and the file is not changed.
     """
     with path.open("r+b") as file:
         ends = [box.end for box in boxes(file) if box.kind == b"mdat"]

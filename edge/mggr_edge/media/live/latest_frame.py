@@ -4,8 +4,8 @@ Frames arrive late, in bursts and in pairs. Filters and recordings need the time
 frames were captured. The timestamps of the source provide these times. However, a source may have
 no clock. The clock may also repeat a time, restart with the connection, jump, or run at a wrong
 rate. Therefore, each timestamp is compared with the arrival time of the frame. If a timestamp is
-not plausible, the frame gets a time that is computed from its arrival time. The source's clock is
-used again from that frame on.
+not plausible, the frame gets a time that is computed from its arrival time. For the next frames,
+the source's clock is used again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mggr_edge.media.live.sources import Capture, stream_time_s
 _LATEST_S = 5.0
 """Maximum drift of the source's clock relative to the clock of this machine, in seconds.
 
-A larger difference cannot be a delay of frames. If no frame arrives for this time, a capture
+A delay of frames does not explain a larger drift. If no frame arrives for this time, a capture
 reports that the source is lost."""
 
 _RATES = (0.9, 1.1)
@@ -159,7 +159,7 @@ class LiveFrame:
     Attributes:
         rgb: pixels, [H, W, 3] uint8.
         time_s: time in seconds since the first frame. Each frame has a later time than the frame
-            before. The time is computed from the source's clock if this clock is plausible.
+            before. If the source's clock is plausible, the time is computed from this clock.
             Otherwise, the time is computed from the arrival times; see `StreamClock`.
         number: index of the frame, starting at 0. Dropped frames are included in the numbering.
     """
@@ -172,7 +172,7 @@ class LiveFrame:
 class LatestFrameReader:
     """Reader thread that keeps only the newest frame of a source.
 
-    A new frame replaces the previous frame if the consumer has not fetched the previous frame yet.
+    If the consumer has not fetched the previous frame yet, a new frame replaces the previous frame.
     Therefore, frames do not wait in a queue, and a slow consumer always gets the newest frame.
 
     The reader thread also closes the source, for two reasons. A source must not be closed while it

@@ -79,8 +79,8 @@ class Recording:
         """Open the file for frames of the given layout.
 
         Raises:
-            StreamError: the file cannot be written. The error is also raised if another program
-                created a file with this path during the recording. The message then contains the
+            StreamError: the file cannot be written. If another program created a file with this
+                path during the recording, the error is also raised, and its message contains the
                 path of the recording.
         """
         moved: list[Path] = []
@@ -109,8 +109,9 @@ def recorded(
         layout: size, rate and colour of the frames.
         comment: comment in the metadata of the file.
         force: whether an existing file may be replaced.
-        moved: list that receives the actual path of the recording. The path is appended only if
-            another program created a file at `path` during the recording.
+        moved: list for the actual path of the recording. If another program creates a file at
+            `path` during the recording, the actual path is appended. Otherwise, the list is not
+            changed.
 
     Raises:
         StreamError: the file cannot be written.
@@ -256,11 +257,11 @@ class SegmentWriter:
         self._writer.write(rgb, shifted)
 
     def idle(self) -> None:
-        """End the current file if it has reached its maximum length.
+        """If the current file has reached its maximum length, end the file.
 
         This method is called while no frame arrives. If an error occurs, the error is stored. The
-        next call of `write` raises the stored error. Without such a call, the error is raised when
-        the context ends.
+        next call of `write` raises the stored error. If `write` is not called again, the error is
+        raised when the context ends.
         """
         if self._begun is not None and self._segments.clock() >= self._ends_s:
             try:

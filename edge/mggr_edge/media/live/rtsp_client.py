@@ -29,7 +29,7 @@ _OPTIONS = {
     "fflags": "nobuffer",
     "analyzeduration": "500000",
     "flags": "low_delay",
-    # Audio is excluded. With audio packets, no timeout would occur if only the video stops.
+    # Audio is excluded. If only the video stops, audio packets would prevent a timeout.
     "allowed_media_types": "video",
 }
 
@@ -81,8 +81,8 @@ class RtspCapture:
         """Yield the undamaged frames.
 
         Raises:
-            StreamError: no undamaged frame arrived for `_SILENT_S` seconds. Damaged frames do not
-                prevent this error.
+            StreamError: no undamaged frame arrived for `_SILENT_S` seconds. A damaged frame does
+                not restart this time.
         """
         last_s = time.monotonic()
         for packet in self._container.demux(video=0):
@@ -135,7 +135,7 @@ class RtspCapture:
                 reason = f"no answer for {limit_s:g} seconds"
                 code = "rtsp-open-timeout" if opening else "rtsp-read-timeout"
             elif opening and error.errno == errno.EIO:
-                # FFmpeg reports this error if the host name cannot be resolved.
+                # If the host name cannot be resolved, FFmpeg reports this error.
                 reason = f"{reason}; check that the host name can be resolved"
                 code = "rtsp-host-unresolved"
             failed = (

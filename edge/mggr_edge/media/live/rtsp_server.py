@@ -15,7 +15,7 @@ from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.csi import GStreamer, import_gstreamer
 
 _ENCODERS = {
-    # Hardware encoder of a Jetson. It was not tested on hardware.
+    # Hardware encoder of a Jetson. This encoder was not tested on hardware.
     "nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 "
     "! nvv4l2h264enc insert-sps-pps=true idrinterval=30",
     "x264enc": "x264enc tune=zerolatency speed-preset=veryfast key-int-max=30",
@@ -151,8 +151,8 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
             name=name,
         )
     # A client that loses its network connection does not close its session. The server encodes and
-    # sends frames to this client until the session is removed. Lost sessions are removed only if
-    # the program calls `cleanup`.
+    # sends frames to this client until the session is removed. The program must call `cleanup` to
+    # remove lost sessions.
     sessions = server.get_session_pool()
     look = gstreamer.glib.timeout_source_new_seconds(_SESSIONS_EVERY_S)
     look.set_callback(lambda *_: sessions.cleanup() >= 0)

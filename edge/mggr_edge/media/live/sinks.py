@@ -90,7 +90,7 @@ class Window:
 
 @dataclass(frozen=True)
 class VirtualCamera:
-    """A v4l2loopback device. Programs for video calls use such a device as a camera.
+    """A v4l2loopback device. Programs for video calls use this device as a camera.
 
     Attributes:
         device: path of the device file.
@@ -301,8 +301,8 @@ class _Writer:
         self._camera = camera
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
-        # pyvirtualcam could wait here to keep a fixed frame rate. This is not done, because the
-        # source sets the frame rate.
+        # `sleep_until_next_frame` of pyvirtualcam is not called, because the source sets the frame
+        # rate.
         self._camera.send(np.ascontiguousarray(rgb))
 
 

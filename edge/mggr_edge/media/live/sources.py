@@ -96,7 +96,7 @@ class OpenedByReader:
         return None if self._capture is None else stream_time_s(self._capture)
 
     def close(self) -> None:
-        """Close the source if it was opened."""
+        """If the source was opened, close it."""
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.close()
@@ -163,8 +163,8 @@ class Reconnecting:
     """Capture that retries until its source is available, and reconnects if the source is lost.
 
     While the source is not available, `read` blocks. The first retry takes place after 0.5 seconds.
-    Then the delay doubles with each retry, up to 15 seconds. A loss is reported once. A second
-    report follows only if the reason of the loss changes. The recovery is also reported.
+    Then the delay doubles with each retry, up to 15 seconds. A loss is reported once. If the reason
+    of the loss changes, a second report follows. The recovery is also reported.
 
     Attributes:
         reconnected: number of successful reconnections. The first connection is not counted.

@@ -2,7 +2,7 @@
 
 For large raw frames, a USB camera has a low frame rate. Over USB 2, for example, 10 frames per
 second at 1280 x 720 are usual. With Motion JPEG, the same camera sends 30 frames per second. The
-camera uses Motion JPEG only if the program requests this format.
+program must request Motion JPEG, because the camera does not use this format by default.
 """
 
 from __future__ import annotations

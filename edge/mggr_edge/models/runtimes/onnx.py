@@ -31,7 +31,7 @@ _DTYPES = {
 def available_runtimes() -> dict[str, str]:
     """Return the distribution name and version of the installed ONNX Runtime.
 
-    The package is not imported. The result is empty if ONNX Runtime is not installed.
+    The package is not imported. If ONNX Runtime is not installed, the result is empty.
     """
     if util.find_spec(_PACKAGE) is None:
         return {}

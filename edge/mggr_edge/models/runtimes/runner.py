@@ -16,6 +16,9 @@ from mggr_edge.models.contract import Artifact, TensorSpec
 
 Kind = Literal["inputs", "outputs"]
 
+Arrays = Mapping[str, NDArray[np.float32]]
+"""Float inputs or outputs of a model by name. The shapes are [N, ...], for N examples."""
+
 
 class Runner(Protocol):
     """A loaded model.
@@ -55,7 +58,7 @@ class FileRunner(Runner, Protocol):
 
 
 def close_runner(runner: Runner) -> None:
-    """Close a runner if it has a method `close`; other runners need no closing."""
+    """If a runner has a method `close`, call this method; otherwise do nothing."""
     if isinstance(runner, Closeable):
         runner.close()
 

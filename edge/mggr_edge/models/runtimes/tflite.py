@@ -1,12 +1,12 @@
 """Run TFLite models with the installed interpreter, and reduce a model to some of its outputs.
 
 ai-edge-litert is preferred to tflite-runtime. In measurements, ai-edge-litert was up to ten times
-faster on int8 depthwise layers. The interpreter of TensorFlow is never used, because TensorFlow is
-not installed on the device.
+faster on int8 depthwise layers. The interpreter of TensorFlow is not used, because a device has no
+TensorFlow.
 
 Both runtimes write the line "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." once per
 process. They write the line in C++ to file descriptor 2, and their Python interfaces cannot change
-the log level. This module removes such lines and keeps warnings and errors.
+the log level. This module removes these lines and keeps warnings and errors.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ These writes began before standard error was restored.
 def without_information() -> Iterator[None]:
     """Buffer standard error; at the end, write the buffer without the INFO lines of the runtimes.
 
-    Lines that other threads write during this time are also written at the end, in order. The
-    buffer is in memory, so no writable folder is needed. Standard error is not changed if it is
-    closed, or if the system has no buffers in memory.
+    Lines that other threads write during this time are also written at the end, in the order in
+    which they were written. The buffer is in memory, so no writable folder is needed. If standard
+    error is closed, or if the system does not support buffers in memory, standard error is not
+    changed.
     """
     with _one_at_a_time:
         try:
@@ -65,7 +66,7 @@ def without_information() -> Iterator[None]:
 
 
 def _buffer() -> int:
-    """Return a file in memory; each write appends to the file, whatever its position is."""
+    """Return a file in memory; each write appends to the end of the file."""
     import fcntl
 
     buffer = os.memfd_create("stderr")
@@ -126,8 +127,8 @@ class TFLiteRunner:
     Args:
         content: the bytes of the model file.
         num_threads: the number of threads of the interpreter. The default is one thread, because
-            the two eyes of a frame can run in parallel. This is faster than to run each eye on all
-            cores, one eye after the other.
+            the two eyes of a frame can run in parallel. This parallel execution is faster than to
+            run the eyes one after the other on all cores.
         interpreter: the name of an interpreter from `available_interpreters`. With `None`,
             the preferred interpreter is used.
 

@@ -27,8 +27,8 @@ class Recipe:
     """Build options of an engine.
 
     Attributes:
-        strongly_typed: whether every tensor has the type that the graph defines. Precision flags
-            are then not used.
+        strongly_typed: whether every tensor has the type that the graph defines. If true, precision
+            flags are not used.
         flags: names of the builder flags, in order.
         dla: number of the deep learning accelerator (DLA). With `None`, the engine is
             built for the GPU.
@@ -44,12 +44,12 @@ def recipe_for(
 ) -> Recipe:
     """Return the build options with which TensorRT keeps the precision of an ONNX file.
 
-    The ONNX file itself defines its precision, by Q/DQ pairs or by float16 weights. From version 10
-    on, a strongly typed network uses these types. Before version 10, flags allow TensorRT to use
-    these types. For int8, the float16 flag is also set. It is better to run the layers that are not
-    quantized in float16 than to leave these layers unfused. For a deep learning accelerator (DLA),
-    precision flags are used in every version that has them, because strong typing supports only
-    GPUs.
+    Q/DQ pairs or float16 weights in the ONNX file define its precision. From version 10 on, a
+    strongly typed network uses these types. Before version 10, flags allow TensorRT to use these
+    types. For int8, the float16 flag is also set. With this flag, layers without quantization run
+    in float16. Without this flag, these layers would stay unfused, which is worse. For a deep
+    learning accelerator (DLA), precision flags are used in every version that supports these flags,
+    because strong typing supports only GPUs.
 
     Args:
         precision: the precision of the ONNX file.

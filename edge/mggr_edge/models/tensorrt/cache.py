@@ -24,7 +24,7 @@ _OPTION = {"float32": "", "float16": " --fp16", "int8": " --int8"}
 
 @dataclass(frozen=True)
 class EngineKey:
-    """Key of an engine in the cache. It contains all properties on which an engine depends.
+    """Key of an engine in the cache. The key contains all properties on which an engine depends.
 
     Attributes:
         tensorrt: version of TensorRT, such as "10.3.0".
@@ -54,8 +54,8 @@ class EngineKey:
 def cache_folder() -> Path | None:
     """Return the folder `$XDG_CACHE_HOME/mggr-edge/engines`.
 
-    If the variable is not set, the folder is in `~/.cache`. The result is `None` if there is no
-    home folder.
+    If the variable is not set, the folder is in `~/.cache`. If there is no home folder, the result
+    is `None`.
     """
     home = cache_home()
     return None if home is None else home / "mggr-edge" / "engines"
@@ -96,7 +96,7 @@ def has_engines(folder: Path) -> bool:
 def load(folder: Path, key: EngineKey) -> bytes | None:
     """Return the bytes of the engine with this key.
 
-    The result is `None` if no engine was built from this model file.
+    If no engine was built from this model file, the result is `None`.
 
     Raises:
         EngineError: the engine was built for another TensorRT version or GPU, or it is damaged. The
@@ -139,7 +139,7 @@ def built_elsewhere(folder: Path, key: EngineKey) -> EngineKey | None:
     """Return the key of an engine of the same file, for any TensorRT version and any GPU.
 
     All other properties must equal those of `key`. If `key` itself is in the cache, the result may
-    also be `key`. The result is `None` if there is no such engine.
+    also be `key`. If the cache contains no such engine, the result is `None`.
     """
     others = (k for k in keys_in(folder) if replace(k, tensorrt=key.tensorrt, gpu=key.gpu) == key)
     return next(others, None)

@@ -156,7 +156,7 @@ def usable_engine(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> Bui
 def _tensorrt(folder: Path, files: Sequence[Artifact]) -> ModuleType | None:
     """Return TensorRT's Python package.
 
-    The result is `None` if the package is missing and the cache has no engine of these files.
+    If the package is missing and the cache has no engine of these files, the result is `None`.
 
     Raises:
         EngineError: the cache has an engine of one of these files, but the package is missing or

@@ -1,6 +1,7 @@
 """Build engines with TensorRT's Python API.
 
-The code follows the published documentation of TensorRT 8.5 to 11. It was never run on hardware.
+The code follows the published documentation of TensorRT 8.5 to 11. The code was never run on
+hardware.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def find() -> ModuleType | None:
             libraries are missing.
     """
     spec = util.find_spec(NAME)
-    # A folder named `tensorrt` is also found, as a namespace package. It has no origin.
+    # If a folder is named `tensorrt`, `find_spec` finds this folder as a namespace package. A
+    # namespace package has no origin.
     if spec is None or spec.origin is None:
         return None
     try:
@@ -49,7 +51,7 @@ def build(module: ModuleType, onnx: bytes, recipe: Recipe, timing: bytes) -> tup
         module: TensorRT's Python package.
         onnx: the content of the ONNX file.
         recipe: the build options.
-        timing: the timing cache of previous builds. It may be empty.
+        timing: the timing cache of previous builds, possibly empty.
 
     Returns:
         (engine, updated timing cache).

@@ -1,8 +1,8 @@
 """Run TensorRT engines with inputs and outputs in CUDA memory.
 
 CUDA is called through `libcudart`, which JetPack and CUDA install. No Python package for CUDA is
-needed. The code follows the published documentation of TensorRT 8.5 to 11. It was never run on
-hardware.
+needed. The code follows the published documentation of TensorRT 8.5 to 11. The code was never run
+on hardware.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OUT_OF_MEMORY = 2
 class Cuda:
     """CUDA buffers and a stream; `close()` or garbage collection of this object frees them.
 
-    All methods raise RuntimeError if CUDA reports an error.
+    If CUDA reports an error, all methods raise RuntimeError.
 
     Args:
         library: the loaded `libcudart`. With `None`, the library is found and loaded.
@@ -46,8 +46,8 @@ class Cuda:
         self._check("cudaStreamCreate", ctypes.byref(stream))
         self.stream = stream
         self._release = weakref.finalize(self, _release, self._library, self._buffers, stream)
-        # Do not free at exit. The driver frees all memory when the process ends, and CUDA may
-        # already be unloaded when Python runs its exit handlers.
+        # Do not free GPU memory when Python exits. The driver frees all memory when the process
+        # ends, and CUDA may already be unloaded when Python runs its exit handlers.
         self._release.atexit = False
 
     def allocate(self, size: int) -> ctypes.c_void_p:
@@ -94,7 +94,7 @@ def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _release(library: Any, buffers: list[ctypes.c_void_p], stream: ctypes.c_void_p) -> None:
-    """Free all buffers and the stream, and then raise the first error if there is one."""
+    """Free all buffers and the stream. If an error occurred, then raise the first error."""
     codes = [("cudaFree", library.cudaFree(buffers.pop())) for _ in range(len(buffers))]
     codes.append(("cudaStreamDestroy", library.cudaStreamDestroy(stream)))
     for function, code in codes:
@@ -144,8 +144,8 @@ class TensorRTRunner:
     """
 
     def __init__(self, engine: bytes, module: ModuleType, cuda: Cuda) -> None:
-        # `close` releases these objects in this order. A context needs its engine, and an engine
-        # needs its runtime.
+        # `close` releases these objects in this order. TensorRT requires that an execution context
+        # is released before its engine, and an engine before its runtime.
         self._context: Any = None
         self._engine: Any = None
         self._runtime: Any = None

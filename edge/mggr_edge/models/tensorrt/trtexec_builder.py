@@ -77,7 +77,7 @@ def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[by
         program: the path of `trtexec`.
         onnx: the content of the ONNX file.
         recipe: the build options.
-        timing: the timing cache of previous builds. It may be empty.
+        timing: the timing cache of previous builds, possibly empty.
 
     Returns:
         (engine, updated timing cache).
@@ -131,7 +131,8 @@ def _version_of_number(number: int) -> tuple[int, int, int]:
     """Convert the version number that `trtexec` prints to (major, minor, patch).
 
     Before version 10, the minor version has one digit and the patch has two digits. For example,
-    8502 is 8.5.2. From version 10 on, both have two digits. For example, 100300 is 10.3.0.
+    8502 is 8.5.2. From version 10 on, the minor version and the patch have two digits each. For
+    example, 100300 is 10.3.0.
     """
     if number >= 100_000:
         return number // 10_000, number // 100 % 100, number % 100

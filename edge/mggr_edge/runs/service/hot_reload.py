@@ -19,7 +19,7 @@ from mggr_edge.pipeline.results import FrameProcess, FrameResult
 
 LOOK_S = 1.0
 """Interval between two checks of the path, in seconds. If the files changed since the last check,
-the bundle may still be copied, so it is opened only at a later check."""
+the copy of the bundle may be incomplete. In this case, the bundle is opened at a later check."""
 
 Print = tuple[tuple[str, int, int, int], ...]
 """Fingerprint of a bundle: name, inode, size in bytes and modification time in nanoseconds of each
@@ -41,7 +41,7 @@ class BundleReloader:
         redirector: redirector that switches to a new bundle.
         path: path of the bundle, a folder or a zip file.
         correction_of: function that returns the correction for the gazes that a new bundle
-            estimates. The function raises an error if the bundle cannot be used.
+            estimates. If the bundle cannot be used, the function raises an error.
         notify: function that receives messages.
         coarse: if True, load the model `coarse` in advance, because load shedding may turn off the
             fine branch later.
@@ -86,7 +86,7 @@ class BundleReloader:
         self._redirector.bundle.close()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Switch to a new bundle if one is ready. Then process the frame."""
+        """If a new bundle is ready, switch to the new bundle. Then process the frame."""
         self._look()
         self._take()
         return self._process(frame, time_s=time_s)
@@ -147,7 +147,7 @@ class BundleReloader:
 def _print_of(path: Path) -> Print:
     """Return a fingerprint of all files of a bundle.
 
-    The fingerprint is empty if there is no bundle.
+    If there is no bundle, the fingerprint is empty.
 
     If a bundle is opened while its files are still copied, the bundle is invalid. When the copy is
     complete, the fingerprint has changed, so the bundle is opened again.

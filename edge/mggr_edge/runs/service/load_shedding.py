@@ -6,12 +6,13 @@ There are two steps down:
 2. In addition, process at most every second frame (`Level.HALF`).
 
 The load is measured in windows of one second. The first step is made after two windows with
-overload or heat. If the machine is still hot, the first step gets time to take effect. The second
-step follows only if the temperature reaches no new minimum in `_WINDOWS_COOLING` windows.
+overload or heat. If the machine is still hot after the first step, the first step gets time to take
+effect. If the temperature then reaches no new minimum in `_WINDOWS_COOLING` windows, the second
+step follows.
 
 A step up needs free capacity for the work that it adds. The capacity must be free for at least
-three windows. If the load is too high again soon after a step up, this step was too early. The
-required number of windows for the next step up is then doubled.
+three windows. If the load is too high again soon after a step up, this step was too early. In this
+case, the required number of windows for the next step up is doubled.
 
 A slow machine may need longer for a frame than the time between two frames. The reader then already
 drops the frames in between, so `Level.HALF` alone saves no work. Therefore, a hot machine also
@@ -64,7 +65,7 @@ def zones_c(folder: Path = ZONES) -> dict[str, float]:
 def hottest_c(folder: Path = ZONES) -> float | None:
     """Return the temperature of the hottest zone in degrees Celsius.
 
-    The result is `None` if no zone can be read.
+    If no zone can be read, the result is `None`.
     """
     return max(zones_c(folder).values(), default=None)
 
@@ -194,7 +195,7 @@ class LoadController:
     def _note_cooling(self, celsius: float | None) -> None:
         """Count the windows since the last step down.
 
-        The count restarts if the temperature reaches a new minimum.
+        If the temperature reaches a new minimum, the count restarts.
         """
         self._uncooled += 1
         if celsius is not None and celsius < self._coolest_c:
@@ -222,7 +223,7 @@ class LoadController:
 
 
 class FrameSkipper:
-    """Skipper of frames: it measures the load, and skips frames if the level of work requires this.
+    """Object that measures the load, and skips frames if the level of work requires this.
 
     Attributes:
         left_out: number of frames that were skipped to reduce the load.

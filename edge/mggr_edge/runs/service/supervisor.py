@@ -38,7 +38,7 @@ _MICROSECONDS = 1e6
 
 
 class Systemd:
-    """Sender of notifications to systemd. It sends nothing if systemd did not start this process.
+    """Sender of notifications to systemd. If this process runs without systemd, nothing is sent.
 
     Args:
         environment: environment variables. `NOTIFY_SOCKET` is the address of the socket.
@@ -63,7 +63,7 @@ class Systemd:
     def alive(self) -> None:
         """Report to the watchdog that the service is alive.
 
-        Call this as often as you like. A message is sent at most three times per watchdog timeout.
+        This method may be called at any rate. It sends at most three messages per watchdog timeout.
         """
         now = time.monotonic()
         if self._kick_s is not None and now - self._kicked_s >= self._kick_s:
@@ -78,7 +78,7 @@ class Systemd:
         if not self._address:
             return
         with (
-            contextlib.suppress(OSError),  # the service continues if nobody listens
+            contextlib.suppress(OSError),  # if no process listens, the service continues
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
             sender.setblocking(False)
@@ -185,7 +185,7 @@ class _Figures:
             yield CounterMetricFamily(f"mggr_{name}", text, value=value)
         reasons = CounterMetricFamily(
             "mggr_eyes_left_alone",
-            "Eyes that were not or only partly redirected, by reason.",
+            "Eyes that were redirected only partly or not at all, counted per reason.",
             labels=["reason"],
         )
         for reason, count in list(watched.left_alone.items()):
@@ -200,13 +200,13 @@ class _Figures:
         yield GaugeMetricFamily("mggr_faces", "Faces in the last frame.", value=watched.faces)
         yield GaugeMetricFamily(
             "mggr_step_down",
-            "Load shedding: 0 is off, 1 skips the fine branch, 2 also skips every second frame.",
+            "Load shedding: 0 is full processing, 1 skips the fine branch, 2 also skips frames.",
             value=self._level(),
         )
         if self._auto_calibration is not None:
             change = GaugeMetricFamily(
                 "mggr_auto_calibration_change_degrees",
-                "Change of the profile's offset by automatic calibration, in degrees.",
+                "Change that automatic calibration made to the profile's offset, in degrees.",
                 labels=["axis"],
             )
             for axis, degrees in zip(
@@ -216,7 +216,7 @@ class _Figures:
             yield change
             yield CounterMetricFamily(
                 "mggr_auto_calibration_near_lens_seconds",
-                "Duration of steady gazes near the lens, in seconds.",
+                "Total time in which the gaze was near the lens, in seconds.",
                 value=self._auto_calibration.near_lens_s,
             )
 
@@ -301,7 +301,7 @@ class ServiceSupervisor:
         redirector: redirector whose work is reduced and whose bundle is replaced.
         path: path of the bundle. The bundle may be replaced during the run.
         correction_of: function that returns the correction for the gazes that a new bundle
-            estimates. The function raises an error if the bundle cannot be used.
+            estimates. If the bundle cannot be used, the function raises an error.
         clock: clock that records the time of each stage.
         notify: function that receives messages.
         counts: counts of the source.

@@ -27,7 +27,7 @@ WARM_UP = 5
 rearrange the weights in their first calls."""
 
 FEWEST_ROUNDS = 20
-"""Minimum number of rounds, even if they exceed the time limit. With fewer rounds, a 95th
+"""Minimum number of rounds, even if these rounds exceed the time limit. With fewer rounds, a 95th
 percentile is not meaningful."""
 
 Call = Callable[[], object]

@@ -40,14 +40,14 @@ class PipelineFigures:
         frames: number of timed frames.
         decode_ms: median time to read a frame, in milliseconds.
         interpreters_ms: median time of all model calls of a frame together, in milliseconds.
-        own_ms: median time of the rest of the redirection of a frame, in milliseconds.
+        own_ms: median time of the redirection of a frame without the model calls, in milliseconds.
         whole_ms: median time to read and redirect a frame, in milliseconds.
         whole_p99_ms: 99th percentile of the time to read and redirect a frame, in milliseconds.
         per_second: frames per second.
-        reachable: frame rate, as a fraction of the frame rate with only reading and model calls (1
-            is best).
+        reachable: frame rate, divided by the frame rate that reading and model calls alone would
+            reach, in [0, 1]. Higher is better.
         start_s: time in seconds from the start of `mggr-edge run` to the result of the first frame.
-        peak_mb: peak memory of this `mggr-edge run` in megabytes.
+        peak_mb: peak memory of this `mggr-edge run` in MiB.
     """
 
     bundle: str
@@ -76,8 +76,8 @@ class PipelineFigures:
             f"other stages {self.own_ms:.1f} ms (medians)\n"
             f"  per frame {self.whole_ms:.1f} ms, p99 {self.whole_p99_ms:.1f} ms "
             f"({self.whole_p99_ms / self.whole_ms:.2f} times the median)\n"
-            f"  {self.per_second:.1f} frames per second, {self.reachable:.0%} of the rate with "
-            "decoding and model calls only\n"
+            f"  {self.per_second:.1f} frames per second, {self.reachable:.0%} of the rate that "
+            "decoding and model calls alone would reach\n"
             f"  first frame {self.start_s:.1f} s after the start, peak memory "
             f"{self.peak_mb:.0f} MB"
         )
@@ -164,7 +164,7 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
     """Run `mggr-edge run` on the video in a separate process.
 
     Returns:
-        The time until its first result in seconds, and its peak memory in megabytes.
+        (seconds until the first result of the process, peak memory of the process in MiB).
     """
     with tempfile.TemporaryDirectory() as folder:
         lines, errors = Path(folder) / "frames.jsonl", Path(folder) / "errors"

@@ -50,7 +50,7 @@ def check_cameras(machine: Machine) -> Check:
 def _what_is_unknown(held: Holders) -> str:
     if not held.unseen:
         return ", not in use"
-    return f"; {held.unseen} processes of other users were not checked, because this requires root"
+    return f"; {held.unseen} processes of other users were not checked (the check requires root)"
 
 
 _DAEMON = "nvargus-daemon"
@@ -99,7 +99,7 @@ def check_csi(machine: Machine) -> Check | None:
         )
         return Check("CSI cameras", "missing", "no sensor on a CSI connector", fix)
     addresses = " and ".join(f"csi://{number}" for number in range(len(sensors)))
-    found = f"{', '.join(sensors)}; use {addresses}: /dev/video* delivers raw Bayer frames"
+    found = f"{', '.join(sensors)}; use {addresses} (/dev/video* delivers raw Bayer frames)"
     return Check("CSI cameras", "ok", found)
 
 
@@ -154,7 +154,7 @@ def _shown(machine: Machine, device: str) -> str:
 def _install(machine: Machine) -> list[str]:
     """Return the command that installs the kernel module v4l2loopback.
 
-    The list is empty if the module is already installed.
+    If the module is already installed, the list is empty.
     """
     release = machine.text("/proc/sys/kernel/osrelease") or ""
     if "v4l2loopback.ko" in (machine.text(f"/lib/modules/{release}/modules.dep") or ""):
@@ -199,7 +199,7 @@ _DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 
 ENCODERS = ("nvv4l2h264enc", "x264enc")
 """Names of the encoders, as in `media/live/rtsp_server.py`. That module cannot be imported here,
-because it needs packages that may be missing. A test checks that both modules contain the same
+because it needs packages that may be missing. A test checks that the two modules contain equal
 names."""
 
 _BASE = "gstreamer1.0-plugins-base"
@@ -271,8 +271,8 @@ def _without_bindings(machine: Machine, error: ImportError) -> Check:
     """Return the result for a Python that cannot import PyGObject.
 
     PyGObject is a package of the system's Python. The package is compiled for the version of the
-    system's Python. A virtual environment can import it only if the environment has access to the
-    system's packages.
+    system's Python. To import PyGObject, a virtual environment needs access to the system's
+    packages.
     """
     wanted = f"cpython-{machine.python[0]}{machine.python[1]}-"
     compiled = [f.name for f in machine.at(_DIST_PACKAGES).glob("gi/_gi.cpython-*.so")]

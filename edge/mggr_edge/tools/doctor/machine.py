@@ -26,9 +26,9 @@ def installed_version(distribution: str) -> str | None:
 
 
 def available_interpreters() -> dict[str, str] | None:
-    """Return the installed TFLite interpreters and their versions, the best interpreter first.
+    """Return the installed TFLite interpreters and their versions; the best interpreter is first.
 
-    The result is `None` if numpy or OpenCV is missing.
+    If numpy or OpenCV is missing, the result is `None`.
     """
     try:
         from mggr_edge.models.runtimes import available_interpreters as available
@@ -87,8 +87,8 @@ class Machine:
         base_prefix: folder of the Python from which the environment was created.
         import_: function that imports a module.
         version: function that returns the version of an installed package.
-        interpreters: function that returns the installed TFLite interpreters, the best interpreter
-            first.
+        interpreters: function that returns the installed TFLite interpreters. The best interpreter
+            is first.
         gstreamer: function that imports GStreamer.
         answer: function that runs a program and returns the output. The program must not change
             anything.
@@ -119,7 +119,7 @@ class Machine:
     def text(self, path: str | Path) -> str | None:
         """Return the text of a small file without surrounding whitespace.
 
-        The result is `None` if the file cannot be read.
+        If the file cannot be read, the result is `None`.
         """
         file = self.at(path) if isinstance(path, str) else path
         try:

@@ -93,7 +93,7 @@ def check_pillow(machine: Machine) -> Check:
 
 
 def is_two(numpy_version: str | None) -> bool:
-    """Return whether a numpy version is at least 2. Older binary packages do not support it."""
+    """Return whether a numpy version is at least 2. Old binary packages do not support numpy 2."""
     return numpy_version is not None and int(numpy_version.split(".")[0]) >= 2
 
 
@@ -229,7 +229,7 @@ def _has_fitting(keys: list[EngineKey], key: EngineKey, version: str, gpu: str) 
 
 
 def check_landmark_models(machine: Machine) -> Check:
-    """Check the face models of MediaPipe, which are needed if a bundle contains no face models."""
+    """Check the face models of MediaPipe. Bundles without face models need these models."""
     from mggr_edge.models.installed import find_landmark_models
 
     try:
@@ -242,7 +242,7 @@ def check_landmark_models(machine: Machine) -> Check:
 
 
 def check_own_weights(machine: Machine) -> Check:
-    """Check the packaged weights. `mggr-edge run` uses them if no bundle is named."""
+    """Check the packaged weights. If no bundle is named, `mggr-edge run` uses these weights."""
     from mggr_edge.models.installed import NAMES, bundle_path, find_landmark_models
 
     try:

@@ -9,9 +9,9 @@ The cookie is `HttpOnly`: scripts cannot read it. The cookie is `SameSite=Strict
 not send it with requests of other sites.
 
 A browser on this machine also shows pages of other sites. Such a page can send requests to
-127.0.0.1. With DNS rebinding [1], requests to the host name of such a page can also reach
-127.0.0.1. The headers `Host` and `Origin` reveal both kinds of requests, because a page cannot
-forge these headers.
+127.0.0.1. With DNS rebinding [1], requests to the host name of this page can also reach 127.0.0.1.
+The headers `Host` and `Origin` reveal these two kinds of requests, because a page cannot forge
+these headers.
 
 References:
     [1] Jackson et al., Protecting Browsers from DNS Rebinding Attacks, ACM CCS 2007.

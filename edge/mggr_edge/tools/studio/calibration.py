@@ -136,7 +136,7 @@ class PageCalibration:
         calibration: Calibration | None,
         failure: str | None,
     ) -> None:
-        """End a calibration and write its profile, unless the calibration was restarted."""
+        """If the calibration was not restarted, end the calibration and write its profile."""
         with self._lock:
             if self._running is not running:
                 return

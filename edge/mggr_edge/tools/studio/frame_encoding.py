@@ -117,7 +117,7 @@ Item = TypeVar("Item")
 
 
 class Mailbox(Generic[Item]):
-    """Mailbox for one item. A new item replaces the previous item, even if that was not read.
+    """Mailbox for one item. A new item replaces the previous item, even if no reader read it.
 
     Args:
         clock: function that returns the time in seconds. The time must never decrease.
@@ -159,7 +159,7 @@ class Mailbox(Generic[Item]):
 
     @property
     def is_watched(self) -> bool:
-        """True if an item was requested in the last seconds."""
+        """True if an item was requested in the last `_WATCHED_S` seconds."""
         asked_s = self._asked_s
         return asked_s is not None and self._clock() - asked_s < _WATCHED_S
 

@@ -185,7 +185,7 @@ _SILENT_S = 10.0
 _LINGER_S = 1.0
 _MOST_UNREAD_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 16
-"""Limits when the rest of a request is read: seconds without data, total bytes, and bytes per
+"""Limits for reading the rest of a request: seconds without data, total bytes, and bytes per
 read."""
 
 
@@ -345,7 +345,7 @@ def _written_profile(
 ) -> Path | None:
     """Return the path of the profile that a calibration writes.
 
-    The result is `None` if the source is no camera or no home folder is known.
+    If the source is not a camera, or if no home folder is known, the result is `None`.
     """
     if not is_camera(address):
         return None

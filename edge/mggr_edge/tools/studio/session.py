@@ -25,9 +25,8 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.drawing import overlay
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.pipeline.results import FrameResult, PassThroughOnError
 from mggr_edge.pipeline.targets import check_target
-from mggr_edge.pipeline.wrappers import PassThroughOnError
 from mggr_edge.runs.console import FrameRate
 from mggr_edge.runs.profile import Profile
 from mggr_edge.tools.studio.calibration import PageCalibration

@@ -1,4 +1,4 @@
-"""Convert models to ONNX in float32 or float16, with the warp as one native op.
+"""Convert models to ONNX in float32 or float16. The warp becomes one native op.
 
 The warp is the part of a redirector that moves pixels. While a model is traced for ONNX, a marker
 op stands for each warp. The converter then calls a handler in this module. The handler replaces
@@ -30,11 +30,8 @@ from tf2onnx import optimizer
 from tf2onnx.tfonnx import process_tf_graph
 
 from mggr_export.formats.keras_models import FrozenModel, freeze
-from mggr_export.formats.onnx.graph import CONVOLUTIONS, Graph
+from mggr_export.formats.onnx.graph import CONVOLUTIONS, OPSET, Graph
 from mggr_tf.models.warp import Interpolation, warps_traced_as
-
-OPSET = 17
-"""Highest opset that TensorRT 8.5 reads. GridSample is available from opset 16 on."""
 
 _MARKER = "PyFuncStateless"
 
@@ -63,7 +60,7 @@ def _write_grid_sample(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
 
     `GridSample` expects NCHW pictures and coordinates in [-1, 1]. With `align_corners`, -1 and 1
     are the centres of the outermost pixels. The flow of the marker is in pixels. The handler scales
-    this flow to these coordinates, and adds it to the coordinates of every pixel.
+    the flow to the coordinate range [-1, 1], and adds the result to the coordinates of every pixel.
     """
     image, flow = node.input
     shape = ctx.get_shape(image)
@@ -112,10 +109,9 @@ def _write_grid_sample(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
 
 
 _FINE = ("Resize", "Min", "Max")
-"""Ops that run in float16, although the converter's block list contains them.
-
-The list contains these ops because of other runtimes. Nearest-neighbour resizing and comparisons do
-not round.
+"""Ops that run in float16, although the converter's block list contains them. The block list
+defines the ops that stay float32. It contains these ops because of other runtimes.
+Nearest-neighbour resizing and comparisons do not round.
 """
 
 
@@ -298,9 +294,8 @@ def _resize_plainly(graph: onnx.GraphProto) -> None:
 
 
 def _names(frozen: FrozenModel) -> dict[str, tuple[str, str]]:
-    """Return the inputs and outputs of a model, by tensor name in the graph.
-
-    Each value contains the kind (`input` or `output`) and the name in the model.
+    """Return a dict of a model's inputs and outputs. The keys are tensor names in the graph. Each
+    value contains the kind (`input` or `output`) and the name in the model.
     """
     function = frozen.function
     inputs = [t for t in function.inputs if t.dtype != tf.resource]

@@ -26,20 +26,10 @@ from onnxruntime.quantization import (
 from tensorflow import keras
 
 from mggr_edge.models.runtimes import open_file
-from mggr_edge.models.runtimes.runner import batch_of, cut
-from mggr_export.arrays import Arrays
+from mggr_edge.models.runtimes.runner import Arrays, batch_of, cut
 from mggr_export.formats.model_format import Dissection
 from mggr_export.formats.onnx.convert import convert_float32
-from mggr_export.formats.onnx.graph import Graph
-
-_QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
-
-QUANTISED = ("Conv",)
-"""Ops that are quantized.
-
-Dense layers that output two angles stay float. These layers take almost no time. The rounding error
-of such a layer would directly be an error of the angles.
-"""
+from mggr_export.formats.onnx.graph import DEQUANTISE, QUANTISE, QUANTISED, Graph
 
 
 def quantise(
@@ -91,14 +81,14 @@ def _leave_others_float(graph: onnx.GraphProto) -> None:
     If a tensor is quantized, ONNX Runtime connects all its readers to the quantized version. Some
     of these readers are not convolutions, for example skip connections.
     """
-    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == _QUANTISE}
+    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == QUANTISE}
     original = {
         node.output[0]: before[node.input[0]]
         for node in graph.node
-        if node.op_type == _DEQUANTISE and node.input[0] in before
+        if node.op_type == DEQUANTISE and node.input[0] in before
     }
     for node in graph.node:
-        if node.op_type not in (*QUANTISED, _QUANTISE, _DEQUANTISE):
+        if node.op_type not in (*QUANTISED, QUANTISE, DEQUANTISE):
             for index, name in enumerate(node.input):
                 node.input[index] = original.get(name, name)
 
@@ -122,7 +112,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 def dissect(model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
     """Calibrate again, and return the int8 file with its variants.
 
-    In each variant, one layer reads the inputs and weights of the float file.
+    In each variant, one layer reads float inputs and float weights, as in the float file.
     """
     plain = convert_float32(model, batch=batch)
     content = quantise(plain, calibration, batch=batch)
@@ -144,7 +134,7 @@ def _layers(content: bytes) -> list[onnx.NodeProto]:
 def _with_float_layer(content: bytes, plain: bytes, layer: str) -> bytes:
     """Return the int8 file with one float layer.
 
-    This layer reads the same picture and weights as in the float file.
+    This layer reads float inputs and float weights, as in the float file.
     """
     model = onnx.load_from_string(content)
     (ours,) = (node for node in model.graph.node if node.name == layer)

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.models.runtimes import open_file
-from mggr_edge.models.runtimes.runner import cut
+from mggr_edge.models.runtimes.runner import Arrays, cut
 from mggr_edge.models.runtimes.tflite import interpreter_class
-from mggr_export.arrays import Arrays
 from mggr_export.formats.keras_models import SIGNATURE, FrozenModel, freeze
 from mggr_export.formats.model_format import Dissection
 from mggr_export.formats.tflite.graph import CONVOLUTIONS, Graph, read_graph
@@ -56,9 +55,9 @@ def convert_int8(
     The tail consists of all ops after the last convolutions, see `Graph.tail`. Standard
     quantization would also round the coordinates of the warp. The PSNR on real eyes would then be
     30 dB instead of 53 dB (higher is better). The position in the graph decides which ops are
-    excluded. The type of an op cannot decide this, because the additions of the warp have the same
-    type as any other addition. The name of a layer cannot decide this, because the converter fuses
-    and renames layers.
+    excluded. The type of an op is no suitable criterion, because the additions of the warp have the
+    same type as any other addition. The name of a layer is no suitable criterion either, because
+    the converter fuses and renames layers.
 
     Args:
         frozen: Function to convert.
@@ -137,7 +136,7 @@ def _all_but_the_tail(calibrated: Graph, spared: str | None = None) -> Any:
         denylisted_nodes=names if spared is None else [*names, spared],
         # An op with several outputs has no single tensor name, so all ops of its kind are excluded.
         # Otherwise, the op UNPACK, which separates x and y of the warp, would be quantized. The
-        # PSNR would be 46 dB.
+        # PSNR would then be only 46 dB.
         denylisted_ops=sorted({op.kind for op in tail if len(op.outputs) > 1}),
     )
 
@@ -163,7 +162,7 @@ def dissect(model: keras.Model, calibration: Arrays, *, batch: int) -> Dissectio
 
 
 def _layers(content: bytes) -> dict[str, int]:
-    """Return the indices of the layers' output tensors by tensor name."""
+    """Return a dict: name of a layer's output tensor -> index of this tensor."""
     graph = read_graph(content)
     indices = [op.outputs[0] for op in graph.ops if op.kind in CONVOLUTIONS]
     return {graph.tensors[index].name: index for index in indices}

@@ -163,7 +163,7 @@ def with_metadata(content: bytes, name: str, text: str) -> bytes:
 
 
 def metadata_of(content: bytes) -> dict[str, str]:
-    """Return all metadata entries that contain text, by name."""
+    """Return a dict of all metadata entries that contain text: name -> text."""
     model = _schema().ModelT.InitFromPackedBuf(content, 0)
     found = {}
     for note in model.metadata or []:
@@ -196,7 +196,7 @@ def check_structure(graph: Graph, *, precision: Precision) -> None:
 
     - All ops are builtin ops, and none of them is forbidden.
     - The sizes of all inputs and outputs are fixed.
-    - No tensor between the last convolutions and the outputs is quantized, for example in the warp.
+    - All ops after the last convolutions compute in float, including the warp.
     - All convolutions have the given precision.
 
     Raises:
@@ -208,7 +208,7 @@ def check_structure(graph: Graph, *, precision: Precision) -> None:
 
 
 def op_counts(graph: Graph) -> dict[str, int]:
-    """Return how often each op occurs in the graph, by name of the op."""
+    """Return a dict: name of an op -> number of its occurrences in the graph."""
     return dict(sorted(Counter(op.kind for op in graph.ops).items()))
 
 

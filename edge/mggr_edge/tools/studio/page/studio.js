@@ -1,14 +1,14 @@
 /* The page requests frames, draws them, and sends changed settings to the server.
  *
- * At most one request for a frame is pending, and none while the page is hidden, so that no queue
- * builds up. The frames before and after redirection arrive in one image and are drawn together.
+ * The page sends one request for a frame at a time, so that no queue builds up. While the page is
+ * hidden, it requests no frames. One image contains the frames before and after redirection.
  */
 
 const DEG_PER_FACE_WIDTH = 25;
 const MOST = { pitch_deg: 20, yaw_deg: 30 };
 const STEP_DEG = 1, WIDE_STEP_DEG = 5;
 const SILENT_S = 3;
-const STEADY = 0.4; /* fraction of the way to the new position of a face, per frame */
+const STEADY = 0.4; /* fraction of the distance to a face that its ring moves per frame */
 const FORGET = 10; /* frames without a face after which its ring is removed */
 
 const by = (id) => document.getElementById(id);
@@ -21,18 +21,19 @@ const REASONS = {
   "too small": "too far from the camera",
   "head turned": "head turned too far",
   "gaze too far": "gaze too far from the target",
+  "on target": "already on target",
   "easing in": "fading in",
   "turned off": "turned off",
 };
 
 let settings = { pitch_deg: 0, yaw_deg: 0, strength: 1, is_on: true, overlay: false };
 let bitmap = null, layout = null;
-let wiped = 0.12; /* most of the frame shows the result at first */
+let wiped = 0.12; /* initial position of the slider: most of the frame shows the result */
 
-/* Settings are shown at once and sent in one request at a time; the newest values are sent. */
+/* Changed settings are shown at once. One request at a time sends the newest settings. */
 
 let untold = null, isTelling = false;
-let revision = 0; /* of the last request; facts with a smaller revision are out of date */
+let revision = 0; /* revision of the last request; facts with a smaller revision are outdated */
 
 async function post(address, asked) {
   const answer = await fetch(address, {
@@ -164,7 +165,7 @@ by("grip").addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-/* A ring for each face; dragging it sets the target of the eyes. */
+/* A ring for each face. If the user drags the ring, the target of the eyes changes. */
 
 const aims = new Map(); /* ID of a face -> its smoothed position and its elements */
 
@@ -224,14 +225,14 @@ function pull(aim, event) {
 
 const shape = () => (layout ? layout.size[0] / layout.size[1] : 16 / 9);
 
-/* Position of a ring as fractions of the frame, limited to its inside. */
+/* Position of a ring as fractions of the frame, limited to the inside of the frame. */
 function ringOf({ place: { x, y, width } }) {
   const { pitch_deg, yaw_deg } = settings, width_per = width / DEG_PER_FACE_WIDTH;
   const inside = (value) => Math.max(0.02, Math.min(0.98, value));
   return { x: inside(x + yaw_deg * width_per), y: inside(y - pitch_deg * width_per * shape()) };
 }
 
-/* A face that was lost for a moment gets another ID; it keeps its ring. */
+/* If a face was lost for a moment, it gets another ID and keeps its ring. */
 function adopt(face, orphans) {
   const aim = orphans.find(({ place: { x, y } }) => Math.hypot(x - face.x, y - face.y) < face.width);
   if (!aim) return newAim(face.id);
@@ -292,6 +293,7 @@ function placeAims() {
 function stateOf({ strength, reason }) {
   const why = REASONS[reason] ?? reason;
   if (reason === "turned off") return ["calm", "turned off"];
+  if (strength === 0 && reason === "on target") return ["calm", why];
   if (strength === 0) return ["none", `unchanged: ${why ?? "unknown reason"}`];
   if (reason === null) return ["full", "redirected"];
   return ["part", reason === "easing in" ? why : `partly: ${why}`];
@@ -357,12 +359,12 @@ function calibrationInWords({ running, error_deg, path, offset_deg }, problem) {
   if (path === null) return "Calibration needs a camera with a person in front of it, not a file.";
   if (error_deg) {
     const [before, after] = error_deg.map((value) => value.toFixed(1));
-    return `Calibrated: the mean error was ${before}° before and is ${after}° after correction.`;
+    return `Calibrated: the mean gaze error was ${before}° before correction, and is ${after}° after correction.`;
   }
   if (offset_deg) {
     const [pitch_deg, yaw_deg] = offset_deg.map((value) => Math.round(10 * value) / 10);
     const offset = pitch_deg || yaw_deg ? inWords({ pitch_deg, yaw_deg }) : "0°";
-    return `A profile is in use: ${offset} is subtracted from estimates.`;
+    return `A profile is in use: ${offset} is subtracted from the estimated gazes.`;
   }
   return "Calibration measures your personal gaze offset. Press the button, then look into the lens "
     + "and turn your head slowly for five seconds.";
@@ -413,7 +415,7 @@ function show(facts) {
   const isBusy = untold || isTelling || [...aims.values()].some((aim) => aim.held);
   if (!isBusy && facts.revision >= revision) {
     revision = facts.revision;
-    settings = facts.settings; /* another page may have changed them */
+    settings = facts.settings; /* another page may have changed the settings */
     showSettings();
   }
   showSource(facts);
@@ -452,7 +454,7 @@ async function follow() {
     try {
       number = await next(number);
     } catch (error) {
-      number = revision = 0; /* another server counts from the beginning */
+      number = revision = 0; /* a restarted server counts from the beginning */
       notice(error.message === STARTED_AGAIN ? STARTED_AGAIN : SILENT);
       await pause(1000);
     }

@@ -1,3 +1,0 @@
-"""The version of mggr-tf, defined only here."""
-
-__version__ = "0.1.0"
