@@ -289,7 +289,10 @@ def test_a_run_refines_and_reports(
     assert set(facts) == {"change_deg", "near_lens_s", "used_s", "looks"}
     assert facts["looks"] == "near"
     assert facts["used_s"] == pytest.approx(3.9, abs=0.2)
-    np.testing.assert_allclose(facts["change_deg"], left, atol=0.6)
+    # The frames of a video are compressed, so the remaining error differs a little from `left`.
+    remaining = Gaze(*plain_lines[-1]["faces"][0]["eyes"][0]["gaze_deg"]).rolled(face.roll_deg)
+    np.testing.assert_allclose(remaining.array(), left, atol=1)
+    np.testing.assert_allclose(facts["change_deg"], remaining.array(), atol=0.6)
 
     def off_deg(lines: list[dict]) -> float:
         return Gaze(*lines[-1]["faces"][0]["eyes"][0]["gaze_deg"]).angle_to(Gaze(0, 0))

@@ -150,7 +150,7 @@ def test_a_model_that_cannot_be_loaded_there_is_told():
 def test_two_bundles_are_timed_together():
     rows = bench(
         ["default", "default-int8"],
-        models=["estimator"],
+        models=["redirector"],
         threads=[1, 2],
         seconds=0,
         progress=no_progress,

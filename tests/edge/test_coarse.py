@@ -43,7 +43,7 @@ def test_the_flow_is_the_same_and_nothing_is_painted(name: str) -> None:
     for whole, coarse in zip(
         redirected(bundle, fine=True), redirected(bundle, fine=False), strict=True
     ):
-        assert np.abs(whole.flow).max() > 0.5
+        assert np.abs(whole.flow).max() > 0.1
         np.testing.assert_array_equal(coarse.flow, whole.flow)
         assert np.abs(whole.residual).max() > 0
         assert not coarse.residual.any()

@@ -1,5 +1,6 @@
 """The weights of the package: how they are made, put in, and found by name."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -249,3 +250,15 @@ def test_an_adapted_estimator_is_kept_and_exported(run, tmp_path):
     assert {file.stem for file in (lean.path / "weights").iterdir()} == {*making._KEPT}
     for weight, other in zip(models_of_run(lean)["estimator"].get_weights(), changed, strict=True):
         np.testing.assert_array_equal(weight, other)
+
+
+def test_the_packaged_run_names_no_folder_of_the_machine(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    record = json.loads(file.read_text())
+    record["portraits"] = {**record["data"], "source": "/home/somebody/eyes"}
+    file.write_text(json.dumps(record))
+    making._copy_lean(RunFolder.open(tmp_path / "run"), tmp_path / "lean")
+    lean = RunFolder.open(tmp_path / "lean")
+    assert lean.record.portraits.source == "eyes"
+    assert lean.record.data == run.record.data

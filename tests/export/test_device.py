@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_edge.cli import main
+from mggr_edge.geometry.angles import Gaze
 from mggr_edge.media.files.pictures import read_picture
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.redirector import Redirector
@@ -47,7 +48,7 @@ def test_a_portrait_changes_inside_the_eyes_and_nowhere_else(portrait, float_bun
     assert done.exit_code == 0, done.output
     assert "2 eyes redirected" in done.output
     before, after = read_picture(portrait).rgb, read_picture(out).rgb
-    mask = Redirector(Bundle.open(float_bundle[0])).process(before).mask()
+    mask = Redirector(Bundle.open(float_bundle[0]), target=Gaze(-5, 10)).process(before).mask()
     assert 0 < mask.mean() < 0.05
     np.testing.assert_array_equal(before[~mask], after[~mask])
     assert np.abs(before[mask].astype(int) - after[mask]).mean() > 1

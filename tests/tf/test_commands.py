@@ -175,7 +175,7 @@ def test_benchmark_refuses_data_that_is_not_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--train", "0001", "--report", "0001"], "trained on and reported: 0001"),
+        (["--train", "0001", "--report", "0001"], "both training and scores: 0001"),
         (["--folds", "9"], "folds"),
     ],
 )

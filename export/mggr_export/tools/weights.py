@@ -13,6 +13,7 @@ people.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -231,11 +232,16 @@ def _train(
 def _copy_lean(run: RunFolder, folder: Path) -> None:
     """Copy the files that later training or scoring requires.
 
-    Checkpoints, logs and sample pictures are not copied.
+    Checkpoints, logs and sample pictures are not copied. A folder of photographs is recorded by its
+    name, because its path exists only on the machine of the training.
     """
     (folder / "weights").mkdir(parents=True)
-    for name in ("run.json", "config.yaml"):
-        shutil.copyfile(run.path / name, folder / name)
+    shutil.copyfile(run.path / "config.yaml", folder / "config.yaml")
+    record = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    if run.record.portraits is not None:
+        record["portraits"]["source"] = run.record.portraits.name
+    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    (folder / "run.json").write_text(text, encoding="utf-8")
     for name in _KEPT:
         if run.has_weights(name):
             shutil.copyfile(run.weights_file(name), folder / "weights" / f"{name}.npz")
