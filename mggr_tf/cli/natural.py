@@ -96,7 +96,8 @@ def natural(
       pasted   value of `border` for a small square picture that is pasted with
                hard edges, for comparison
       lids     share of closing and closed eyes whose openness does not change
-      fully    share of eyes with full strength; counts only open eyes with a
+      fully    share of eyes with full strength, or that already look at the
+             target; counts only open eyes with a
                frontal head pose and a gaze within 20 degrees of the target
       pairs    share of faces whose eyes have strengths that differ by more than
                0.2; counts only faces with a frontal head pose and two open eyes

@@ -77,7 +77,8 @@ class Naturalness:
             change by at most a tenth of the median.
         near: number of eyes that should be redirected at full strength. These are open eyes
             of faces with a frontal head pose, and with a gaze within 20 degrees of the target.
-        near_fully: share of the eyes counted in `near` that have full strength.
+        near_fully: share of the eyes counted in `near` that have full strength, or that already
+            look at the target.
         pairs: number of faces with two visible eyes, added over all frames (see `shows_both_eyes`).
         pairs_apart: share of the faces counted in `pairs` whose two strengths differ by more than
             `APART`.
@@ -192,7 +193,7 @@ class _Meter:
                 self._eyes += 1
                 self._seams.add(frame, result, eye, face)
             if should_be_redirected(eye, face, before):
-                self._fully.append(eye.strength >= _FULL)
+                self._fully.append(eye.strength >= _FULL or eye.reason == "on target")
                 near.append((before, eye))
         right, left = face.eyes
         if shows_both_eyes(face, seen):

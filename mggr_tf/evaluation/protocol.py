@@ -21,7 +21,7 @@ from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.geometry.gaze_map import draw_gazemap
-from mggr_edge.models.contract import Conventions
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.network_io import estimator_inputs, gaze_from_network, redirector_inputs
 from mggr_tf.data.columbia import LICENCE
 from mggr_tf.data.pairs import all_pairs

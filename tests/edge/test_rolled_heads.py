@@ -19,6 +19,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.gaze_networks import EyeEstimate, EyeRedirection
 from mggr_edge.models.runtimes import Runner
+from mggr_edge.pipeline.gating import Limits
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult
@@ -164,7 +165,8 @@ def head(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def redirected(
     runners: Mapping[str, Runner], picture: NDArray[np.uint8], face: Face, **how
 ) -> FrameResult:
-    redirector = Redirector(Bump(runners), **how)
+    # Redirect also a gaze that is already near the target.
+    redirector = Redirector(Bump(runners), limits=Limits(tolerance_deg=(0.0, 0.1)), **how)
     redirector._finder = SimpleNamespace(find=lambda frame, *, max_faces: (face,))
     return redirector.process(picture)
 
