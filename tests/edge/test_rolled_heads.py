@@ -232,7 +232,7 @@ def test_irises_go_where_the_target_lies_in_the_picture(
     dx, dy = irises[0] - irises[1]
     x, y, _ = unit_vectors(target.array())
     off_deg = np.degrees(np.arctan2(x * -dy - y * dx, x * dx + y * -dy))
-    assert abs(off_deg) < 12
+    assert abs(off_deg) < 15
 
 
 def test_a_gaze_that_was_produced_is_estimated_in_the_pictures_axes(

@@ -10,6 +10,7 @@ from mggr_edge.models.installed import NAMES, bundle_path, packaged_bundles
 from mggr_tf.cli import main
 from mggr_tf.data.columbia import SYNTHETIC_LICENCE
 from mggr_tf.drawn_eyes import draw_subject, render_eye
+from mggr_tf.drawn_eyes.render import Crop
 from mggr_tf.runs.listing import open_run, packaged_run
 
 HEADS = (Gaze(0, 0), Gaze(5, -18), Gaze(-5, 18))
@@ -62,8 +63,16 @@ def test_they_work_on_people_who_were_never_drawn_before(name):
         side = ("right", "left")[number % 2]
         for head in HEADS:
             for source, target in SHIFTS:
+                # As on a device, the target has the crop of the source.
                 here, there = (
-                    render_eye(person, gaze=gaze, head_pose=head, side=side, seed=1)
+                    render_eye(
+                        person,
+                        gaze=gaze,
+                        head_pose=head,
+                        side=side,
+                        seed=1,
+                        crop=Crop(gaze=source, seed=1),
+                    )
                     for gaze in (source, target)
                 )
                 found = bundle.estimate_gaze(here.image, side=side, head_pose=head)

@@ -107,14 +107,14 @@ def test_the_command_prints_a_row_for_each_target(judging, tmp_path):
     portrait = cv2.resize(data.astronaut()[:280, 90:350], None, fx=2, fy=2)
     cv2.imwrite(str(tmp_path / "her.png"), portrait[..., ::-1])
     asked = ["default", str(tmp_path / "her.png"), "--judge", str(judging.path)]
-    asked += ["--target", "0,10", "--target=-5,0"]
+    asked += ["--target", "0,10", "--target=-12,0"]
     result = CliRunner().invoke(natural, asked)
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]
     assert [line[:5] for line in lines] == [
         ["source", "target", "frames", "eyes", "outside"],
         ["her.png", "0,10", "1", "2", "0"],
-        ["her.png", "-5,0", "1", "2", "0"],
+        ["her.png", "-12,0", "1", "2", "0"],
     ]
     (facts, _) = json.loads(CliRunner().invoke(natural, [*asked, "--json"]).stdout)
     assert facts["judge_before_deg"] != facts["judge_after_deg"]
