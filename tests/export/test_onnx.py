@@ -195,7 +195,7 @@ def swap_two_inputs(model):
     ("edit", "fault"),
     [
         (swap_two_inputs, "coarse differs"),
-        (quantise_the_flow, "QuantizeLinear rounding must not occur in a float32 file"),
+        (quantise_the_flow, "the op QuantizeLinear rounding must not occur in a float32 file"),
     ],
 )
 def test_a_broken_conversion_is_not_exported(run, bundle, eyes, tmp_path, monkeypatch, edit, fault):

@@ -46,7 +46,7 @@ def test_two_workers_train_what_one_trains(tmp_path, tiny_changes):
     # decides, where a gradient is nearly nothing.
     slowly = (
         "stages.estimator.learning_rate=1.0e-5",
-        "seed=3",  # by that of 1 a unit lies within rounding of where its ReLU has its kink
+        "seed=5",  # by those of 1 and 3 a unit lies within rounding of where its ReLU has its kink
         "checkpoints.seconds=0",
         "checkpoints.keep=9",
     )
