@@ -59,7 +59,7 @@ def test_two_workers_train_what_one_trains(tmp_path, tiny_changes):
     assert len(one) == len(two) == 8
     np.testing.assert_allclose(two, one, rtol=1e-4)
     ours, theirs = (first_gradients(tmp_path / name, "estimator") for name in ("one", "two"))
-    assert np.linalg.norm(theirs - ours) < 1e-5 * np.linalg.norm(ours)
+    assert np.linalg.norm(theirs - ours) < 1e-4 * np.linalg.norm(ours)
     assert relative_distance(tmp_path / "one", tmp_path / "two") < 1e-3
     assert not list((tmp_path / "two").rglob("*.partial-*"))
 
@@ -77,7 +77,7 @@ def test_coarse_and_joint_stages_agree(tmp_path, tiny_changes, how):
         run("one", base, *on)
         run(how, other, *on)
         ours, theirs = first_gradients(base, stage), first_gradients(other, stage)
-        assert np.linalg.norm(theirs - ours) < 1e-5 * np.linalg.norm(ours)
+        assert np.linalg.norm(theirs - ours) < 1e-4 * np.linalg.norm(ours)
         one, two = losses(base, stage), losses(other, stage)
         assert len(one) == len(two) == 50
         np.testing.assert_allclose(two, one, rtol=limit)
@@ -167,6 +167,6 @@ def test_adapted_stages_agree(tmp_path, tiny_changes, how):
     run("one", base, *on)
     run(how, other, *on)
     ours, theirs = first_gradients(base, "adapted"), first_gradients(other, "adapted")
-    assert np.linalg.norm(theirs - ours) < 1e-5 * np.linalg.norm(ours)
+    assert np.linalg.norm(theirs - ours) < 1e-4 * np.linalg.norm(ours)
     np.testing.assert_allclose(losses(other, "adapted"), losses(base, "adapted"), rtol=1e-4)
     assert relative_distance(base, other) < 1e-3
