@@ -119,8 +119,7 @@ class ModelConfig:
             the estimator's last feature maps before the dense layer. 0 omits the convolution; then
             most of the estimator's weights are in the dense layer.
         estimator_window: whether the estimator sees only an ellipse around the eye. Brow, nose and
-            cheek look different in synthetic pictures and in photographs. If the estimator sees
-            them, it estimates the gaze of people in photographs with a larger bias.
+            cheek look different in synthetic pictures and in photographs.
         estimator_state: whether the estimator also predicts the state of an eye, in its output
             `state`. If true, the stages that train the estimator need a loss `state`.
         judge: number of channels of the judge's first level. The judge is a gaze estimator that

@@ -86,9 +86,9 @@ class Limits:
             a pair differ by up to 36 degrees.
         tolerance_deg: angle between the gaze and its target, in degrees. People feel looked at
             within a cone of 5.2 degrees in diameter (Horstmann, Linke, Examining Gaze Cone Shape
-            and Size, Perception 2021). The eye is not changed inside this cone, and it is fully
-            redirected from twice the angle on. Then an error of the estimator does not turn the
-            eyes of a person who already looks at the target.
+            and Size, Perception 2021). The first threshold is half of this diameter. Below it, the
+            eye is not changed. The second threshold is twice the first. It was set by hand. Above
+            it, the eye is fully redirected.
     """
 
     openness: tuple[float, float] = (0.10, 0.16)
