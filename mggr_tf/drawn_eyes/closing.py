@@ -63,8 +63,8 @@ _SMILE_SHARE, _LARGEST_SMILE_MM = 0.6, 2.2
 """Share of the groups with a raised lower lid, and largest rise in mm.
 
 In portraits of smiling people, the lower lid is 1 mm higher on average than in photographs of
-people who do not smile. The share and the largest rise were set by hand. Their effect on an estimator
-was not measured separately.
+people who do not smile. The share and the largest rise were set by hand. Their effect on an
+estimator was not measured separately.
 """
 
 _LEAST_LOWER_MM = 0.3
