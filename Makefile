@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 .PHONY: help demo test test-extended test-all test-slow test-edge test-arm64 check bench format weights clean
 
 help: ## List the targets.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(STAMP) ## Install if needed. Then train, export, redirect a clip and write a report, in a few minutes.
 	$(BIN)/mggr-tf quickstart

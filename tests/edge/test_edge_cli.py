@@ -87,7 +87,7 @@ def test_run_says_what_it_wrote(inverting: list[object], photo: Path) -> None:
     result = invoke("run", photo, "--model", "bundle", "--target", "-5,10")
     assert result.exit_code == 0
     output = photo.with_name("me-redirected.png")
-    expected = f"wrote {output}: 1 picture; a face in 1; 2 eyes redirected\n"
+    expected = f"wrote {output}: 1 picture; faces in 1 picture; 2 eyes redirected\n"
     assert result.stdout == expected
     assert result.stderr == ""
     assert (read_picture(output).rgb == 225).all()

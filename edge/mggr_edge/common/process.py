@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -291,3 +292,31 @@ def resident_mb() -> float | None:
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     held = (int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
     return next(held, None)
+
+
+_warnings_lock = threading.Lock()
+_threads_without_warnings = 0
+_hidden_warnings = warnings.catch_warnings()
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Hide Python warnings, in all threads of this process.
+
+    The filters of Python are global. Therefore the first thread saves and changes them, and the
+    last thread restores them. If every thread saved them, a thread could save changed filters.
+    """
+    global _threads_without_warnings, _hidden_warnings
+    with _warnings_lock:
+        if _threads_without_warnings == 0:
+            _hidden_warnings = warnings.catch_warnings()
+            _hidden_warnings.__enter__()
+            warnings.simplefilter("ignore")
+        _threads_without_warnings += 1
+    try:
+        yield
+    finally:
+        with _warnings_lock:
+            _threads_without_warnings -= 1
+            if _threads_without_warnings == 0:
+                _hidden_warnings.__exit__(None, None, None)

@@ -96,7 +96,8 @@ class RunSummary:
         if self.frames_with_faces == 0:
             parts.append("no face was found")
         else:
-            parts.append(f"a face in {self.frames_with_faces}")
+            noun = "frame" if self.kind in ("video", "stream") or self.videos else "picture"
+            parts.append(f"faces in {_count(self.frames_with_faces, noun)}")
             parts.append(f"{_count(self.eyes_redirected, 'eye')} redirected")
         if self.reasons:
             ranked = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))

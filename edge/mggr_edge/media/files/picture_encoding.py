@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.process import without_warnings
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.files.paths import ANIMATED_SUFFIXES, PAGED_SUFFIXES, TRANSPARENT_SUFFIXES
 from mggr_edge.media.files.picture import (
@@ -22,7 +23,7 @@ from mggr_edge.media.files.picture import (
     palette_indices,
 )
 from mggr_edge.media.files.picture_metadata import Metadata, jpeg_segments, with_png_chunks
-from mggr_edge.media.files.picture_pixels import DECODER_ERRORS, import_pillow, without_warnings
+from mggr_edge.media.files.picture_pixels import DECODER_ERRORS, import_pillow
 
 _QUALITY = 95
 _FORMATS = {

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import struct
 import threading
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.process import without_warnings
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.media.files.picture_facts import PNG_MAGIC
 
@@ -315,14 +315,6 @@ def decoder_errors(path: Path) -> Iterator[None]:
                 path=path,
                 reason=str(error),
             ) from error
-
-
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Hide Python warnings, for example Pillow's warnings about damaged EXIF data."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _registered(path: Path, content: bytes) -> set[str]:
