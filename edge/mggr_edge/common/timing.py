@@ -1,4 +1,4 @@
-"""Measure the time of each pipeline stage, and define the maximum gap between related frames."""
+"""Measure the time of each pipeline stage, and convert frame times to increasing times."""
 
 from __future__ import annotations
 
@@ -86,3 +86,41 @@ MAX_GAP_S = 0.5
 
 After a longer gap, a frame is treated as unrelated to the frames before it.
 """
+
+_UNKNOWN_STEP_S = 1 / 30
+"""Assumed time between two frames in seconds, until the first real step is measured."""
+
+
+class FrameClock:
+    """Convert the frame times of one video to strictly increasing times.
+
+    A time that is later than all previous output times is returned unchanged. A time may also
+    repeat or go back a little, for example if two frames share each timestamp. Such a time is
+    replaced by the previous output time plus half of the last step. Therefore filters do not divide
+    by zero. They also continue to work when the timestamps stop.
+    """
+
+    def __init__(self) -> None:
+        self._given_s: float | None = None
+        self._time_s = 0.0
+        self._step_s = _UNKNOWN_STEP_S
+
+    def goes_back_far(self, time_s: float) -> bool:
+        """Return whether a time is more than `MAX_GAP_S` earlier than the previous time.
+
+        After such a time, the frame counts as the first frame of another video.
+        """
+        return self._given_s is not None and time_s < self._given_s - MAX_GAP_S
+
+    def __call__(self, time_s: float) -> float:
+        """Convert the time of the next frame to an increasing time; both are in seconds."""
+        if self._given_s is None:
+            self._time_s = time_s
+        else:
+            if time_s > self._given_s:
+                self._step_s = time_s - self._given_s
+            # The step is limited to the gap after which tracks of faces are dropped.
+            least_s = min(self._step_s, MAX_GAP_S) / 2
+            self._time_s = time_s if time_s > self._time_s else self._time_s + least_s
+        self._given_s = time_s
+        return self._time_s

@@ -148,6 +148,36 @@ def compose_eye(
     return ComposedEye(region, pixels, mask, shift, added)
 
 
+def compose_redirection(
+    frame: NDArray[np.uint8],
+    patch: NDArray[np.uint8],
+    *,
+    crop: EyeCrop,
+    opening: ArrayLike,
+    flow: NDArray[np.float32],
+    residual: NDArray[np.float32],
+    strength: float,
+) -> ComposedEye:
+    """Apply the outputs of the network to one eye; the frame is not modified.
+
+    In addition to `compose_eye`, this function removes the shift of the whole face, and limits the
+    residual to the colours of the patch.
+
+    Args:
+        frame, crop, opening, flow, residual, strength: see `compose_eye`.
+        patch: [h, w, 3] uint8 RGB input of the network.
+    """
+    return compose_eye(
+        frame,
+        crop=crop,
+        opening=opening,
+        flow=flow,
+        residual=residual_in_colours_of(patch, flow=flow, residual=residual),
+        drift=skin_drift(flow),
+        strength=strength,
+    )
+
+
 def put_eye(frame: NDArray[np.uint8], eye: ComposedEye) -> None:
     """Write a composed eye into `frame` in place, at all pixels where its mask is not 0."""
     inside = eye.mask > 0

@@ -1,17 +1,19 @@
-"""Correct the error of the gaze estimator for one person.
+"""Combine the gaze estimates of both eyes, and correct their error for one person.
 
 The error of the estimator is modelled as a linear function of the head pose.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.angles import Gaze, mean_gaze
+from mggr_edge.vision.face_mesh import roll_of_eyes_deg
 
 Pair = tuple[float, float]
 """Two numbers: (pitch, yaw) or (lowest, highest)."""
@@ -120,3 +122,38 @@ def constant_correction(offset: Gaze) -> GazeCorrection:
 def _rounded(pair: Pair, decimals: int) -> Pair:
     first, second = pair
     return round(first, decimals), round(second, decimals)
+
+
+def gaze_of_face(
+    estimates: Sequence[Gaze],
+    *,
+    weights: Sequence[float],
+    rolls_deg: Sequence[float],
+    outlines: Sequence[NDArray[np.float32]],
+    head_pose: Gaze,
+    correction: GazeCorrection,
+) -> Gaze | None:
+    """Return the corrected gaze of a face: the weighted mean of the estimates of its eyes.
+
+    Args:
+        estimates: estimate of the right and of the left eye, in the axes of their crops. The list
+            is empty if no gaze was estimated.
+        weights: weight of each estimate, at least 0.
+        rolls_deg: roll of the crop of each eye in degrees.
+        outlines: [N, 2] frame points around the right and the left eye. They define the roll of the
+            head.
+        head_pose: head pose in the axes of the image.
+        correction: correction of the mean.
+
+    Returns:
+        Gaze in the axes of the image. `None` if no eye has a weight above 0.
+    """
+    used = [n for n, weight in enumerate(weights) if weight > 0 and estimates]
+    if not used:
+        return None
+    mean = mean_gaze([estimates[n].rolled(-rolls_deg[n]) for n in used], [weights[n] for n in used])
+    # The error of the estimator depends on the face, so the error rolls with the head.
+    right, left = (outline.mean(axis=0) for outline in outlines)
+    roll_deg = roll_of_eyes_deg(right, left)
+    head_pose = head_pose.rolled(roll_deg)
+    return correction.corrected(mean.rolled(roll_deg), head_pose=head_pose).rolled(-roll_deg)

@@ -14,18 +14,17 @@ estimates are converted back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.timing import MAX_GAP_S, Stages, no_stages
-from mggr_edge.geometry.angles import Gaze, mean_gaze
+from mggr_edge.common.timing import FrameClock, Stages, no_stages
+from mggr_edge.geometry.angles import Gaze
 from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.gaze_networks import EyeEstimate
-from mggr_edge.pipeline.compositing import compose_eye, put_eye, residual_in_colours_of, skin_drift
+from mggr_edge.pipeline.compositing import compose_redirection, put_eye
 from mggr_edge.pipeline.gating import (
     EyeGate,
     Gate,
@@ -35,52 +34,13 @@ from mggr_edge.pipeline.gating import (
     geometry_gates,
     with_states,
 )
-from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
+from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection, gaze_of_face
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.pipeline.targets import CAMERA
 from mggr_edge.pipeline.tracks import FaceTracker, FaceTracks, Track
 from mggr_edge.vision.eye_quality import sharpness_of_eye
 from mggr_edge.vision.face_finder import Face, FaceFinder
-from mggr_edge.vision.face_mesh import roll_of_eyes_deg
 from mggr_edge.vision.iris import Eye
-
-_UNKNOWN_STEP_S = 1 / 30
-"""Assumed time between two frames in seconds, until the first real step is measured."""
-
-
-class FrameClock:
-    """Convert the frame times of one video to strictly increasing times.
-
-    A time that is later than all previous output times is returned unchanged. A time may also
-    repeat or go back a little, for example if two frames share each timestamp. Such a time is
-    replaced by the previous output time plus half of the last step. Therefore filters do not divide
-    by zero. They also continue to work when the timestamps stop.
-    """
-
-    def __init__(self) -> None:
-        self._given_s: float | None = None
-        self._time_s = 0.0
-        self._step_s = _UNKNOWN_STEP_S
-
-    def goes_back_far(self, time_s: float) -> bool:
-        """Return whether a time is more than `MAX_GAP_S` earlier than the previous time.
-
-        After such a time, the frame counts as the first frame of another video.
-        """
-        return self._given_s is not None and time_s < self._given_s - MAX_GAP_S
-
-    def __call__(self, time_s: float) -> float:
-        """Convert the time of the next frame to an increasing time; both are in seconds."""
-        if self._given_s is None:
-            self._time_s = time_s
-        else:
-            if time_s > self._given_s:
-                self._step_s = time_s - self._given_s
-            # The step is limited to the gap after which tracks of faces are dropped.
-            least_s = min(self._step_s, MAX_GAP_S) / 2
-            self._time_s = time_s if time_s > self._time_s else self._time_s + least_s
-        self._given_s = time_s
-        return self._time_s
 
 
 class Redirector:
@@ -250,7 +210,14 @@ class Redirector:
             states = [one.state for one in estimates] or [None, None]
             if estimates:
                 gates = with_states(gates, found, states, limits=self._limits)
-            gaze = self._gaze(face, crops, gates, estimates)
+            gaze = gaze_of_face(
+                [one.gaze for one in estimates],
+                weights=[gate.gaze_weight for gate in gates],
+                rolls_deg=[crop.roll_deg for crop in crops],
+                outlines=[eye.outline for eye in face.eyes],
+                head_pose=face.head_pose,
+                correction=self.correction,
+            )
             if gaze is not None:
                 gaze = track.steady_gaze(gaze)
             elif track.is_redirected:
@@ -285,15 +252,13 @@ class Redirector:
         ]
         with self._stages("compose"):
             for n, redirection in zip(turned, redirections, strict=True):
-                composed = compose_eye(
+                composed = compose_redirection(
                     frame,
+                    patches[n],
                     crop=crops[n],
                     opening=face.eyes[n].outline,
                     flow=redirection.flow,
-                    residual=residual_in_colours_of(
-                        patches[n], flow=redirection.flow, residual=redirection.residual
-                    ),
-                    drift=skin_drift(redirection.flow),
+                    residual=redirection.residual,
                     strength=verdicts[n].strength,
                 )
                 put_eye(out, composed)
@@ -340,36 +305,3 @@ class Redirector:
             return []
         sides = [eye.side for eye in face.eyes]
         return self._bundle.estimate_eyes(patches, sides=sides, head_pose=heads)
-
-    def _gaze(
-        self,
-        face: Face,
-        crops: tuple[EyeCrop, ...],
-        gates: tuple[EyeGate, ...],
-        estimates: list[EyeEstimate],
-    ) -> Gaze | None:
-        """Return the corrected gaze of the face, in the axes of the image.
-
-        It is the weighted mean of the estimates of the eyes with a weight above 0. The result is
-        `None` if no eye has a weight above 0.
-        """
-        weights = [gate.gaze_weight for gate in gates]
-        if not estimates or sum(weights) == 0:
-            return None
-        seen = [n for n, weight in enumerate(weights) if weight > 0]
-        mean = mean_gaze(
-            [estimates[n].gaze.rolled(-crops[n].roll_deg) for n in seen],
-            [weights[n] for n in seen],
-        )
-        # The error of the estimator depends on the face, so the error rolls with the head.
-        roll_deg = _roll_deg(face.eyes)
-        head_pose = face.head_pose.rolled(roll_deg)
-        return self.correction.corrected(mean.rolled(roll_deg), head_pose=head_pose).rolled(
-            -roll_deg
-        )
-
-
-def _roll_deg(eyes: Sequence[Eye]) -> float:
-    """Return the roll of a head in degrees; the first of its eyes is the right eye."""
-    right, left = (eye.outline.mean(axis=0) for eye in eyes)
-    return roll_of_eyes_deg(right, left)
