@@ -70,7 +70,8 @@ def redirect_files(
         out: folder to create.
         bundle: networks that redirect the eyes.
         target: gaze of the redirected eyes.
-        side: the subject's own side of the eye, for patches whose file names contain no labels.
+        side: left or right eye, from the subject's point of view, for patches whose file names
+            contain no labels.
         force: whether to replace `out` if it exists.
         progress: function that creates a progress bar. The progress bar counts pictures.
 

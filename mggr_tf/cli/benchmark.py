@@ -56,7 +56,8 @@ _INTERRUPTED = 130
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
     help="Training budget in minutes for methods at their published size, and for the complete "
-    "MGGR in the group of ablations. Each ablation has as many training steps as this MGGR.",
+    "MGGR in the group of ablations. Each ablation is trained for the same number of steps as the "
+    "complete MGGR.",
 )
 @click.option(
     "--judge-steps",

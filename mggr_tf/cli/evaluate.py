@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "--source",
     type=click.Choice(["estimated", "labelled"]),
     help="Source gaze of the redirections: the estimate of the run's estimator, as on a device, "
-    "or the label.  [default: both, with one row each]",
+    "or the label.  [default: both; the table of results has one row for each]",
 )
 @click.option(
     "--align",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError
@@ -34,6 +34,7 @@ from mggr_tf.config.stages import (
     ON_NO_PICTURE,
     STAGES,
     LossConfig,
+    LossName,
     Stage,
     StageConfig,
     check_portraits,
@@ -262,10 +263,12 @@ def _check_losses(config: Config) -> None:
             here = f"stages.{stage}.losses[{index}]"
             of_estimator = loss.name in OF_ESTIMATOR
             if (stage in ("estimator", "adapted")) != of_estimator or stage == "judge":
+                redirection = frozenset(get_args(LossName)) - OF_ESTIMATOR
+                of_stage = {"estimator": OF_ESTIMATOR, "adapted": OF_ESTIMATOR, "judge": ()}
+                accepted = ", ".join(sorted(of_stage.get(stage, redirection))) or "none"
                 raise ValueError(
-                    f"{here}: loss {loss.name!r} is not accepted for stage {stage}; the stages "
-                    f"estimator and adapted accept {', '.join(sorted(OF_ESTIMATOR))}, the stage "
-                    "judge accepts no losses, and all other stages accept all other losses"
+                    f"{here}: stage {stage} does not accept the loss {loss.name!r}; "
+                    f"accepted losses: {accepted}"
                 )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
                 raise ValueError(f"{here}: only the stages fine and joint accept {loss.name!r}")

@@ -155,7 +155,8 @@ class CycledPortraits(TargetRange):
         weights = (self.cycle, self.identity, self.gaze, self.adversarial)
         if min(weights) < 0 or max(weights) == 0:
             raise ValueError(
-                "cycle, identity, gaze and adversarial must be at least 0, and one of them above 0"
+                "cycle, identity, gaze and adversarial must be at least 0, and at least one of "
+                "them must be above 0"
             )
         if not self.gaze:
             raise ValueError(

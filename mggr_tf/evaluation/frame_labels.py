@@ -43,7 +43,8 @@ class LabelledFace:
 
     Attributes:
         centre: midpoint (x, y) between the eyes, in frame pixels.
-        labels: side of the eye (the subject's own side) -> label. At least one side has a label.
+        labels: side of the eye, from the subject's point of view -> label. At least one side
+            has a label.
     """
 
     centre: tuple[float, float]

@@ -121,8 +121,8 @@ def watch(
             is `None`.
         bundle: networks that redirect the eyes.
         target: gaze of the redirected eyes.
-        judge: judge for the eyes that should be redirected at full strength. `None` skips this
-            measurement.
+        judge: gaze estimator that measures the eyes that should be redirected at full strength.
+            `None` skips this measurement.
         observe: function that is called for each frame, in order. The arguments are the result and
             the time of the frame.
     """
@@ -140,7 +140,8 @@ class _Meter:
 
     Args:
         bundle: networks that redirect the eyes.
-        judge: judge for the eyes that should be redirected at full strength, or `None`.
+        judge: gaze estimator that measures the eyes that should be redirected at full strength, or
+            `None`.
     """
 
     def __init__(self, bundle: Bundle, judge: Judge | None) -> None:

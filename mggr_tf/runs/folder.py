@@ -227,7 +227,9 @@ class RunFolder:
         self._write_record()
 
     def note_origins(self, origins: Iterable[Origin], *, write: bool = True) -> None:
-        """Record additional training data of the weights. Data that is already recorded is ignored.
+        """Add data that the weights were trained on to the record of the run.
+
+        Data that is already recorded is ignored.
 
         Args:
             origins: additional training data.

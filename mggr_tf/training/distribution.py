@@ -319,7 +319,7 @@ def _cluster(environment: Mapping[str, str]) -> Cluster | None:
     if kind != "worker" or set(said["cluster"]) != {"worker"}:
         kinds = ", ".join(sorted({str(kind), *said["cluster"]}))
         raise ConfigError(
-            f"TF_CONFIG: expected only tasks of type worker, because all tasks train; got {kinds}",
+            f"TF_CONFIG: only the task type worker is supported; got {kinds}",
             code="tf-config-other-tasks",
             found=kinds,
         )

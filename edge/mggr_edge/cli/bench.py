@@ -32,7 +32,8 @@ from mggr_edge.common.cli_group import FiniteRange, echo_error
     default=5.0,
     show_default=True,
     type=FiniteRange(min=0),
-    help="Measure each model for this time in seconds. All files of a model share this time.",
+    help="Measure each model for this time in seconds. If a model has several files, the time is "
+    "divided among them.",
 )
 @click.option(
     "--floor",

@@ -87,14 +87,14 @@ def crop_of_eye(
         size_px: side of the patch in pixels.
 
     Raises:
-        ValueError: the outline has no extent or is not finite.
+        ValueError: all points of the outline are equal, or a point is not finite.
     """
     points = np.asarray(outline, np.float32)
     if not np.isfinite(points).all():
         raise ValueError("the eye's outline is not finite")
     centre, radius = cv2.minEnclosingCircle(points)
     if radius < 1e-3:
-        raise ValueError("the eye's outline has no extent")
+        raise ValueError("the eye's outline has no size, because all its points are equal")
     first, second = np.asarray(corners, np.float64)
     # In the image of an upright face, the left corner of the right eye is its outer corner, and the
     # left corner of the left eye is its inner corner.

@@ -185,7 +185,7 @@ class PairStrength:
 
     @property
     def eyes(self) -> Eyes:
-        """Eyes that take part. Right and left are the subject's own sides."""
+        """Eyes that take part. Right and left are from the subject's point of view."""
         right, left = self._parts
         return _EYES[right.is_in, left.is_in]
 

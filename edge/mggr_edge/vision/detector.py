@@ -37,7 +37,7 @@ class Detection:
         confidence: confidence of the detection in [0, 1].
         box: bounding box (left, top, right, bottom).
         points: [6, 2] points of right eye, left eye, nose tip, mouth, right ear and left ear. Right
-            and left are the subject's own sides.
+            and left are from the subject's point of view.
     """
 
     confidence: float

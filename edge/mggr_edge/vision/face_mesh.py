@@ -31,7 +31,10 @@ _REGION_FACTOR = 1.5
 
 RIGHT_EYE_CORNERS = (33, 133)
 LEFT_EYE_CORNERS = (263, 362)
-"""Landmark indices of (outer corner, inner corner). Right and left are the subject's own sides."""
+"""Landmark indices of (outer corner, inner corner).
+
+Right and left are from the subject's point of view.
+"""
 
 
 @dataclass(frozen=True)

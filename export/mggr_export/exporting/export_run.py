@@ -69,7 +69,7 @@ def export_run(
             `out` during the export. In this case, the bundle has the next free name.
         DataError: If the eyes for the comparison or for the calibration are not available.
         ArtifactError: If a converted file exceeds a limit, or if its structure is invalid.
-        MissingPackageError: If a package that a format or QAT requires is not installed.
+        MissingPackageError: If a format or QAT requires a package that is not installed.
     """
     _check_complete(run)
     for file_format in request.formats:

@@ -291,7 +291,7 @@ _INTERRUPTED = 130
     "--from",
     "start",
     metavar="RUN",
-    help="Start from the networks of this run. `default` is the run of this installation. "
+    help="Start from the networks of this run. `default` is the packaged run of mggr-tf. "
     "Without --from, train from scratch.",
 )
 @click.option(

@@ -233,7 +233,9 @@ class _Encoded:
 
 
 class _Resampler:
-    """Resampler of FFmpeg, for frames of the same format. It fills gaps with silence.
+    """Resampler of FFmpeg. All input frames must have the format of the first frame.
+
+    Gaps are filled with silence.
 
     Args:
         first: first audio frame. This frame determines the input format.

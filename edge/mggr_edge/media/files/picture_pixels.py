@@ -330,7 +330,7 @@ def _registered(path: Path, content: bytes) -> set[str]:
     brands = _brands(content)
     if brands & _AVIF_BRANDS and not features.check("avif"):
         raise MissingPackageError(
-            f"{path} is AVIF; a Pillow that reads AVIF", "edge", command=_INSTALL
+            f"{path} is an AVIF file; a version of Pillow that reads AVIF", "edge", command=_INSTALL
         )
     if brands & _HEIF_BRANDS and not brands & _AVIF_BRANDS:
         try:

@@ -33,7 +33,7 @@ def import_pyav() -> ModuleType:
     try:
         import av
     except ModuleNotFoundError as error:
-        raise MissingPackageError("PyAV, which reads and writes videos,", "edge") from error
+        raise MissingPackageError("PyAV (reads and writes videos)", "edge") from error
     return av
 
 

@@ -193,7 +193,7 @@ class VideoWriter:
         if picture.shape != expected or picture.dtype != np.uint8:
             raise ValueError(f"expected uint8 {expected}, got {picture.dtype} {picture.shape}")
         if self._layout.colour.is_ten_bit:
-            raise ValueError("expected the stored values of a 10-bit video, got 8-bit RGB")
+            raise ValueError("expected the 10-bit samples of an HDR video, got 8-bit RGB")
         return self._converter.frame_from_rgb(_even(picture))
 
     def pass_audio(self, audio: AudioPacket) -> None:

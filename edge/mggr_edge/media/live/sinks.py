@@ -262,7 +262,9 @@ def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
         StreamError: no screen is available, or the window cannot be opened.
     """
     if not has_windows():
-        raise MissingPackageError("OpenCV with window support (opencv-python)", "display")
+        raise MissingPackageError(
+            "a version of OpenCV that can open windows (opencv-python)", "display"
+        )
     # The screen is checked before OpenCV is called. Without a screen, the GUI toolkit of OpenCV
     # terminates the process.
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):

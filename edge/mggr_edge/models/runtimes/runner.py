@@ -141,7 +141,7 @@ class InBatches:
         return {name: np.concatenate([part[name] for part in made])[:count] for name in made[0]}
 
     def close(self) -> None:
-        """Close the runner with the fixed batch size."""
+        """Close the wrapped runner, whose batch size is fixed."""
         close_runner(self.runner)
 
 
