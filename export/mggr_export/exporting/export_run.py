@@ -191,7 +191,7 @@ def _proven_files(
     if request.explain:
         for one in exporters:
             for made in exported[one.name]:
-                if made.converted.precision == "int8":
+                if "int8" in model_format(made.converted.format).precisions:
                     notify(one.explain(made))
     if faults := faults_of(proofs):
         raise ArtifactError(

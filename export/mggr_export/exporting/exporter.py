@@ -15,10 +15,14 @@ from mggr_export.exporting.labels import labelled
 from mggr_export.exporting.request import Batch
 from mggr_export.eyes.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS, SEED, ExportEyes
 from mggr_export.formats import model_format
-from mggr_export.formats.keras_models import outputs_of
+from mggr_export.formats.keras_models import (
+    outputs_of,
+    outputs_with_bias,
+    with_shifted_outputs,
+)
 from mggr_export.formats.model_format import FileFormat
 from mggr_export.proofs.explain import explain, explained_text
-from mggr_export.proofs.proof import Converted, faults_of, file_name, prove, shown
+from mggr_export.proofs.proof import Converted, faults_of, file_name, prove, run_each, shown
 from mggr_tf.config.conversion_limits import ConversionLimits, Precision
 
 _PAIRS_TO_EXPLAIN = 32
@@ -82,15 +86,21 @@ class Exporter:
         return exported
 
     def explain(self, exported: BundledModel) -> str:
-        """Measure the accuracy loss of each layer of an int8 file, and return a table."""
+        """Measure the accuracy loss of each layer in int8, and return a table.
+
+        Args:
+            exported: file of a format that supports int8. The file itself may be float32, because
+                its int8 version exceeded a limit.
+        """
         assert self.eyes.calibration is not None
         file_format = exported.converted.format
         inputs = {
             name: value[:_PAIRS_TO_EXPLAIN] for name, value in self.eyes.compared[self.name].items()
         }
+        model = self.fitted if _is_fitted(exported) else self.model
         with self.progress(f"measuring each layer of the {self.name}", None) as advance:
             opened = model_format(file_format).dissect(
-                self.fitted if _is_fitted(exported) else self.model,
+                self._corrected(model, file_format)[0],
                 self.eyes.calibration[self.name],
                 batch=self.batch,
             )
@@ -141,25 +151,57 @@ class Exporter:
     ) -> tuple[bytes, dict[str, Any]]:
         """Return the content of the converted file, and its build record.
 
-        The build record of an int8 file describes the calibration data. All other build records are
-        empty.
+        The build record of an int8 file describes the calibration data and the correction of
+        biases. All other build records are empty.
         """
         convert = model_format(file_format)
         if precision != "int8":
             with self.progress(f"converting the {self.name} to {file_format}", None):
                 to_float = convert.float16 if precision == "float16" else convert.float32
                 return to_float(model, batch=self.batch), {}
-        assert self.eyes.calibration is not None
-        inputs = self.eyes.calibration[self.name]
-        with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
-            content = convert.int8(model, inputs, batch=self.batch, advance=advance)
+        model, corrections = self._corrected(model, file_format)
+        content = self._int8(model, file_format)
         source = {
             "pairs": CALIBRATION_PAIRS,
             "data": self.eyes.calibrated_on_of(self.name),
             "seed": SEED,
             "subjects": list(self.eyes.calibrated_people_of(self.name)),
         }
-        return content, {"calibration": source}
+        build: dict[str, Any] = {"calibration": source}
+        return content, build | ({"bias_correction": corrections} if corrections else {})
+
+    def _int8(self, model: keras.Model, file_format: FileFormat) -> bytes:
+        assert self.eyes.calibration is not None
+        inputs = self.eyes.calibration[self.name]
+        with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
+            return model_format(file_format).int8(model, inputs, batch=self.batch, advance=advance)
+
+    def _corrected(
+        self, model: keras.Model, file_format: FileFormat
+    ) -> tuple[keras.Model, dict[str, list[float]]]:
+        """Return a model whose int8 file has no mean error on the calibration data.
+
+        Rounding the weights changes the mean of an output. The mean change is subtracted from the
+        bias of the output's layer [1]. Only outputs of dense layers without activation are
+        corrected.
+
+        Returns:
+            The model, and a dict: output -> numbers that were added to its bias.
+
+        References:
+            [1] Nagel et al., Data-Free Quantization Through Weight Equalization and Bias
+                Correction, ICCV 2019, section 4.2.
+        """
+        outputs = outputs_with_bias(model)
+        if not outputs:
+            return model, {}
+        assert self.eyes.calibration is not None
+        inputs = self.eyes.calibration[self.name]
+        runner = model_format(file_format).open(self._int8(model, file_format))
+        made, right = run_each(runner, inputs, batch=self.batch), outputs_of(self.model, inputs)
+        change = {name: (right[name] - made[name]).mean(axis=0) for name in outputs}
+        shown_change = {name: [float(f"{x:.3g}") for x in by] for name, by in change.items()}
+        return with_shifted_outputs(model, change), shown_change
 
 
 def _is_fitted(exported: BundledModel) -> bool:

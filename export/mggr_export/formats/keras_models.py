@@ -112,6 +112,39 @@ def outputs_by_name(model: keras.Model, made: Any) -> dict[str, Any]:
     return made if isinstance(made, dict) else {model.output_names[0]: made}
 
 
+def outputs_with_bias(model: keras.Model) -> tuple[str, ...]:
+    """Return the names of the outputs that are linear dense layers with a bias.
+
+    A change of such a bias changes the output by the same amount.
+    """
+    layers = (layer for layer in model.layers if layer.name in model.output_names)
+    return tuple(
+        layer.name
+        for layer in layers
+        if isinstance(layer, keras.layers.Dense)
+        and layer.use_bias
+        and layer.activation is keras.activations.linear
+    )
+
+
+def with_shifted_outputs(
+    model: keras.Model, shifts: Mapping[str, NDArray[np.float32]]
+) -> keras.Model:
+    """Return a copy of a model that adds constants to some outputs.
+
+    Args:
+        model: Model to copy.
+        shifts: Output -> numbers to add to the bias of its layer. `outputs_with_bias` returns the
+            possible outputs.
+    """
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for name, shift in shifts.items():
+        kernel, bias = copy.get_layer(name).get_weights()
+        copy.get_layer(name).set_weights([kernel, bias + shift])
+    return copy
+
+
 def _exported_networks(networks: Networks) -> dict[str, keras.Model]:
     return {"redirector": networks.averaged.joined, "estimator": networks.estimator}
 
