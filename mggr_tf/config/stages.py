@@ -30,6 +30,8 @@ class Augmentation:
         blur: maximum weight of a blurred copy. The minimum weight is minus half of this value. A
             negative weight sharpens the picture.
         noise: maximum standard deviation of camera noise, in units of the [-1, 1] range.
+        low_resolution: probability that the resolution of a pair is reduced to a quarter up to five
+            eighths. Such pictures show people far from the camera.
         stretch: maximum absolute logarithm of the factor that changes the eye's height. The width
             and the tilt of the eye change less. The exact flow is not adjusted, so `exact_flow`
             needs the value 0.
@@ -55,6 +57,7 @@ class Augmentation:
     ramp: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
+    low_resolution: float = 0.0
     stretch: float = 0.0
     occlusion: float = 0.0
     colour_mix: float = 0.0
@@ -66,7 +69,7 @@ class Augmentation:
         for one in fields(self):
             if getattr(self, one.name) < 0:
                 raise ValueError(f"{one.name} must be at least 0, got {getattr(self, one.name)}")
-        for name in ("ramp", "blur", "occlusion", "colour_mix", "surroundings"):
+        for name in ("ramp", "blur", "low_resolution", "occlusion", "colour_mix", "surroundings"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must be at most 1, got {getattr(self, name)}")
 

@@ -290,8 +290,11 @@ def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Ro
 
 
 def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Rows) -> tf.Tensor:
-    """Blur or sharpen the images, and add noise. The two images of a pair have different noise."""
-    if how.blur == 0 and how.noise == 0:
+    """Blur or sharpen the images, reduce their resolution, and add noise.
+
+    The two images of a pair have different noise.
+    """
+    if how.blur == how.noise == how.low_resolution == 0:
         return both
     channels = both.shape[3]
     seeds = tf.random.experimental.stateless_split(seed + [0, 102], 3)
@@ -302,10 +305,45 @@ def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: 
         soft = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
         share = rows.signed([1, 1, 1], seeds[0])
         both += how.blur * tf.where(share < 0, share / 2, share) * (soft - both)
+    if how.low_resolution:
+        both = _at_lower_resolution(both, seed + [0, 108], share=how.low_resolution, rows=rows)
     if how.noise:
         deviation = how.noise * rows.uniform([1, 1, 1], seeds[1])
         both += deviation * rows.noise(both.shape[1:], seeds[2])
     return tf.clip_by_value(both, -1, 1)
+
+
+_LOW_SIDES_PX = (40, 32, 24, 16)
+"""Sides in pixels to which images of 64 x 64 pixels are reduced. The device redirects eyes that are
+at least 10 pixels wide. The crop of such an eye is 17 pixels wide."""
+
+
+def _at_lower_resolution(
+    both: tf.Tensor, seed: tf.Tensor, *, share: float, rows: Rows
+) -> tf.Tensor:
+    """Reduce the resolution of some pairs, as if the camera were farther away.
+
+    The images are reduced to a random size of `_LOW_SIDES_PX`, and enlarged again. The device
+    enlarges small eyes with the same interpolation.
+
+    Args:
+        both: [B, H, W, 6], the two images of the pairs.
+        seed: [2] integers, seed of the whole batch.
+        share: probability that a pair is changed, in [0, 1].
+        rows: rows of the batch that the pairs belong to.
+    """
+    height, width = both.shape[1], both.shape[2]
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    chosen = rows.uniform([1, 1, 1], seeds[0]) < share
+    kind = rows.whole([], seeds[1], low=0, high=len(_LOW_SIDES_PX))[:, None, None, None]
+    low = both
+    for number, side in enumerate(_LOW_SIDES_PX):
+        small = tf.image.resize(
+            both, [max(1, side * n // _SIZE_PX) for n in (height, width)], "area"
+        )
+        enlarged = tf.image.resize(small, [height, width], "bilinear")
+        low = tf.where(kind == number, enlarged, low)
+    return tf.where(chosen, low, both)
 
 
 def _shift(images: tf.Tensor, offsets: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -93,7 +93,7 @@ def test_a_share_of_the_pictures_keeps_its_colours():
     assert 0.3 < same.mean() < 0.7, "0.7 squared"
 
 
-@pytest.mark.parametrize("field", ["occlusion", "colour_mix", "surroundings"])
+@pytest.mark.parametrize("field", ["occlusion", "colour_mix", "surroundings", "low_resolution"])
 def test_a_share_is_no_more_than_all(field):
     with pytest.raises(ValueError, match=f"{field} must be at most 1, got 1.5"):
         Augmentation(**{field: 1.5})
@@ -131,3 +131,23 @@ def test_surroundings_change_in_the_asked_share_of_pairs_and_landmarks_stay():
     changed = np.abs(moved.source.numpy() - (pictures.numpy() / 127.5 - 1)).max((1, 2, 3)) > 1e-4
     assert 0.1 < changed.mean() < 0.4
     np.testing.assert_array_equal(moved.landmarks, points)
+
+
+def test_low_resolution_removes_details_in_the_asked_share_of_pairs():
+    rng = np.random.default_rng(6)
+    pictures = tf.constant(rng.integers(0, 256, (96, 64, 64, 3)).astype(np.uint8))
+    how = Augmentation(**PLAIN, low_resolution=0.5)
+    first, second, *_ = augment_pair(pictures, pictures, seed=tf.constant([1, 2]), how=how)
+    np.testing.assert_array_equal(first, second)
+    plain = pictures.numpy() / 127.5 - 1
+    changed = np.abs(first.numpy() - plain).max((1, 2, 3)) > 1e-4
+    assert 0.35 < changed.mean() < 0.65
+
+    def detail(images):
+        return np.abs(np.diff(images, axis=2)).mean((1, 2, 3))
+
+    # The mean brightness stays. Independent pixels lose most of their contrast in area averages.
+    np.testing.assert_allclose(first.numpy().mean((1, 2, 3)), plain.mean((1, 2, 3)), atol=0.02)
+    left = (detail(first.numpy()) / detail(plain))[changed]
+    assert left.max() < 0.5
+    assert len(np.unique(np.rint(left * 20))) >= 3, "several resolutions"
