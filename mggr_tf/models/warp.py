@@ -3,9 +3,10 @@
 A flow field contains a vector for each output pixel. The vector points to the position in the input
 image from which the output pixel is read (backward warping).
 
-The bilinear warp is from TensorFlow Addons. The development of TensorFlow Addons has ended with
-release 0.23.0, and every import prints a warning. This module hides the warning, because mggr-tf
-uses a fixed version on purpose. Only this file imports TensorFlow Addons, so it is easy to replace.
+If TensorFlow Addons is installed, the bilinear warp is from TensorFlow Addons. Its development has
+ended with release 0.23.0, and every import prints a warning. This module hides the warning, because
+mggr-tf uses a fixed version on purpose. TensorFlow Addons supports only Python 3.10 and 3.11. With
+later versions of Python, the bilinear warp is `dense_warp`, which returns the same values.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-with warnings.catch_warnings():
-    warnings.filterwarnings(
-        "ignore", message=r"\s*TensorFlow Addons \(TFA\) has ended", category=UserWarning
-    )
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    from tensorflow_addons.image import dense_image_warp
-
-__all__ = ["dense_image_warp"]
+try:
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r"\s*TensorFlow Addons \(TFA\) has ended", category=UserWarning
+        )
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        from tensorflow_addons.image import dense_image_warp
+except ModuleNotFoundError:
+    dense_image_warp = None
 
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -116,8 +118,40 @@ def warps_traced_as(op: Tracer) -> Iterator[None]:
 
 
 def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
+    if dense_image_warp is None:
+        return dense_warp(image, flow)
     # TensorFlow Addons samples at (y - flow[..., 0], x - flow[..., 1]).
     return dense_image_warp(image, -flow[..., ::-1])
+
+
+def dense_warp(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
+    """Warp an image with bilinear interpolation. Border pixels are repeated outside the image.
+
+    Args:
+        image: [B, H, W, C] float.
+        flow: [B, H, W, 2] float, (dx, dy) in pixels. Output pixel (x, y) is read at (x + dx, y +
+            dy).
+
+    Returns:
+        [B, H, W, C], in the dtype of `image`.
+    """
+    height, width, channels = image.shape[1:]
+    grid_y, grid_x = np.mgrid[:height, :width].astype(np.float32)
+    x = tf.clip_by_value(tf.constant(grid_x) + tf.cast(flow[..., 0], tf.float32), 0, width - 1)
+    y = tf.clip_by_value(tf.constant(grid_y) + tf.cast(flow[..., 1], tf.float32), 0, height - 1)
+    # At the last row and column, the second neighbour has the weight 0.
+    left, top = tf.minimum(tf.floor(x), width - 2.0), tf.minimum(tf.floor(y), height - 2.0)
+    across = tf.cast(x - left, image.dtype)[..., None]
+    down = tf.cast(y - top, image.dtype)[..., None]
+    first = tf.cast(top, tf.int32) * width + tf.cast(left, tf.int32)
+    pixels = tf.reshape(image, [-1, height * width, channels])
+
+    def read(offset: int) -> tf.Tensor:
+        return tf.gather(pixels, first + offset, axis=1, batch_dims=1)
+
+    upper = read(0) + across * (read(1) - read(0))
+    lower = read(width) + across * (read(width + 1) - read(width))
+    return upper + down * (lower - upper)
 
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:

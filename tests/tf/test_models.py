@@ -8,7 +8,7 @@ from mggr_edge.errors import ConfigError, RunError
 from mggr_tf.config.files import load_config
 from mggr_tf.evaluation.metrics import multiply_accumulates
 from mggr_tf.models.networks import Networks, load_weights, save_weights
-from mggr_tf.models.warp import BackwardWarp
+from mggr_tf.models.warp import BackwardWarp, dense_image_warp, dense_warp
 from refusals import refusal
 
 rng = np.random.default_rng(0)
@@ -211,3 +211,32 @@ def test_weights_of_another_model_or_damaged_ones_are_refused(tiny_config, tmp_p
     for name in ("cut.npz", "gone.npz"):
         with refusal(RunError, "weights-unreadable", path=tmp_path / name):
             load_weights(networks.judge, tmp_path / name)
+
+
+@pytest.mark.skipif(dense_image_warp is None, reason="TensorFlow Addons is not installed")
+def test_our_bilinear_warp_equals_that_of_tensorflow_addons():
+    rng = np.random.default_rng(8)
+    image = tf.constant(rng.uniform(-1, 1, (3, 12, 17, 2)).astype(np.float32))
+    # The flow reaches far beyond the border. The second flow consists of whole pixels.
+    flow = rng.normal(0, 6, (3, 12, 17, 2)).astype(np.float32)
+    flow[1] = np.rint(flow[1])
+    results = []
+    for warp in (dense_warp, lambda image, flow: dense_image_warp(image, -flow[..., ::-1])):
+        moved = tf.constant(flow)
+        with tf.GradientTape() as tape:
+            tape.watch([image, moved])
+            warped = warp(image, moved)
+            loss = tf.reduce_sum(warped**2)
+        results.append((warped, *tape.gradient(loss, [image, moved])))
+    (ours, our_image, our_flow), (theirs, their_image, their_flow) = results
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    np.testing.assert_allclose(our_image, their_image, atol=1e-4)
+    # At whole pixels, the derivative of bilinear interpolation is not unique.
+    np.testing.assert_allclose(our_flow[::2], their_flow[::2], atol=1e-4)
+
+
+def test_our_bilinear_warp_reads_the_place_of_the_flow():
+    image = tf.reshape(tf.range(12.0), [1, 3, 4, 1])
+    flow = tf.broadcast_to([0.5, 1.0], [1, 3, 4, 2])
+    warped = dense_warp(image, flow)[0, ..., 0].numpy()
+    assert warped.tolist() == [[4.5, 5.5, 6.5, 7.0], [8.5, 9.5, 10.5, 11.0], [8.5, 9.5, 10.5, 11.0]]
