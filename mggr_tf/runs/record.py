@@ -10,6 +10,7 @@ import platform
 import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -347,12 +348,18 @@ def asked_changes(
     return changed
 
 
-_PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy")
+_PACKAGES = ("tensorflow", "keras", "tf-keras", "tensorflow-addons", "numpy")
+"""Packages whose versions are recorded. Keras 2 is `keras`, or `tf-keras` if it is installed."""
 
 
 def installed_versions() -> dict[str, str]:
     """Return the versions of this package, of Python, and of the packages for computations."""
-    found = {name: metadata.version(name) for name in _PACKAGES}
+    found = {}
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    if "tf-keras" in found:
+        found.pop("keras", None)
     return {"mggr-tf": __version__, "python": platform.python_version(), **found}
 
 

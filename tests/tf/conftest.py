@@ -10,6 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with warnings.catch_warnings():
     # What TensorFlow 2.15's own imports complain about cannot be corrected here.
     warnings.simplefilter("ignore")
+    import mggr_tf  # noqa: F401, I001  (selects Keras 2 before TensorFlow is imported)
     import tensorflow as tf  # noqa: F401
 
 TINY = (
