@@ -11,7 +11,9 @@ rounded.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -98,7 +100,8 @@ class Calibrated:
         converter = _converter(frozen)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = examples
-        self._debugger = tf.lite.experimental.QuantizationDebugger(converter=converter)
+        with _old_interpreter_allowed():
+            self._debugger = tf.lite.experimental.QuantizationDebugger(converter=converter)
 
     @property
     def content(self) -> bytes:
@@ -117,8 +120,22 @@ class Calibrated:
                 tail. With `None`, only the tail stays float.
         """
         self._debugger.options = _all_but_the_tail(read_graph(self.content), but)
-        content: bytes = self._debugger.get_nondebug_quantized_model()
+        with _old_interpreter_allowed():
+            content: bytes = self._debugger.get_nondebug_quantized_model()
         return content
+
+
+@contextmanager
+def _old_interpreter_allowed() -> Iterator[None]:
+    """Hide the warning of TensorFlow's quantizer about its own interpreter.
+
+    This package runs files with LiteRT. The quantizer of TensorFlow 2.21 uses the old interpreter.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated"
+        )
+        yield
 
 
 def _all_but_the_tail(calibrated: Graph, spared: str | None = None) -> Any:
