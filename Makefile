@@ -9,7 +9,7 @@ DISK := 3 GB
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extended test-all test-slow test-edge test-arm64 check bench format weights clean
+.PHONY: help demo test test-extended test-all test-slow test-edge test-newest test-arm64 check bench format weights clean
 
 help: ## List the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ test-slow: $(STAMP) ## Run the longest tests: killed processes, all combinations
 test-edge: ## Run the device tests without TensorFlow, with each interpreter. Test the wheel outside the checkout.
 	.ci/test-edge
 
+test-newest: ## Run the default tests with Python 3.13 or 3.12 and TensorFlow 2.21, in .venv-newest.
+	.ci/test-newest
+
 test-arm64: $(STAMP) ## Run the device tests and the parity check with aarch64 wheels on an emulated processor (slow, needs Debian).
 	.ci/test-arm64
 
@@ -51,7 +54,7 @@ format: $(STAMP) ## Format the code, and fix lint errors that ruff can fix.
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment and the build outputs.
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .venv-newest build dist
 
 $(STAMP): pyproject.toml
 	@.ci/make-venv $(VENV) "$(DISK)"
