@@ -262,3 +262,22 @@ def test_the_packaged_run_names_no_folder_of_the_machine(run, tmp_path):
     lean = RunFolder.open(tmp_path / "lean")
     assert lean.record.portraits.source == "eyes"
     assert lean.record.data == run.record.data
+
+
+def test_packaged_weights_can_be_exported_again(made, installation, converted_before, tmp_path):
+    table = "| bundle | model | precision | PSNR against Keras | inside the eye opening |"
+    (made / "MODEL_CARD.md").write_text(f"before\n\n{table}\n|---|\n| old |\n\nafter\n")
+    making.put_into_package(made, notify=quiet)
+    again = making.export_again(tmp_path / "again", notify=quiet)
+    lines = (again / "MODEL_CARD.md").read_text().splitlines()
+    assert lines[:3] == ["before", "", table]
+    assert lines[-1] == "after"
+    files = [line.split("|")[1:4] for line in lines[4:-2]]
+    assert [[cell.strip() for cell in row[:2]] for row in files] == [
+        ["float", "estimator"],
+        ["float", "redirector"],
+        ["int8", "estimator"],
+        ["int8", "redirector"],
+    ]
+    for name in ("float", "int8"):
+        assert read_bundle_files(again / name) == read_bundle_files(made / name)

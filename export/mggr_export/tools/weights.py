@@ -28,10 +28,11 @@ from mggr_edge.common.cli_group import FiniteRange, OneLineError
 from mggr_edge.common.progress import progress
 from mggr_edge.errors import MggrError, RunError, UsageError
 from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.contract import Contract
 from mggr_edge.models.installed import packaged_bundles
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
-from mggr_export.tools.weights_measures import measure, model_card
+from mggr_export.tools.weights_measures import measure, model_card, with_files_of
 from mggr_tf.config import Config
 from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import Stage
@@ -118,9 +119,28 @@ def make_weights(
     with atomic_folder(made, force=True) as folder:
         lay_out(run, folder, notify=notify)
         found = measure(folder, judge=judge, progress=progress, notify=notify)
-        contracts = {name: Bundle.open(folder / name).contract for name in _BUNDLES}
-        (folder / CARD).write_text(model_card(run, found, contracts), encoding="utf-8")
+        (folder / CARD).write_text(model_card(run, found, _contracts(folder)), encoding="utf-8")
     return made
+
+
+def export_again(out: Path, *, notify: Say) -> Path:
+    """Export the packaged weights again, without training, and write the result to `out`.
+
+    The scores in the model card do not change, because they belong to the Keras models.
+
+    Returns:
+        Folder for `put_into_package`.
+    """
+    made = out / "made"
+    with atomic_folder(made, force=True) as folder:
+        lay_out(open_run("default"), folder, notify=notify)
+        card = (packaged_run() / CARD).read_text(encoding="utf-8")
+        (folder / CARD).write_text(with_files_of(card, _contracts(folder)), encoding="utf-8")
+    return made
+
+
+def _contracts(folder: Path) -> dict[str, Contract]:
+    return {name: Bundle.open(folder / name).contract for name in _BUNDLES}
 
 
 def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
@@ -295,6 +315,11 @@ _INTERRUPTED = 130
     "Without --from, train from scratch.",
 )
 @click.option(
+    "--export-only",
+    is_flag=True,
+    help="Export the packaged weights again, without training.",
+)
+@click.option(
     "--install/--no-install",
     default=True,
     show_default=True,
@@ -307,6 +332,7 @@ def main(
     portraits: Path | None,
     portraits_split: str | None,
     start: str | None,
+    export_only: bool,
     install: bool,
 ) -> None:
     """Train the default weights, measure them, and install them in the package.
@@ -315,15 +341,18 @@ def main(
     training so far.
     """
     try:
-        made = make_weights(
-            out,
-            minutes=minutes,
-            people=people,
-            portraits=portraits,
-            portraits_split=portraits_split,
-            start=None if start is None else open_run(start),
-            notify=_notify,
-        )
+        if export_only:
+            made = export_again(out, notify=_notify)
+        else:
+            made = make_weights(
+                out,
+                minutes=minutes,
+                people=people,
+                portraits=portraits,
+                portraits_split=portraits_split,
+                start=None if start is None else open_run(start),
+                notify=_notify,
+            )
         click.echo((made / "MODEL_CARD.md").read_text(encoding="utf-8"))
         if install:
             put_into_package(made, notify=_notify)

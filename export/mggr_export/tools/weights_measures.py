@@ -285,6 +285,19 @@ def _photographs(portraits: DataRecord | None) -> str:
     )
 
 
+def with_files_of(card: str, contracts: Mapping[str, Contract]) -> str:
+    """Return a model card with the table of other exported files of the same weights.
+
+    Args:
+        card: Text of `model_card`.
+        contracts: Contracts of the new bundles by name.
+    """
+    table = _files(contracts)
+    header = table.splitlines()[0]
+    before, after = card.split(header, 1)
+    return before + table + "\n\n" + after.split("\n\n", 1)[1]
+
+
 def _files(contracts: Mapping[str, Contract]) -> str:
     """Return a table of the exported files and of their differences from Keras."""
     lines = [
