@@ -80,6 +80,7 @@ def test_corrected_files_have_a_smaller_mean_error(estimator, file_format):
     assert np.abs(after).max() < np.abs(before).max() / 2
 
 
+@pytest.mark.extended
 def test_the_contract_contains_the_correction(int8_bundle):
     artifact = Bundle.open(int8_bundle[0]).contract.models["estimator"][0]
     correction = artifact.build["bias_correction"]["gaze"]

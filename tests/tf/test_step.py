@@ -164,9 +164,13 @@ def test_rivals_forms_move_by_mggrs_losses(tiny_changes, samples, form):
     ("name", "changes"),
     [
         ("deepwarp-edge", DEEPWARP),
-        ("deepwarp-paper", DEEPWARP_STACK),
+        pytest.param("deepwarp-paper", DEEPWARP_STACK, marks=pytest.mark.extended),
         pytest.param("prgan-edge", PRGAN, marks=pytest.mark.slow),
-        ("prgan-edge", (*PRGAN, "stages.joint.adversary.critic_steps=3")),
+        pytest.param(
+            "prgan-edge",
+            (*PRGAN, "stages.joint.adversary.critic_steps=3"),
+            marks=pytest.mark.extended,
+        ),
         ("mggr-edge", ("models.coarse=null", "recipe=[estimator, joint]")),
         pytest.param("mggr-edge", ("models.guidance=[delta]",), marks=pytest.mark.slow),
         pytest.param("mggr-edge", ("models.guidance=[gazemap]",), marks=pytest.mark.slow),
