@@ -349,7 +349,6 @@ def asked_changes(
 
 
 _PACKAGES = ("tensorflow", "keras", "tf-keras", "tensorflow-addons", "numpy")
-"""Packages whose versions are recorded. Keras 2 is `keras`, or `tf-keras` if it is installed."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -358,7 +357,7 @@ def installed_versions() -> dict[str, str]:
     for name in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-    if "tf-keras" in found:
+    if "tf-keras" in found:  # It is Keras 2, and `keras` is then Keras 3, which is not used.
         found.pop("keras", None)
     return {"mggr-tf": __version__, "python": platform.python_version(), **found}
 
