@@ -201,7 +201,7 @@ def test_a_fit_that_brings_nothing_is_left_out_and_it_is_said(run):
     exported = _exporter(run, "estimator", model, fitted=model, notify=said.append).export(
         "int8", "onnx"
     )
-    assert set(exported.build) == {"calibration"}
+    assert set(exported.build) == {"calibration", "bias_correction"}
     (line,) = [line for line in said if "QAT" in line]
     after, before = re.findall(r"([\d.]+) dB", line)
     assert after == before

@@ -131,6 +131,7 @@ def export_again(out: Path, *, notify: Say) -> Path:
     Returns:
         Folder for `put_into_package`.
     """
+    out.mkdir(parents=True, exist_ok=True)
     made = out / "made"
     with atomic_folder(made, force=True) as folder:
         lay_out(open_run("default"), folder, notify=notify)
