@@ -78,7 +78,7 @@ def step_of(config, networks):
 @pytest.mark.parametrize(
     ("changes", "saying"),
     [
-        (["stages.joint.portraits={pairs: 4, cycle: 0.0}"], "one of them above 0"),
+        (["stages.joint.portraits={pairs: 4, cycle: 0.0}"], "one of them must be above 0"),
         (["stages.joint.portraits={pairs: 4, cycle: -1.0}"], "at least 0"),
         (["stages.joint.portraits={pairs: 4, cycle: 1.0, identity: 1.0}"], "gaze must be above 0"),
         (
