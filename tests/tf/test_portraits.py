@@ -140,7 +140,11 @@ def test_people_are_trained_on_or_held_out_in_all_data(portraits, samples):
             "top level",
             "loss `state` in stages.adapted.losses",
         ),
-        ("stages.adapted.losses=[{name: l1, weight: 1}]", "top level", "accepted losses: gaze_difference"),
+        (
+            "stages.adapted.losses=[{name: l1, weight: 1}]",
+            "top level",
+            "accepted losses: gaze_difference",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_trained_is_refused(tiny_changes, change, at, saying):
