@@ -9,6 +9,7 @@ import pytest
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.models.bundle import Bundle
+from mggr_export.exporting.bundle_writer import BundledModel
 from mggr_export.exporting.exporter import Exporter
 from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import (
@@ -16,7 +17,7 @@ from mggr_export.formats.keras_models import (
     outputs_with_bias,
     with_shifted_outputs,
 )
-from mggr_export.proofs.proof import run_each
+from mggr_export.proofs.proof import Converted, run_each
 from mggr_tf.config import ConversionLimits
 from mggr_tf.models.critics import build_estimator
 
@@ -86,3 +87,23 @@ def test_the_contract_contains_the_correction(int8_bundle):
     correction = artifact.build["bias_correction"]["gaze"]
     assert len(correction) == 2
     assert all(np.isfinite(correction))
+
+
+@pytest.mark.extended
+def test_layers_of_an_estimator_that_stays_float_are_explained(estimator):
+    some = inputs(6)
+    exporter = Exporter(
+        name="estimator",
+        model=estimator,
+        label="",
+        batch=1,
+        eyes=SimpleNamespace(calibration={"estimator": some}, compared={"estimator": some}),
+        limits=ConversionLimits(),
+        fitted=None,
+        progress=no_progress,
+        notify=print,
+    )
+    stays = BundledModel(Converted(b"", "float32", "tflite"), proof=None)  # type: ignore[arg-type]
+    table = exporter.explain(stays).splitlines()
+    assert table[0].startswith("estimator.tflite")
+    assert any("features1" in line for line in table[2:])
