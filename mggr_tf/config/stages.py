@@ -14,6 +14,19 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 
+_AT_MOST_1 = (
+    "ramp",
+    "blur",
+    "low_resolution",
+    "occlusion",
+    "colour_mix",
+    "surroundings",
+    "source_pitch_shrink",
+    "source_yaw_shrink",
+)
+"""The settings of `Augmentation` that are weights, fractions or probabilities."""
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Strengths of the augmentation of pairs. With the value 0, an augmentation is disabled.
@@ -45,6 +58,10 @@ class Augmentation:
         source_gaze_deg: standard deviation of a random error, in degrees per axis. The error is
             added to the redirector's source gaze. The error simulates a device, where the source
             gaze is only an estimate.
+        source_pitch_shrink: maximum reduction of the redirector's source pitch, as a fraction. Each
+            pair's pitch is multiplied by a random factor between 1 minus this value and 1. The
+            factor simulates an estimator that underestimates large gazes.
+        source_yaw_shrink: same as `source_pitch_shrink`, for the yaw.
         head_pose_deg: standard deviation of a random error, in degrees per axis. The error is added
             to the head pose. All networks receive the changed head pose.
     """
@@ -63,13 +80,15 @@ class Augmentation:
     colour_mix: float = 0.0
     surroundings: float = 0.0
     source_gaze_deg: float = 0.0
+    source_pitch_shrink: float = 0.0
+    source_yaw_shrink: float = 0.0
     head_pose_deg: float = 0.0
 
     def __post_init__(self) -> None:
         for one in fields(self):
             if getattr(self, one.name) < 0:
                 raise ValueError(f"{one.name} must be at least 0, got {getattr(self, one.name)}")
-        for name in ("ramp", "blur", "low_resolution", "occlusion", "colour_mix", "surroundings"):
+        for name in _AT_MOST_1:
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must be at most 1, got {getattr(self, name)}")
 

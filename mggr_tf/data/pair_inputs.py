@@ -21,8 +21,9 @@ from mggr_tf.drawn_eyes.rendered import USUAL_REGION
 
 _SOURCE_ERROR = 4
 _HEAD_ERROR = 5
-"""The random errors of source gazes and of head poses have their own seeds. To get such a seed, one
-of these numbers is combined with the seed of the batch."""
+_SHRINK = 6
+"""The random errors and factors of source gazes, and the random errors of head poses, have their
+own seeds. To get such a seed, one of these numbers is combined with the seed of the batch."""
 
 
 class DrawnPairs(NamedTuple):
@@ -100,7 +101,7 @@ class PairInputs:
         points = {} if changed.landmarks is None else _landmarks_of(changed.landmarks)
         states = {} if changed.state is None else _states_of(changed.state)
         source_deg, target_deg = drawn.gaze_deg
-        said_deg = source_deg + _error(self._how.source_gaze_deg, seed, _SOURCE_ERROR, rows)
+        said_deg = self._estimated(source_deg, seed, rows)
         head_deg = drawn.head_deg + _error(self._how.head_pose_deg, seed, _HEAD_ERROR, rows)
         return {
             "eye": changed.source,
@@ -114,6 +115,15 @@ class PairInputs:
             **points,
             **states,
         }
+
+    def _estimated(self, source_deg: tf.Tensor, seed: tf.Tensor, rows: Rows) -> tf.Tensor:
+        """Return the source gazes [B, 2] with the random errors of an estimator, in degrees."""
+        how = self._how
+        shrink = (how.source_pitch_shrink, how.source_yaw_shrink)
+        if any(shrink):
+            own = tf.random.experimental.stateless_fold_in(seed, _SHRINK)
+            source_deg *= 1 - tf.constant(shrink) * rows.uniform([2], own)
+        return source_deg + _error(how.source_gaze_deg, seed, _SOURCE_ERROR, rows)
 
 
 def _error(deviation_deg: float, seed: tf.Tensor, stream: int, rows: Rows) -> tf.Tensor | float:

@@ -322,25 +322,32 @@ example "easing in", is open."""
 class ClassLimits:
     """Thresholds that determine the class of an eye from its `EyeState`.
 
-    The defaults follow from the definitions of the labels. `down` means that less than about half
-    of the iris is visible. `closed` means that no iris is visible. `occluded` means that an object
-    hides the eye opening. The defaults are not fitted to data. Do not fit the thresholds to
-    labelled frames, because labelled frames are for reporting only. To fit thresholds, use
-    synthetic eyes, whose state is known.
+    An estimate of openness or of the visible share of the iris has two limits. An eye below the
+    lower limit is `closed`. An eye above the upper limit of both values is `open`. All other eyes
+    are `down`.
+
+    The defaults are the limits `none` and `full` that `mggr-tf evaluate default --estimator`
+    derives from synthetic eyes and from photographs of open eyes (`state_scores.derive_limits`; the
+    photographs are 104 portraits of people outside the training data). They were not fitted to
+    labelled frames. Labelled frames are for reporting only.
 
     Attributes:
         occlusion: an eye is `occluded` if at least this share of its opening is covered, in [0, 1].
+            This threshold follows from the definition of the label.
         closed_openness: an eye is `closed` if its openness is at most this value. The openness is
             the distance between the lids divided by the distance between the eye corners.
         closed_iris: an eye is also `closed` if the visible share of its iris is at most this value,
             in [0, 1].
-        down_iris: an eye is `down` if the visible share of its iris is below this value, in [0, 1].
+        down_openness: an eye is `down` if its openness is below this value.
+        down_iris: an eye is also `down` if the visible share of its iris is below this value, in
+            [0, 1].
     """
 
     occlusion: float = 0.5
-    closed_openness: float = 0.05
-    closed_iris: float = 0.05
-    down_iris: float = 0.5
+    closed_openness: float = 0.119
+    closed_iris: float = 0.242
+    down_openness: float = 0.190
+    down_iris: float = 0.533
 
 
 def eye_class(state: EyeState, limits: ClassLimits | None = None) -> EyeClass:
@@ -358,7 +365,8 @@ def eye_class(state: EyeState, limits: ClassLimits | None = None) -> EyeClass:
         return "occluded"
     if state.openness <= limits.closed_openness or state.iris_visible <= limits.closed_iris:
         return "closed"
-    return "down" if state.iris_visible < limits.down_iris else "open"
+    is_down = state.openness < limits.down_openness or state.iris_visible < limits.down_iris
+    return "down" if is_down else "open"
 
 
 def class_of_reason(strength: float, reason: str | None) -> Predicted:

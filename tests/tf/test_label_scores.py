@@ -146,7 +146,10 @@ def test_the_class_of_a_state():
     assert eye_class(EyeState(0.02, 0.4, 0.1)) == "closed"
     assert eye_class(EyeState(0.15, 0.0, 0.1)) == "closed"
     assert eye_class(EyeState(0.0, 0.0, 0.8)) == "occluded"
-    assert eye_class(EyeState(0.15, 0.4, 0.1), ClassLimits(down_iris=0.3)) == "open"
+    assert eye_class(EyeState(0.15, 0.7, 0.1)) == "down"
+    assert eye_class(EyeState(0.25, 0.4, 0.1)) == "down"
+    loose = ClassLimits(down_iris=0.3, down_openness=0.14)
+    assert eye_class(EyeState(0.15, 0.4, 0.1), loose) == "open"
 
 
 def test_the_class_that_the_device_acts_on():

@@ -82,6 +82,21 @@ def test_a_source_gaze_may_be_named_wrongly(samples):
     assert abs(np.corrcoef(errors.T)[0, 1]) < 0.2
 
 
+def test_a_source_gaze_may_be_underestimated(samples):
+    """As by an estimator with a small slope: each axis by a random fraction of its own."""
+    how = dataclasses.replace(NONE, source_pitch_shrink=0.5, source_yaw_shrink=0.2)
+    right, small = (batches(samples, steps=(0, 40), how=one) for one in (NONE, how))
+    factors = []
+    for one, other in zip(right, small, strict=True):
+        error_deg = (one["delta"] - other["delta"]) * Conventions().delta_scale_deg
+        far = np.abs(one["source_gaze"]) > 2
+        factors.append(np.where(far, 1 + error_deg / one["source_gaze"], np.nan))
+    factors = np.concatenate(factors)
+    np.testing.assert_allclose(np.nanmin(factors, axis=0), [0.5, 0.8], atol=0.03)
+    np.testing.assert_allclose(np.nanmax(factors, axis=0), [1.0, 1.0], atol=0.02)
+    assert np.nanmean(factors, axis=0) == pytest.approx([0.75, 0.9], abs=0.03)
+
+
 def test_a_head_pose_may_be_named_wrongly(samples):
     how = dataclasses.replace(NONE, head_pose_deg=4.0, source_gaze_deg=2.5)
     right, wrong = (batches(samples, steps=(0, 40), how=one) for one in (NONE, how))
