@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-
 _AT_MOST_1 = (
     "ramp",
     "blur",

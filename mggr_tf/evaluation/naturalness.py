@@ -27,7 +27,7 @@ from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_edge.vision.iris import Eye, IrisFinder
-from mggr_tf.evaluation.seams import Seams, crop_of
+from mggr_tf.evaluation.seams import Seams
 
 Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
 """Function that returns the gazes of eye patches.
@@ -211,7 +211,7 @@ class _Meter:
         near: list[tuple[Eye, EyeResult]],
     ) -> None:
         sides = [eye.side for _, eye in near]
-        crops = [crop_of(before, self._bundle) for before, _ in near]
+        crops = [before.crop(self._bundle.contract.conventions) for before, _ in near]
         heads = [face.head_pose.rolled(crop.roll_deg) for crop in crops]
         targets = [
             eye.gaze_target.rolled(crop.roll_deg)

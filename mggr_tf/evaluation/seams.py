@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.geometry.eye_crop import crop_patch
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.iris import Eye
@@ -69,7 +69,7 @@ class Seams:
         self, frame: NDArray[np.uint8], eye: EyeResult, face: FaceResult
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the control, and the mask [H, W] of its square: 1 inside and 0 outside."""
-        crop = crop_of(Eye(eye.side, eye.outline, (0.0, 0.0), 0.0), self._bundle)
+        crop = Eye(eye.side, eye.outline, (0.0, 0.0), 0.0).crop(self._bundle.contract.conventions)
         small = self._bundle.redirect_eye(
             crop_patch(frame, crop),
             side=eye.side,
@@ -83,18 +83,6 @@ class Seams:
             small, placed, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         return np.where(square[..., None] > 0, large, frame), square
-
-
-def crop_of(eye: Eye, bundle: Bundle) -> EyeCrop:
-    """Return the crop of an eye with the conventions of a bundle."""
-    conventions = bundle.contract.conventions
-    return crop_of_eye(
-        eye.crop_outline,
-        corners=eye.crop_corners,
-        side=eye.side,
-        crop_factor=conventions.crop_factor,
-        size_px=conventions.patch_size,
-    )
 
 
 def _border(inside: NDArray[np.uint8]) -> NDArray[np.bool_]:

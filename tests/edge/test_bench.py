@@ -17,8 +17,7 @@ from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.contract import Artifact, TensorSpec
 from mggr_edge.models.installed import bundle_path, find_landmark_models
 from mggr_edge.models.runtimes import runtimes
-from mggr_edge.tools.bench.memory import memory_mb
-from mggr_edge.tools.bench.models import FEWEST_ROUNDS, WARM_UP, bench, interleaved
+from mggr_edge.tools.bench.models import FEWEST_ROUNDS, WARM_UP, bench, interleaved, memory_mb
 from mggr_edge.tools.bench.result import Candidate, inputs_for, missed, parse_floor, rows_of, table
 from refusals import error_of, refusal
 

@@ -26,7 +26,7 @@ from mggr_edge.models.tensorrt.build_options import Recipe, parse_version, recip
 from mggr_edge.models.tensorrt.cache import cache_folder, load, store
 from mggr_edge.models.tensorrt.engines import Builder, build_engines, find_builder, key_of
 from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
-from mggr_edge.tools.bench.memory import memory_mb
+from mggr_edge.tools.bench.models import memory_mb
 from mggr_edge.tools.bench.result import candidates_of
 from refusals import error_of, refusal
 

@@ -42,7 +42,7 @@ def iris_shift(redirector: Redirector, frame: NDArray[np.uint8], result: FrameRe
 def crop_rolls(redirector: Redirector, frame: NDArray[np.uint8]) -> list[float]:
     """How far the crops of the right and the left eye are rotated."""
     (face,) = redirector._finder.find(frame)
-    return [redirector._crop(eye).roll_deg for eye in face.eyes]
+    return [eye.crop(redirector.bundle.contract.conventions).roll_deg for eye in face.eyes]
 
 
 def blind_runners() -> dict[str, Runner]:

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mggr_edge.geometry.angles import Side
-from mggr_edge.geometry.eye_crop import EyeCrop, crop_patch, mirror_image
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch, mirror_image
+from mggr_edge.models.conventions import Conventions
 from mggr_edge.models.runtimes import Runner
 
 _INPUT, _CONTOURS, _IRIS = "input_1", "output_eyes_contours_and_brows", "output_iris"
@@ -88,6 +89,16 @@ class Eye:
     def crop_outline(self) -> NDArray[np.float32]:
         """Outline for the eye crop, [6, 2]: `crop_corners` and two points per lid."""
         return np.concatenate([self.crop_corners, self.outline[list(_CROP_LIDS)]])
+
+    def crop(self, conventions: Conventions) -> EyeCrop:
+        """Return the eye's crop in the frame, for networks with these conventions."""
+        return crop_of_eye(
+            self.crop_outline,
+            corners=self.crop_corners,
+            side=self.side,
+            crop_factor=conventions.crop_factor,
+            size_px=conventions.patch_size,
+        )
 
     @cached_property
     def width_px(self) -> float:

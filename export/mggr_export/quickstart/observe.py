@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_patch
 from mggr_edge.geometry.gaze_map import draw_gazemap
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.conventions import Conventions
@@ -273,14 +273,7 @@ class Observer:
 
     def _crop(self, eye: EyeResult) -> EyeCrop:
         """Return the same square crop that the network processed."""
-        known, conventions = _known(eye), self._measuring.contract.conventions
-        return crop_of_eye(
-            known.crop_outline,
-            corners=known.crop_corners,
-            side=eye.side,
-            crop_factor=conventions.crop_factor,
-            size_px=conventions.patch_size,
-        )
+        return _known(eye).crop(self._measuring.contract.conventions)
 
 
 def _known(eye: EyeResult) -> Eye:

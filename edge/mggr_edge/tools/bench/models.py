@@ -3,23 +3,32 @@
 A candidate is one model file on one runtime with one number of threads. The calls of all candidates
 are interleaved: each round calls every candidate once. A temporary slowdown of the machine then
 affects all candidates. The ratio of two candidates is computed from calls of the same round.
+
+The memory of a model is measured in a separate process that runs only this model. This process runs
+this module as a script.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.process import resident_mb
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import UsageError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import read_bundle_files
+from mggr_edge.models.contract import Format
 from mggr_edge.models.installed import bundle_path
-from mggr_edge.tools.bench.memory import memory_mb
+from mggr_edge.models.runtimes import import_runtime, open_file
+from mggr_edge.models.tensorrt import python_builder as tensorrt_api
 from mggr_edge.tools.bench.result import Candidate, Row, candidates_of, inputs_for, rows_of
 
 WARM_UP = 5
@@ -29,6 +38,9 @@ rearrange the weights in their first calls."""
 FEWEST_ROUNDS = 20
 """Minimum number of rounds, even if these rounds exceed the time limit. With fewer rounds, a 95th
 percentile is not meaningful."""
+
+_MEMORY_CALLS = 3
+_MEMORY_TIMEOUT_S = 120
 
 Call = Callable[[], object]
 
@@ -122,3 +134,66 @@ def _call(contestant: Candidate) -> Call:
     runner = contestant.open()
     inputs = inputs_for(contestant.artifact.inputs or runner.tensor_specs("inputs"))
     return lambda: runner(inputs)
+
+
+def memory_mb(contestant: Candidate) -> float | None:
+    """Return how much the memory of a process grows when it loads and runs a model.
+
+    The memory of the runtime's own code is not included.
+
+    Returns:
+        Growth of the resident memory in MiB. `None` if the system has no `/proc` folder, because
+        the memory is read from this folder. Also `None` for a TensorRT engine, because engines are
+        in the memory of the GPU.
+
+    Raises:
+        RuntimeError: the separate process failed.
+    """
+    if resident_mb() is None or contestant.runtime == tensorrt_api.NAME:
+        return None
+    said = {
+        "format": contestant.artifact.format,
+        "runtime": contestant.runtime,
+        "threads": contestant.threads,
+    }
+    command = [sys.executable, "-m", __spec__.name, json.dumps(said)]
+    done = subprocess.run(
+        command,
+        input=contestant.content,
+        capture_output=True,
+        timeout=_MEMORY_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeError(f"measuring {contestant.artifact.file} failed: {''.join(reason)}")
+    return float(done.stdout)
+
+
+def growth_mb(content: bytes, file_format: Format, *, runtime: str, threads: int) -> float:
+    """Load and run a model, and return the memory growth of this process in MiB."""
+    import_runtime(file_format, runtime)
+    before = resident_mb()
+    runner = open_file(content, file_format, num_threads=threads, runtime=runtime)
+    inputs = inputs_for(runner.tensor_specs("inputs"))
+    for _ in range(_MEMORY_CALLS):
+        runner(inputs)
+    after = resident_mb()
+    assert before is not None
+    assert after is not None
+    return after - before
+
+
+def _main(said: Mapping[str, object]) -> None:
+    print(
+        growth_mb(
+            sys.stdin.buffer.read(),
+            said["format"],  # type: ignore[arg-type]
+            runtime=str(said["runtime"]),
+            threads=int(str(said["threads"])),
+        )
+    )
+
+
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))
