@@ -75,5 +75,5 @@ def test_a_system_that_tells_of_no_memory(tmp_path: Path, monkeypatch: pytest.Mo
     assert memory.resident_mb() is None
     (tmp_path / "status").write_text("Name:\tpython\n")
     assert memory.resident_mb() is None
-    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t    2048 kB\n")
-    assert memory.resident_mb() == 2.0
+    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t    2000 kB\n")
+    assert memory.resident_mb() == pytest.approx(2.048)

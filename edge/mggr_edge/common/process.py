@@ -286,11 +286,11 @@ _STATUS = Path("/proc/self/status")
 
 
 def resident_mb() -> float | None:
-    """Return the resident memory of this process in MiB, or `None` on systems without `/proc`."""
+    """Return the resident memory of this process in MB, or `None` on systems without `/proc`."""
     if not _STATUS.exists():
         return None
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    held = (int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+    held = (int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS:"))
     return next(held, None)
 
 

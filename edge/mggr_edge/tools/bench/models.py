@@ -142,7 +142,7 @@ def memory_mb(contestant: Candidate) -> float | None:
     The memory of the runtime's own code is not included.
 
     Returns:
-        Growth of the resident memory in MiB. `None` if the system has no `/proc` folder, because
+        Growth of the resident memory in MB. `None` if the system has no `/proc` folder, because
         the memory is read from this folder. Also `None` for a TensorRT engine, because engines are
         in the memory of the GPU.
 
@@ -171,7 +171,7 @@ def memory_mb(contestant: Candidate) -> float | None:
 
 
 def growth_mb(content: bytes, file_format: Format, *, runtime: str, threads: int) -> float:
-    """Load and run a model, and return the memory growth of this process in MiB."""
+    """Load and run a model, and return the memory growth of this process in MB."""
     import_runtime(file_format, runtime)
     before = resident_mb()
     runner = open_file(content, file_format, num_threads=threads, runtime=runtime)

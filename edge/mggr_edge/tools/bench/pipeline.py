@@ -47,7 +47,7 @@ class PipelineFigures:
         reachable: frame rate, divided by the frame rate that reading and model calls alone would
             reach, in [0, 1]. Higher is better.
         start_s: time in seconds from the start of `mggr-edge run` to the result of the first frame.
-        peak_mb: peak memory of this `mggr-edge run` in MiB.
+        peak_mb: peak memory of this `mggr-edge run` in MB.
     """
 
     bundle: str
@@ -164,7 +164,7 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
     """Run `mggr-edge run` on the video in a separate process.
 
     Returns:
-        (seconds until the first result of the process, peak memory of the process in MiB).
+        (seconds until the first result of the process, peak memory of the process in MB).
     """
     with tempfile.TemporaryDirectory() as folder:
         lines, errors = Path(folder) / "frames.jsonl", Path(folder) / "errors"
@@ -194,4 +194,4 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
                 path=clip,
                 reason="".join(last),
             )
-    return first_s, status[2].ru_maxrss / 1024
+    return first_s, status[2].ru_maxrss * 1024 / 1e6

@@ -138,7 +138,7 @@ class Row:
     Attributes:
         bundle, model, format, precision, runtime, version, threads: properties of the candidate.
         size_mb: size of the file in megabytes (millions of bytes).
-        memory_mb: memory growth of a process that loads and runs the file, in MiB; `None` if it is
+        memory_mb: memory growth of a process that loads and runs the file, in MB; `None` if it is
             unknown.
         rounds: number of timed calls.
         median_ms, p95_ms, p99_ms: median, 95th and 99th percentile of the duration of a call, in
@@ -252,7 +252,7 @@ def rows_of(
     Args:
         contestants: candidates that were timed.
         took_ms: [rounds, candidates] durations of the calls in milliseconds.
-        memory_mb: memory growth of each candidate in MiB; `None` if it is unknown.
+        memory_mb: memory growth of each candidate in MB; `None` if it is unknown.
     """
     names = [one.model for one in contestants]
     rows = []

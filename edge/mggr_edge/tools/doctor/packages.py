@@ -235,8 +235,8 @@ def check_landmark_models(machine: Machine) -> Check:
     try:
         models = find_landmark_models()
     except MissingPackageError as error:
-        what, _, fix = str(error).partition("; ")
-        return Check("landmark models", "missing", what, fix)
+        what = f"{error.fields['package']} is not installed"
+        return Check("landmark models", "missing", what, f"run: {error.fields['command']}")
     folder = next(iter(models.values())).parent
     return Check("landmark models", "ok", f"{', '.join(models)} in {folder}")
 
@@ -250,7 +250,7 @@ def check_own_weights(machine: Machine) -> Check:
             bundle_path(name)
         find_landmark_models()
     except MissingPackageError as error:
-        _, _, fix = str(error).partition("; ")
+        fix = f"run: {error.fields['command']}"
         return Check("own weights", "missing", "requires the landmark models", fix)
     except BundleError:
         fix = "pass a bundle: mggr-edge run INPUT --model BUNDLE"
