@@ -128,7 +128,7 @@ def estimator():
     contract = Bundle.open("default").contract
     (artifact,) = contract.models["estimator"]
     content = read_bundle_files(bundle_path("default"))[artifact.file]
-    runtime, version = next(iter(runtimes("tflite").items()))
+    runtime, version = next(iter(runtimes("tflite", model="redirector").items()))
     return Candidate("default", "estimator", artifact, content, runtime, version, 1)
 
 
@@ -142,7 +142,7 @@ def test_memory_is_measured_in_a_process_of_its_own(estimator):
 @pytest.mark.processes
 def test_a_model_that_cannot_be_loaded_there_is_told():
     with pytest.raises(RuntimeError, match=r"models/eye\.tflite .*cannot load the model"):
-        memory_mb(contestant("eye", runtime=next(iter(runtimes("tflite")))))
+        memory_mb(contestant("eye", runtime=next(iter(runtimes("tflite", model="redirector")))))
 
 
 @pytest.mark.processes
@@ -157,7 +157,7 @@ def test_two_bundles_are_timed_together():
     reported = [(row.bundle, row.precision, row.threads) for row in rows]
     files = (("default", "float32"), ("default-int8", "int8"))
     everybody = [(*file, threads) for file in files for threads in (1, 2)]
-    assert reported == [one for one in everybody for _ in runtimes("tflite")]
+    assert reported == [one for one in everybody for _ in runtimes("tflite", model="redirector")]
     assert all(0 < row.median_ms <= row.p95_ms <= row.p99_ms for row in rows)
     assert rows[0].speedup == 1
 

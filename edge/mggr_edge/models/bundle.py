@@ -22,13 +22,19 @@ from mggr_edge.models.bundle_archive import (
 )
 from mggr_edge.models.contract import Contract, contract_from_json
 from mggr_edge.models.gaze_networks import FRONTAL, GazeNetworks
-from mggr_edge.models.installed import LANDMARK_MODEL_FILES, bundle_path, find_landmark_models
+from mggr_edge.models.installed import (
+    LANDMARK_MODEL_FILES,
+    bundle_path,
+    find_landmark_models,
+    landmark_artifact,
+)
 from mggr_edge.models.network_io import check_usable
 from mggr_edge.models.runtimes import (
     Runner,
     TFLiteRunner,
     check_fits,
     close_runner,
+    open_artifact,
     open_file,
     runnable,
 )
@@ -121,8 +127,8 @@ class Bundle(GazeNetworks):
             formats = contract.models[name]
             runner = engine_of(formats, bundle=named)
             if runner is None:
-                artifact = runnable(formats)
-                runner = open_file(files[artifact.file], artifact.format)
+                artifact = runnable(formats, model=name)
+                runner = open_artifact(artifact, files[artifact.file])
                 check_fits(runner, artifact)
             try:
                 check_usable(name, runner, contract.conventions)
@@ -135,7 +141,7 @@ class Bundle(GazeNetworks):
             in_use = redirector.runner if isinstance(redirector, InBatches) else redirector
             if not isinstance(in_use, TFLiteRunner) or not can_be_parted():
                 return None
-            file = runnable(contract.models["redirector"]).file
+            file = runnable(contract.models["redirector"], model="redirector").file
             runner = open_file(part_of(files[file], ["flow"]), "tflite")
             return InBatches(runner, batch_of(runner))
 
@@ -165,7 +171,9 @@ class Bundle(GazeNetworks):
         if name in LANDMARK_MODEL_FILES:
             if name not in self._machine_models:
                 self._machine_models[name] = find_landmark_models()[name].read_bytes()
-            return open_file(self._machine_models[name], "tflite")
+            artifact = landmark_artifact(name)
+            runnable((artifact,), model=name)
+            return open_artifact(artifact, self._machine_models[name])
         held = ", ".join(sorted(self.contract.models))
         raise BundleError(
             f"the bundle has no model {name!r}; its models: {held}",

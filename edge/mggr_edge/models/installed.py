@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mggr_edge.errors import BundleError, MggrError, MissingPackageError
+from mggr_edge.models.contract import Artifact, TensorSpec
 
 DEFAULT, DEFAULT_INT8 = "default", "default-int8"
 
@@ -78,6 +79,41 @@ _SHA256 = {
 
 With models of another version, the landmarks and therefore the eye crops would differ.
 """
+
+_SHAPES: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]] = {
+    "face_detector": (
+        {"input": (1, 192, 192, 3)},
+        {
+            "reshaped_classifier_face_4": (1, 2304, 1),
+            "reshaped_regressor_face_4": (1, 2304, 16),
+        },
+    ),
+    "face_mesh": (
+        {"input_1": (1, 192, 192, 3)},
+        {"conv2d_20": (1, 1, 1, 1404), "conv2d_30": (1, 1, 1, 1)},
+    ),
+    "iris": (
+        {"input_1": (1, 64, 64, 3)},
+        {"output_eyes_contours_and_brows": (1, 213), "output_iris": (1, 15)},
+    ),
+}
+"""Model name -> shapes of the inputs and of the outputs. All tensors are float32."""
+
+
+def landmark_artifact(name: str) -> Artifact:
+    """Return the specs of an installed face model, as the contract of a bundle describes them."""
+    inputs, outputs = (
+        tuple(TensorSpec(tensor, shape, "float32") for tensor, shape in shapes.items())
+        for shapes in _SHAPES[name]
+    )
+    return Artifact(
+        file=LANDMARK_MODEL_FILES[name],
+        format="tflite",
+        precision="float32",
+        sha256=_SHA256[name],
+        inputs=inputs,
+        outputs=outputs,
+    )
 
 
 class MissingLandmarkModelsError(MissingPackageError):

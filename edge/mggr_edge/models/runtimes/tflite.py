@@ -109,10 +109,17 @@ def available_interpreters() -> dict[str, str]:
     The preferred interpreter is first.
     """
     return {
-        name: metadata.version(name)
+        name: _version(name)
         for name, module in _INTERPRETERS.items()
         if util.find_spec(module.split(".")[0]) is not None
     }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # Installed by other means than a Python package.
+        return "of unknown version"
 
 
 class TFLiteRunner:

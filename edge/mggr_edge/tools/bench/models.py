@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.process import resident_mb
 from mggr_edge.common.progress import Progress
+from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import UsageError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import read_bundle_files
-from mggr_edge.models.contract import Format
+from mggr_edge.models.contract import Artifact
 from mggr_edge.models.installed import bundle_path
-from mggr_edge.models.runtimes import import_runtime, open_file
+from mggr_edge.models.runtimes import import_runtime, open_artifact
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api
 from mggr_edge.tools.bench.result import Candidate, Row, candidates_of, inputs_for, rows_of
 
@@ -152,7 +153,7 @@ def memory_mb(contestant: Candidate) -> float | None:
     if resident_mb() is None or contestant.runtime == tensorrt_api.NAME:
         return None
     said = {
-        "format": contestant.artifact.format,
+        "artifact": plain(contestant.artifact),
         "runtime": contestant.runtime,
         "threads": contestant.threads,
     }
@@ -170,11 +171,11 @@ def memory_mb(contestant: Candidate) -> float | None:
     return float(done.stdout)
 
 
-def growth_mb(content: bytes, file_format: Format, *, runtime: str, threads: int) -> float:
+def growth_mb(content: bytes, artifact: Artifact, *, runtime: str, threads: int) -> float:
     """Load and run a model, and return the memory growth of this process in MB."""
-    import_runtime(file_format, runtime)
+    import_runtime(artifact.format, runtime)
     before = resident_mb()
-    runner = open_file(content, file_format, num_threads=threads, runtime=runtime)
+    runner = open_artifact(artifact, content, num_threads=threads, runtime=runtime)
     inputs = inputs_for(runner.tensor_specs("inputs"))
     for _ in range(_MEMORY_CALLS):
         runner(inputs)
@@ -188,7 +189,7 @@ def _main(said: Mapping[str, object]) -> None:
     print(
         growth_mb(
             sys.stdin.buffer.read(),
-            said["format"],  # type: ignore[arg-type]
+            read(Artifact, said["artifact"]),
             runtime=str(said["runtime"]),
             threads=int(str(said["threads"])),
         )

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import EngineError, UsageError
 from mggr_edge.models.contract import Artifact, Contract, TensorSpec
-from mggr_edge.models.runtimes import FileRunner, open_file, runtimes
+from mggr_edge.models.runtimes import FileRunner, open_artifact, opencv, runtimes
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api
 from mggr_edge.models.tensorrt.build_options import dotted
 from mggr_edge.models.tensorrt.installed import find_engine, usable_engine
@@ -57,8 +58,8 @@ class Candidate:
                     file=self.artifact.file,
                 )
             return engine.open()
-        return open_file(
-            self.content, self.artifact.format, num_threads=self.threads, runtime=self.runtime
+        return open_artifact(
+            self.artifact, self.content, num_threads=self.threads, runtime=self.runtime
         )
 
 
@@ -96,10 +97,22 @@ def candidates_of(
         Candidate(bundle, model, artifact, files[artifact.file], runtime, version, count)
         for model in chosen
         for artifact in contract.models[model]
-        for runtime, version in (runtimes(artifact.format) | _engine_runtime(artifact)).items()
-        # An engine runs on the GPU, so it needs only one candidate.
-        for count in (threads if runtime != tensorrt_api.NAME else threads[:1])
+        for runtime, version in (
+            runtimes(artifact.format, model=model) | _engine_runtime(artifact)
+        ).items()
+        for count in _numbers_of_threads(runtime, threads)
     ]
+
+
+def _numbers_of_threads(runtime: str, threads: Sequence[int]) -> Sequence[int]:
+    """Return the numbers of threads to try with a runtime.
+
+    An engine runs on the GPU, so it needs only one candidate. OpenCV has one number of threads for
+    the whole process.
+    """
+    if runtime == tensorrt_api.NAME:
+        return threads[:1]
+    return [cv2.getNumThreads()] if runtime == opencv.NAME else threads
 
 
 def _engine_runtime(artifact: Artifact) -> dict[str, str]:

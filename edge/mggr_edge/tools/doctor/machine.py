@@ -26,17 +26,17 @@ def installed_version(distribution: str) -> str | None:
 
 
 def available_interpreters() -> dict[str, str] | None:
-    """Return the installed TFLite interpreters and their versions; the best interpreter is first.
+    """Return the installed runtimes and their versions; TFLite interpreters are first.
 
     If numpy or OpenCV is missing, the result is `None`.
     """
     try:
-        from mggr_edge.models.runtimes import available_interpreters as available
+        from mggr_edge.models.runtimes import all_runtimes
     except ModuleNotFoundError as error:
         if error.name not in ("cv2", "numpy"):
             raise
         return None
-    return available()
+    return all_runtimes()
 
 
 def answer(command: Sequence[str]) -> str | None:
@@ -87,8 +87,7 @@ class Machine:
         base_prefix: folder of the Python from which the environment was created.
         import_: function that imports a module.
         version: function that returns the version of an installed package.
-        interpreters: function that returns the installed TFLite interpreters. The best interpreter
-            is first.
+        interpreters: function that returns the installed runtimes. The best runtime is first.
         gstreamer: function that imports GStreamer.
         answer: function that runs a program and returns the output. The program must not change
             anything.

@@ -15,6 +15,12 @@ from mggr_edge.models.tensorrt.cache import EngineKey, keys_in
 from mggr_edge.tools.doctor.machine import Check, Machine
 
 _OLDEST_PYTHON = (3, 10)
+_MODULES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "opencv": "cv2",
+}
+"""Runtime that can run the face models -> module to import. ONNX Runtime cannot run them."""
 
 
 def check_python(machine: Machine) -> Check:
@@ -28,11 +34,11 @@ def check_python(machine: Machine) -> Check:
 
 
 def check_numpy(machine: Machine) -> Check:
-    """Check numpy. If tflite-runtime is the only interpreter, numpy must be older than 2."""
+    """Check numpy. If tflite-runtime is the best interpreter, numpy must be older than 2."""
     version = machine.version("numpy")
     if version is None:
         return Check("numpy", "missing", "not installed", "pip install numpy", needed=True)
-    if is_two(version) and _only_tflite_runtime(machine.interpreters()):
+    if is_two(version) and _uses_tflite_runtime(machine.interpreters()):
         found = f"{version}, which tflite-runtime does not support"
         return Check("numpy", "missing", found, "pip install 'numpy<2'", needed=True)
     return Check("numpy", "ok", version, needed=True)
@@ -45,19 +51,23 @@ def check_interpreter(machine: Machine) -> Check:
         found = "not checked, because numpy or OpenCV is not installed"
         fix = "install numpy and OpenCV first"
         return Check("interpreter", "missing", found, fix, needed=True)
-    if not installed:
+    usable = [name for name in installed if name in _MODULES]
+    if not usable:
         fix = "pip install 'ai-edge-litert>=2.0'"
-        return Check("interpreter", "missing", "not installed", fix, needed=True)
-    name, version = next(iter(installed.items()))
+        others = ", ".join(f"{name} {version}" for name, version in installed.items())
+        found = f"{others} cannot run the face models" if others else "not installed"
+        return Check("interpreter", "missing", found, fix, needed=True)
+    name = usable[0]
+    version = installed[name]
     try:
-        machine.import_(f"{name.replace('-', '_')}.interpreter")
+        machine.import_(_MODULES[name])
     except ImportError as error:
         fix = f"pip install --force-reinstall {name}"
         found = f"{name} {version} cannot be imported: {error}"
         return Check("interpreter", "missing", found, fix, needed=True)
-    others = [f"{n} {v}" for n, v in installed.items() if n != name]
-    found = f"{name} {version}" + (f" (also installed: {', '.join(others)})" if others else "")
-    if _only_tflite_runtime(installed):
+    others = ", ".join(f"{n} {v}" for n, v in installed.items() if n != name)
+    found = f"{name} {version}" + (f" (also installed: {others})" if others else "")
+    if name == "tflite-runtime":
         fix = "pip install 'ai-edge-litert>=2.0', which runs int8 models several times faster"
         return Check("interpreter", "warn", found, fix, needed=True)
     return Check("interpreter", "ok", found, needed=True)
@@ -97,8 +107,8 @@ def is_two(numpy_version: str | None) -> bool:
     return numpy_version is not None and int(numpy_version.split(".")[0]) >= 2
 
 
-def _only_tflite_runtime(installed: dict[str, str] | None) -> bool:
-    return list(installed or ()) == ["tflite-runtime"]
+def _uses_tflite_runtime(installed: dict[str, str] | None) -> bool:
+    return next(iter(installed or ()), None) == "tflite-runtime"
 
 
 def _dotted(version: Sequence[int]) -> str:
