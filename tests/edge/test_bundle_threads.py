@@ -15,7 +15,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.contract import Artifact, Contract, Training
 from mggr_edge.models.gaze_networks import EyeRedirection
 from mggr_edge.models.installed import NAMES
-from mggr_edge.models.runtimes import FileRunner, open_file
+from mggr_edge.models.runtimes import FileRunner, open_artifact
 from mggr_edge.models.runtimes.tflite import can_be_parted
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult
@@ -95,11 +95,11 @@ def test_a_session_for_each_thread_gives_the_same(threads: int) -> None:
 def test_sessions_share_bytes_and_no_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = []
 
-    def opened(content: bytes, *arguments: object, **options: object) -> FileRunner:
+    def opened(artifact: Artifact, content: bytes) -> FileRunner:
         contents.append(content)
-        return open_file(content, *arguments, **options)  # type: ignore[arg-type]
+        return open_artifact(artifact, content)
 
-    monkeypatch.setattr("mggr_edge.models.bundle.open_file", opened)
+    monkeypatch.setattr("mggr_edge.models.bundle.open_artifact", opened)
     with Bundle.open("default") as bundle, bundle.session() as other:
         assert bundle.model("redirector") is bundle.model("redirector")
         assert bundle.model("redirector") is not other.model("redirector")

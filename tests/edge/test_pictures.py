@@ -189,7 +189,8 @@ def test_a_picture_cut_short_is_an_error(
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(content)
     read_picture(path)  # whole, it is fine
-    path.write_bytes(content[: int(share * len(content))])
+    # Without the first 12 bytes, nothing shows which format a RIFF file has.
+    path.write_bytes(content[: max(12, int(share * len(content)))])
     with refusal(StreamError, code, path=path):
         read_picture(path)
 

@@ -13,6 +13,7 @@ from mggr_edge.cli.build_engine import build_engine
 from mggr_edge.cli.calibrate import calibrate
 from mggr_edge.cli.doctor import doctor
 from mggr_edge.cli.run import run
+from mggr_edge.cli.setup import setup
 from mggr_edge.cli.studio import studio
 from mggr_edge.common import __version__
 from mggr_edge.common.cli_group import MggrGroup
@@ -25,12 +26,12 @@ def main() -> None:
 
     \b
     Examples:
-      mggr-edge doctor
+      mggr-edge setup
       mggr-edge run me.jpg
       mggr-edge calibrate /dev/video0
       mggr-edge run /dev/video0 display://0
     """
 
 
-for _command in (run, studio, calibrate, bench, doctor, build_engine):
+for _command in (setup, run, studio, calibrate, bench, doctor, build_engine):
     main.add_command(_command)

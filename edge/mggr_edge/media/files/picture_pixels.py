@@ -12,11 +12,11 @@ import io
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -120,13 +120,14 @@ def deep_pixels(image: Any, content: bytes) -> Pixels | None:
         return None
     if "transparency" in image.info:
         return None
-    before = cv2.setLogLevel(_SILENT)
+    set_log_level = _log_level_setter()
+    before = set_log_level(_SILENT)
     try:
         stored = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     finally:
-        cv2.setLogLevel(before)
+        set_log_level(before)
     if stored is None or stored.dtype != np.uint16 or stored.shape[:2] != image.size[::-1]:
         return None
     grey = stored.ndim == 2 or ("A" in image.mode and image.mode != "RGBA")
@@ -269,6 +270,17 @@ def import_pillow() -> Any:
             f"Pillow {needed} or newer (found {PIL.__version__})", "edge", command=_INSTALL
         )
     return Image
+
+
+def _log_level_setter() -> Callable[[int], int]:
+    """Return the function that sets the log level of OpenCV and returns the former level.
+
+    OpenCV 5 moved this function to another module.
+    """
+    module: Any = cv2
+    if not hasattr(module, "setLogLevel"):
+        module = module.utils.logging
+    return cast("Callable[[int], int]", module.setLogLevel)
 
 
 def open_image(path: Path, content: bytes) -> Any:

@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
 
+_REPLACES_BYTES = 19
+"""First version of PyAV that replaces bytes that are not UTF-8."""
+
 
 def import_pyav() -> ModuleType:
     """Import PyAV.
@@ -35,6 +38,21 @@ def import_pyav() -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingPackageError("PyAV (reads and writes videos)", "edge") from error
     return av
+
+
+def open_container(path: Path, **options: Any) -> Any:
+    """Open a file for reading; bytes in its metadata that are not UTF-8 are replaced.
+
+    PyAV 19 removed the argument `metadata_errors`, and always replaces such bytes.
+
+    Args:
+        path: path of the file.
+        options: further arguments of `av.open`.
+    """
+    av = import_pyav()
+    if int(av.__version__.split(".")[0]) < _REPLACES_BYTES:
+        options["metadata_errors"] = "replace"
+    return av.open(file_url(path), **options)
 
 
 def file_url(path: Path) -> str:

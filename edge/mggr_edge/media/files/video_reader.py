@@ -36,8 +36,8 @@ from mggr_edge.media.files.kept import (
 from mggr_edge.media.files.pyav import (
     Deinterlacer,
     closed_for_good,
-    file_url,
     import_pyav,
+    open_container,
     stream_errors,
 )
 from mggr_edge.media.files.ten_bit import TenBitPicture
@@ -162,11 +162,10 @@ def open_video(path: Path) -> Iterator[Video]:
         StreamError: the file contains no video or is damaged. The iteration over the items can
             also raise this error.
     """
-    av = import_pyav()
     with stream_errors(path, "read"):
         # The `file:` URL prevents FFmpeg from treating the name as an address. Playlist formats are
         # excluded, because FFmpeg would open the files and addresses in a playlist.
-        container = av.open(file_url(path), metadata_errors="replace", options=_ONLY_VIDEOS)
+        container = open_container(path, options=_ONLY_VIDEOS)
     with closed_for_good(container):
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None or is_cover(stream):

@@ -152,6 +152,7 @@ class VideoWriter:
         self._video = self._add_video()
         self._expected = Expected()
         self._audio = AudioTracks(container, layout.audio, options, expected=self._expected)
+        self._tracks: dict[int, int] = {}
         self._last: TimedFrame | None = None
         self._shown: Any = None
         self._keyed_s = -float("inf")
@@ -218,6 +219,8 @@ class VideoWriter:
                 packet.duration = last.duration
             self._mux([packet])
         self._audio.finish()
+        # Streams cannot be used after the container is closed.
+        self._tracks = {source: stream.index for source, stream in self._audio.streams.items()}
 
     def read_back(self, temporary: Path) -> None:
         """Check the closed file, and set `notes` and `losses`.
@@ -228,10 +231,9 @@ class VideoWriter:
         Raises:
             StreamError: the end of the file is missing or differs from the written packets.
         """
-        layout, tracks = self._layout, self._audio.streams
-        indices = {source: stream.index for source, stream in tracks.items()}
+        layout = self._layout
         with read_back(temporary, self._expected, path=self._path) as container:
-            there = {source: container.streams[index] for source, index in indices.items()}
+            there = {source: container.streams[index] for source, index in self._tracks.items()}
             gone = lost(layout.metadata, layout.extras, container, there)
         self.losses = (
             *layout.left_out,

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.pyav import closed_for_good, file_url, import_pyav, stream_errors
+from mggr_edge.media.files.pyav import closed_for_good, open_container, stream_errors
 
 _HEADER, _LARGE = struct.Struct(">I4s"), struct.Struct(">Q")
 _SIZE_FOLLOWS, _UP_TO_THE_END = 1, 0
@@ -153,7 +153,7 @@ def read_back(temporary: Path, expected: Expected, *, path: Path) -> Iterator[An
         StreamError: the end of the file is missing or cannot be read.
     """
     with stream_errors(path, "written"):
-        container = import_pyav().open(file_url(temporary), metadata_errors="replace")
+        container = open_container(temporary)
     with closed_for_good(container):
         if temporary.suffix.lower() != ".mkv" and not is_whole(temporary):
             raise _incomplete(path, "its last fragment is incomplete", code="fragment-incomplete")

@@ -79,13 +79,13 @@ def check_pyav(machine: Machine) -> Check:
         av = machine.import_("av")
     except ImportError as error:
         found = f"cannot be imported: {error}"
-        return Check("PyAV", "missing", found, "pip install 'av>=16,<19'", needed=True)
+        return Check("PyAV", "missing", found, "pip install 'av>=16,<20'", needed=True)
     found = f"{av.__version__} (FFmpeg's libavcodec {_dotted(av.library_versions['libavcodec'])})"
     if int(av.__version__.split(".")[0]) < 16:
-        fix = "pip install 'av>=16,<19'"
+        fix = "pip install 'av>=16,<20'"
         return Check("PyAV", "missing", f"{found}, too old", fix, needed=True)
     if "libx264" not in av.codecs_available:
-        fix = "pip install --force-reinstall --only-binary=:all: 'av>=16,<19'"
+        fix = "pip install --force-reinstall --only-binary=:all: 'av>=16,<20'"
         return Check("PyAV", "missing", f"{found}, cannot encode H.264", fix, needed=True)
     return Check("PyAV", "ok", f"{found}, encodes H.264", needed=True)
 
