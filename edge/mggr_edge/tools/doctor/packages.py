@@ -121,11 +121,9 @@ _DISTRIBUTIONS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-_FROM_PIP = "pip install 'opencv-python-headless>=4.8,<4.12'"
-_FROM_JETPACK = (
-    "sudo apt install nvidia-opencv (JetPack's package; a venv needs --system-site-packages), "
-    f"or {_FROM_PIP}"
-)
+_JETPACK = "sudo apt install nvidia-opencv (JetPack's package; a venv needs --system-site-packages)"
+_NUMPY_2_PYTHON = (3, 12)
+"""From this Python version, the extra `edge` installs an OpenCV that needs numpy 2."""
 
 
 def check_opencv(machine: Machine) -> Check:
@@ -157,7 +155,9 @@ def _fix_of_import(machine: Machine, builds: Sequence[str]) -> str:
     if not builds and is_two(numpy) and _system_opencvs(machine):
         # The system's OpenCV was built with an older numpy, and cannot be imported with numpy 2.
         return f"pip install 'numpy<2' (the system's OpenCV was built with numpy 1, not {numpy})"
-    return _FROM_JETPACK if machine.jetson else _FROM_PIP
+    versions = ">=4.13,<6" if machine.python >= _NUMPY_2_PYTHON else ">=4.8,<4.12"
+    from_pip = f"pip install 'opencv-python-headless{versions}'"
+    return f"{_JETPACK}, or {from_pip}" if machine.jetson else from_pip
 
 
 def _system_opencvs(machine: Machine) -> list[str]:
