@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.__main__ import main
+from mggr_edge.cli import main
 from mggr_edge.errors import MggrError, UsageError
 from mggr_edge.models import installed, landmark_wheel
 from mggr_edge.models.landmark_wheel import install_landmark_models

@@ -146,7 +146,7 @@ def check_opencv(machine: Machine) -> Check:
         return Check("OpenCV", "warn", found, fix, needed=True)
     if len(builds) > 1:
         found += "; these packages overwrite each other"
-        return Check("OpenCV", "warn", found, _leave_one(builds), needed=True)
+        return Check("OpenCV", "warn", found, _leave_one(machine, builds), needed=True)
     return Check("OpenCV", "ok", found, needed=True)
 
 
@@ -155,9 +155,13 @@ def _fix_of_import(machine: Machine, builds: Sequence[str]) -> str:
     if not builds and is_two(numpy) and _system_opencvs(machine):
         # The system's OpenCV was built with an older numpy, and cannot be imported with numpy 2.
         return f"pip install 'numpy<2' (the system's OpenCV was built with numpy 1, not {numpy})"
+    return f"{_JETPACK}, or {_from_pip(machine)}" if machine.jetson else _from_pip(machine)
+
+
+def _from_pip(machine: Machine) -> str:
+    """Return the command that installs OpenCV from PyPI, as the extra `edge` does."""
     versions = ">=4.13,<6" if machine.python >= _NUMPY_2_PYTHON else ">=4.8,<4.12"
-    from_pip = f"pip install 'opencv-python-headless{versions}'"
-    return f"{_JETPACK}, or {from_pip}" if machine.jetson else from_pip
+    return f"pip install 'opencv-python-headless{versions}'"
 
 
 def _system_opencvs(machine: Machine) -> list[str]:
@@ -176,10 +180,10 @@ def _origin(cv2: ModuleType, builds: Sequence[str]) -> str:
     return f"from {', '.join(builds)}" if builds else f"from the system ({cv2.__file__})"
 
 
-def _leave_one(builds: Sequence[str]) -> str:
+def _leave_one(machine: Machine, builds: Sequence[str]) -> str:
     # All packages of OpenCV use the same folder. If one of them is removed, the others no longer
     # work. Therefore remove all of them and install one package again.
-    return f"pip uninstall -y {' '.join(builds)} && {_FROM_PIP}"
+    return f"pip uninstall -y {' '.join(builds)} && {_from_pip(machine)}"
 
 
 _NAME = "TensorRT"
