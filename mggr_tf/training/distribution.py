@@ -32,7 +32,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.common.process import exit_code
+from mggr_edge.common.process import HANGUP, exit_code
 from mggr_edge.errors import ConfigError, RunError
 from mggr_tf.data.rows import Batch, Metrics
 
@@ -108,8 +108,8 @@ def deferred_signals() -> Iterator[Signals]:
         yield signals
         return
     held = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # with `nohup`, SIGHUP is ignored
-        held.append(signal.SIGHUP)
+    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        held.append(HANGUP)  # With `nohup`, SIGHUP is ignored.
     before = {number: signal.signal(number, signals.note) for number in held}
     try:
         yield signals

@@ -85,8 +85,7 @@ def test_outputs(text: str, scheme: str, place: str) -> None:
 @pytest.mark.parametrize(
     ("text", "form"),
     [
-        ("0", "/dev/video0"),
-        ("2", "/dev/video2"),
+        ("camera:1", "camera://1"),
         ("video0", "/dev/video0"),
         ("dev/video0", "/dev/video0"),
         ("v4l2://0", "v4l2:///dev/video0"),
@@ -105,7 +104,7 @@ def test_outputs(text: str, scheme: str, place: str) -> None:
         ("rstp://cam/live", "rtsp://cam/live"),
         ("fiel:///tmp/a.mp4", "file:///tmp/a.mp4"),
         ("http://cam/x", None),
-        ("webcam", None),
+        ("webcam", "camera://0"),
     ],
 )
 def test_the_closest_input_is_named(
@@ -120,7 +119,7 @@ def test_the_closest_input_is_named(
     assert form is None or form in message
     assert "/dev/video0" in message  # whatever was typed, a camera's name is shown
     if form is not None:
-        assert input_address(form).scheme in ("v4l2", "csi", "rtsp", "file")
+        assert input_address(form).scheme in ("camera", "v4l2", "csi", "rtsp", "file")
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,11 @@ from mggr_edge.errors import BundleError, DiskError, StreamError, UsageError
 from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.paths import NOWHERE
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
-from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import FLIPS, CameraFormat, Flip, LiveAddress, flipped
+from mggr_edge.media.live.cameras import CameraCapture
 from mggr_edge.media.live.recordings import Recording
 from mggr_edge.media.live.rtsp_client import RtspCapture
 from mggr_edge.media.live.sinks import NullOutput
-from mggr_edge.media.live.v4l2 import V4L2Capture
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import checksum_lines, read_bundle_files
 from mggr_edge.models.installed import bundle_path
@@ -161,8 +160,8 @@ def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for _ in range(3):
         film.write(np.full((48, 64, 3), (200, 30, 10), np.uint8))  # BGR
     film.release()
-    monkeypatch.setattr(v4l2, "_API", cv2.CAP_ANY)
-    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")), CameraFormat(width=64))
+    monkeypatch.setattr(cv2, "CAP_V4L2", cv2.CAP_ANY)
+    camera = CameraCapture(LiveAddress("v4l2", str(tmp_path / "a.avi")), CameraFormat(width=64))
     for _ in range(3):
         frame = camera.read()
         assert frame is not None
@@ -173,7 +172,7 @@ def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "busy").write_bytes(b"no camera")
     for name, code in (("busy", "camera-open-failed"), ("gone", "camera-not-found")):
         with refusal(StreamError, code, address=tmp_path / name):
-            V4L2Capture(LiveAddress("v4l2", str(tmp_path / name)), CameraFormat())
+            CameraCapture(LiveAddress("v4l2", str(tmp_path / name)), CameraFormat())
 
 
 def test_an_error_is_raised_when_the_recording_is_whole(

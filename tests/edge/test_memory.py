@@ -71,6 +71,7 @@ def test_opening_a_video_again_does_not_keep_memory(clip: Path, opened_as: str) 
 
 
 def test_a_system_that_tells_of_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
     monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
     assert memory.resident_mb() is None
     (tmp_path / "status").write_text("Name:\tpython\n")

@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import CameraFormat, LiveAddress
+from mggr_edge.media.live.cameras import CameraCapture
 from mggr_edge.media.live.file_playback import VideoFileCapture, shown_file
 from mggr_edge.media.live.latest_frame import LatestFrameReader, StreamClock
 from mggr_edge.media.live.rtsp_client import RtspCapture
 from mggr_edge.media.live.sources import Reconnecting, stream_time_s
-from mggr_edge.media.live.v4l2 import V4L2Capture
 from mggr_edge.tools.studio.session import _RecordedSource
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
@@ -202,8 +201,8 @@ def test_a_camera_gives_its_drivers_times(tmp_path: Path, monkeypatch: pytest.Mo
     for _ in range(4):
         writer.write(np.full((48, 64, 3), 90, np.uint8))
     writer.release()
-    monkeypatch.setattr(v4l2, "_API", cv2.CAP_ANY)
-    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")), CameraFormat())
+    monkeypatch.setattr(cv2, "CAP_V4L2", cv2.CAP_ANY)
+    camera = CameraCapture(LiveAddress("v4l2", str(tmp_path / "a.avi")), CameraFormat())
     found = []
     for _ in range(4):
         camera.read()

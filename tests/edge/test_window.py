@@ -19,9 +19,9 @@ from mggr_edge.errors import MissingPackageError, StreamError, UsageError
 from mggr_edge.media.files.pictures import Picture, write_picture
 from mggr_edge.media.live import sinks as window
 from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.cameras import Controls
 from mggr_edge.media.live.file_playback import shown_file
 from mggr_edge.media.live.sinks import Window, live_output
-from mggr_edge.media.live.v4l2 import Controls
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.console import AdjustableStrength
 from mggr_edge.runs.live_run import run_live
@@ -214,7 +214,7 @@ def test_a_real_window_shows_a_picture_and_q_closes_it(
     blank = np.full((96, 128, 3), (250, 20, 20), np.uint8)
     write_picture(tmp_path / "red.png", Picture(blank))
     script = (
-        "import sys; from mggr_edge.media.live.v4l2 import Controls;"
+        "import sys; from mggr_edge.media.live.cameras import Controls;"
         "from mggr_edge.media.live.file_playback import shown_file;"
         "from mggr_edge.media.live.sinks import Window;"
         "from mggr_edge.runs.live_run import run_live;"

@@ -11,6 +11,7 @@ import click
 from mggr_edge.cli.bench import bench
 from mggr_edge.cli.build_engine import build_engine
 from mggr_edge.cli.calibrate import calibrate
+from mggr_edge.cli.cameras import cameras
 from mggr_edge.cli.doctor import doctor
 from mggr_edge.cli.run import run
 from mggr_edge.cli.setup import setup
@@ -33,5 +34,5 @@ def main() -> None:
     """
 
 
-for _command in (setup, run, studio, calibrate, bench, doctor, build_engine):
+for _command in (setup, run, studio, cameras, calibrate, bench, doctor, build_engine):
     main.add_command(_command)

@@ -159,9 +159,10 @@ def run(
     animation are redirected. A HEIC picture becomes a JPEG.
 
     A live INPUT is a stream (rtsp://HOST/NAME or rtsps://HOST/NAME) or a camera. A camera is
-    csi://0 on a Jetson, v4l2:///dev/video0 or /dev/video0 (not yet tested with real cameras). The
-    OUTPUT of a live INPUT is a video file, a virtual camera for video calls
-    (v4l2loopback:///dev/video10), or a stream that this machine serves (rtsp://@:8554/NAME). If
+    camera://0 or 0 on any system, /dev/video0 on Linux, and csi://0 on a Jetson (not yet tested
+    with real cameras); see `mggr-edge cameras`. The OUTPUT of a live INPUT is a video file, a
+    virtual camera for video calls (virtual-camera:// or v4l2loopback:///dev/video10), or a stream
+    that this machine serves (rtsp://@:8554/NAME). If
     frames arrive faster than they can be processed, the older frames are dropped and counted.
     Ctrl-C ends the run and completes the recording. The command opens only the network connections
     that INPUT, OUTPUT and the options specify.
@@ -187,7 +188,8 @@ def run(
       mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
       mggr-edge run rtsp://camera.local/live recorded.mp4 --target camera
       mggr-edge run rtsp://camera.local/live day.mp4 --segment 60 --reconnect
-      mggr-edge run /dev/video0 display://0 --overlay
+      mggr-edge run camera://0 display://0 --overlay
+      mggr-edge run 0 virtual-camera://
       mggr-edge run csi://0 v4l2loopback:///dev/video10 --input-width 1280
     """
     from mggr_edge.common.progress import progress

@@ -32,6 +32,8 @@ _INPUT_RULES: tuple[_Rule, ...] = (
         r"v4l2?:/*(?:dev/+)?(?:video)?(?P<number>\d+)", lambda m: f"v4l2:///dev/video{m['number']}"
     ),
     _rule(r"v4l2?:/*dev/(?P<name>.+)", lambda m: f"v4l2:///dev/{m['name']}"),
+    _rule(r"(?:web)?cam(?:era)?\W*(?P<number>\d+)", lambda m: f"camera://{m['number']}"),
+    _rule(r"(?:web)?cam(?:era)?\W*", lambda m: "camera://0"),
     _rule(_DEVICE_NUMBER, lambda m: f"/dev/video{m['number']}"),
     _rule(r"v4l/.+", lambda m: f"/dev/{m[0]}"),
     _rule(r"(?:nv)?(?:argus\w*|csi)\W*(?P<number>\d+)", lambda m: f"csi://{m['number']}"),
@@ -44,13 +46,14 @@ _INPUT_RULES: tuple[_Rule, ...] = (
 _OUTPUT_RULES: tuple[_Rule, ...] = (
     _rule(r"null\W*|none|/dev/null", lambda m: "null://"),
     _rule(r"(?:display|window|screen)?:[\d./:]*|display|window|screen", lambda m: "display://0"),
+    _rule(r"(?:obs|virtual|unity)\W*(?:virtual)?\W*cam(?:era)?(?:\W.*)?", lambda m: "virtual-camera://"),
     _rule(_DEVICE_NUMBER, lambda m: f"v4l2loopback:///dev/video{m['number']}"),
     _rule(
         r"rtsps?:/*(?:[^@/]*@)?[^/:]*(?P<port>:\d+)?/*(?P<name>[\w/.-]*)",
         lambda m: f"rtsp://@{_port(m['port'])}/{m['name'] or 'NAME'}",
     ),
 )
-_INPUT_SCHEMES = ("rtsp", "rtsps", "csi", "v4l2", "file")
+_INPUT_SCHEMES = ("rtsp", "rtsps", "csi", "camera", "v4l2", "file")
 _OUTPUT_SCHEMES = ("rtsp", "display", "v4l2loopback", "null", "file")
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):/+(?P<rest>.+)", re.IGNORECASE | re.DOTALL)
 
@@ -61,8 +64,8 @@ def closest_input(text: str) -> str | None:
     If no valid INPUT is similar, or if the search returns the text itself, the result is `None`.
 
     Example:
-        >>> [closest_input(text) for text in ("0", "v4l2:/dev/video1", "rtsp:/cam/live")]
-        ['/dev/video0', 'v4l2:///dev/video1', 'rtsp://cam/live']
+        >>> [closest_input(text) for text in ("webcam", "v4l2:/dev/video1", "rtsp:/cam/live")]
+        ['camera://0', 'v4l2:///dev/video1', 'rtsp://cam/live']
     """
     form = _by_rule(text, _INPUT_RULES) or _by_scheme(text, _INPUT_SCHEMES)
     form = form or _existing_path(text)

@@ -4,14 +4,15 @@
 
     INPUT                                    OUTPUT
     PATH, file:///PATH (percent-encoded)     PATH, file:///PATH
+    camera://0, 0 (a number)                 virtual-camera://
     /dev/video0, v4l2:///dev/video0          v4l2loopback:///dev/video10
     csi://0                                  display://0
     rtsp://HOST/NAME, rtsps://HOST/NAME      rtsp://@:8554/NAME
                                              null://
 
-Schemes are case-insensitive. A text without `SCHEME://` is a path. If a path is a Video4Linux
-character device, it is a camera. If a path does not exist and has the form of a device name in
-`/dev`, it is also a camera.
+Schemes are case-insensitive. A text without `SCHEME://` is a path. If the text is a number and no
+such file exists, it is a camera. If a path is a Video4Linux character device, it is a camera. If a
+path does not exist and has the form of a device name in `/dev`, it is also a camera.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ from urllib.parse import unquote, urlsplit
 from mggr_edge.common.address_hints import closest_input, closest_output
 from mggr_edge.errors import UsageError
 
-Scheme = Literal["file", "v4l2", "csi", "rtsp", "display", "v4l2loopback", "null"]
+Scheme = Literal[
+    "file", "camera", "v4l2", "csi", "rtsp", "display", "virtual-camera", "v4l2loopback", "null"
+]
 
-INPUT_FORMS = "rtsp://HOST/NAME, csi://0, v4l2:///dev/video0 or /dev/video0"
+INPUT_FORMS = "camera://0, rtsp://HOST/NAME, csi://0, v4l2:///dev/video0 or /dev/video0"
 """Valid addresses of cameras and streams, for error messages."""
-OUTPUT_FORMS = "display://0, v4l2loopback:///dev/video10, rtsp://@:8554/NAME or null://"
+OUTPUT_FORMS = (
+    "display://0, virtual-camera://, v4l2loopback:///dev/video10, rtsp://@:8554/NAME or null://"
+)
 """Valid addresses of outputs that are not files, for error messages."""
 
 PathType = Literal[
@@ -62,6 +67,7 @@ _SHORT_FILE_URL = re.compile(r"file:(/(?!/).*)", re.IGNORECASE | re.DOTALL)
 """A file URL with a single slash after `file:`. RFC 8089 also allows this form."""
 _LOCALHOST = re.compile(r"localhost(?=/)", re.IGNORECASE)
 _USER_AND_PASSWORD = re.compile(r"(?!/)[^:]*:.*@", re.DOTALL)
+_CAMERA_NUMBER = re.compile(r"[0-9]{1,3}")
 _CAMERA_NAME = re.compile(r"/dev/(v4l/.+|[^/.]+)")
 _VIDEO_DEVICE = re.compile(r"/dev/video\d+")
 _SERVED = re.compile(r"@(?P<host>[\w.-]*):(?P<port>\d{1,5})/(?P<path>[\w/.-]+)")
@@ -92,10 +98,11 @@ class Address:
         scheme: the type of the source or output. `rtsp` includes RTSP over TLS.
         place: the rest of the address. Its form depends on the scheme:
             `file`, `v4l2` and `v4l2loopback`: a path.
+            `camera`: the number of a camera, in the order of the operating system.
             `csi`: the number of a sensor.
             `rtsp`: a URL with a lower-case scheme in an INPUT, `@HOST:PORT/NAME` in an OUTPUT.
             `display`: a decimal number or an empty string.
-            `null`: an empty string.
+            `null`, `virtual-camera`: an empty string.
     """
 
     scheme: Scheme
@@ -148,8 +155,8 @@ def input_address(text: str) -> Address:
         return _input_path(rest)
     if scheme == "v4l2" and rest.startswith("/"):
         return _camera(rest)
-    if scheme == "csi" and rest.isdecimal() and rest.isascii():
-        return Address("csi", rest)
+    if scheme in ("csi", "camera") and rest.isdecimal() and rest.isascii():
+        return Address("csi" if scheme == "csi" else "camera", rest)
     if scheme in ("rtsp", "rtsps") and _has_host(text):
         port = _PORT.match(rest.rpartition("@")[2])
         if port is not None and not 0 < int(port[1]) < _PORTS:
@@ -228,7 +235,8 @@ def path_type(path: str | os.PathLike[str]) -> PathType:
     except (OSError, ValueError):
         return "missing"
     if stat.S_ISCHR(status.st_mode):
-        is_video = os.major(status.st_rdev) == _V4L2_MAJOR
+        # Windows has character devices, such as NUL, but no device numbers.
+        is_video = hasattr(os, "major") and os.major(status.st_rdev) == _V4L2_MAJOR
         return "video device" if is_video else "character device"
     tests: tuple[tuple[bool, PathType], ...] = (
         (stat.S_ISDIR(status.st_mode), "folder"),
@@ -328,6 +336,8 @@ def _decoded(path: str) -> str:
 
 def _input_path(path: str) -> Address:
     found = path_type(path)
+    if found == "missing" and _CAMERA_NUMBER.fullmatch(path):
+        return Address("camera", path)
     return Address("v4l2" if _may_be_camera(path, found) else "file", path)
 
 
@@ -357,6 +367,8 @@ def _may_be_camera(path: str, found: PathType) -> bool:
 def _special_output(scheme: str | None, rest: str) -> Address | None:
     if scheme == "null" and not rest:
         return Address("null")
+    if scheme == "virtual-camera" and not rest:
+        return Address("virtual-camera")
     if scheme == "display" and (not rest or rest.isdecimal()):
         return Address("display", rest)
     if scheme == "v4l2loopback" and (

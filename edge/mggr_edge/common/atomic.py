@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -372,6 +373,9 @@ def _rename_to_new(old: Path, new: Path) -> None:
 
 
 def _rename_by_kernel(old: Path, new: Path) -> None:
+    if sys.platform == "win32":
+        old.rename(new)  # Windows never replaces an existing file.
+        return
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except AttributeError as error:  # not Linux, or the C library lacks this function
@@ -388,5 +392,6 @@ def _sync(file: Path) -> None:
     Without this step, a power failure after the rename could leave an empty file under the final
     name.
     """
-    with open(file, "rb") as handle:
+    # Windows can only flush files that are open for writing.
+    with open(file, "r+b") as handle:
         os.fsync(handle.fileno())

@@ -9,30 +9,39 @@ JPEG files in `@eaDir`. All functions that read data folders skip these files.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path, PurePath
 
 NO_HOME = "no home folder is known: HOME is not set and this user id has no account"
 
 
 def config_home() -> Path | None:
-    """Return `$XDG_CONFIG_HOME`, or `~/.config` if the variable is not set.
+    """Return `$XDG_CONFIG_HOME`, or the folder for settings of the operating system.
 
-    If the variable is not set and there is no home folder, the result is `None`.
+    This folder is `%LOCALAPPDATA%` on Windows, `~/Library/Application Support` on macOS, and
+    `~/.config` on other systems. If the variable is not set and there is no home folder, the result
+    is `None`.
     """
-    return _folder("XDG_CONFIG_HOME", ".config")
+    return _folder(
+        "XDG_CONFIG_HOME", windows="", macos="Library/Application Support", others=".config"
+    )
 
 
 def cache_home() -> Path | None:
-    """Return `$XDG_CACHE_HOME`, or `~/.cache` if the variable is not set.
+    """Return `$XDG_CACHE_HOME`, or the folder for caches of the operating system.
 
-    If the variable is not set and there is no home folder, the result is `None`.
+    This folder is `%LOCALAPPDATA%\\Cache` on Windows, `~/Library/Caches` on macOS, and `~/.cache`
+    on other systems. If the variable is not set and there is no home folder, the result is `None`.
     """
-    return _folder("XDG_CACHE_HOME", ".cache")
+    return _folder("XDG_CACHE_HOME", windows="Cache", macos="Library/Caches", others=".cache")
 
 
-def _folder(variable: str, name: str) -> Path | None:
+def _folder(variable: str, *, windows: str, macos: str, others: str) -> Path | None:
     if named := os.environ.get(variable):
         return Path(named)
+    if sys.platform == "win32" and (named := os.environ.get("LOCALAPPDATA")):
+        return Path(named) / windows
+    name = macos if sys.platform == "darwin" else others
     try:
         return Path.home() / name
     except RuntimeError:  # e.g. with `env -i`, in some containers, in a service with a numeric user

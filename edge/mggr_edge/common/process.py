@@ -157,7 +157,10 @@ def exit_if_readers_hang(code: int) -> None:
         os._exit(code)
 
 
-SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""The signal SIGHUP, or `None` on Windows, which has no such signal."""
+
+SIGNALS = (signal.SIGTERM,) if HANGUP is None else (signal.SIGTERM, HANGUP)
 """Signals that `ended_by_signals` handles.
 
 The process receives SIGHUP when its terminal or SSH connection is closed.
@@ -249,8 +252,9 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
 
     heard = [*_SIGNALS]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # it is ignored under `nohup`
-        heard.append(signal.SIGHUP)
+    # SIGHUP is ignored under `nohup`.
+    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        heard.append(HANGUP)
     # `None` stands for a handler that was not installed from Python. Python cannot restore such a
     # handler.
     heard = [number for number in heard if signal.getsignal(number) is not None]
@@ -286,9 +290,16 @@ _STATUS = Path("/proc/self/status")
 
 
 def resident_mb() -> float | None:
-    """Return the resident memory of this process in MB, or `None` on systems without `/proc`."""
+    """Return the resident memory of this process in MB.
+
+    Systems without `/proc` need the package psutil. Without psutil, the result is `None`.
+    """
     if not _STATUS.exists():
-        return None
+        try:
+            import psutil
+        except ModuleNotFoundError:
+            return None
+        return float(psutil.Process().memory_info().rss) / 1e6
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     held = (int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS:"))
     return next(held, None)
@@ -320,3 +331,22 @@ def without_warnings() -> Iterator[None]:
             _threads_without_warnings -= 1
             if _threads_without_warnings == 0:
                 _hidden_warnings.__exit__(None, None, None)
+
+
+@contextmanager
+def silent_opencv() -> Iterator[None]:
+    """Suppress the messages that OpenCV writes to standard error, in all threads."""
+    import cv2
+
+    # OpenCV 5 moved the functions to another module.
+    module: Any = cv2
+    if not hasattr(module, "setLogLevel"):
+        module = module.utils.logging
+    before = module.setLogLevel(_SILENT)
+    try:
+        yield
+    finally:
+        module.setLogLevel(before)
+
+
+_SILENT = 0

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.timing import StageClock
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.v4l2 import Controls
+from mggr_edge.media.live.cameras import Controls
 from mggr_edge.models.installed import bundle_path
 from mggr_edge.pipeline.drawing import mark, overlay
 from mggr_edge.pipeline.lens_looks import AutoCalibration

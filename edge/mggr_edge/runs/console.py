@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.common.process import resident_mb
-from mggr_edge.media.live.v4l2 import Controls
+from mggr_edge.media.live.cameras import Controls
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess, FrameResult
 

@@ -11,9 +11,9 @@ from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import UsageError
 from mggr_edge.media.files.paths import NOWHERE
 from mggr_edge.media.live.address import LiveAddress, live_address
+from mggr_edge.media.live.cameras import KEYS, Controls
 from mggr_edge.media.live.file_playback import shown_file
 from mggr_edge.media.live.sinks import LiveOutput, is_shown, is_window, live_output
-from mggr_edge.media.live.v4l2 import KEYS, Controls
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.runs.chain import FrameChain, open_chain

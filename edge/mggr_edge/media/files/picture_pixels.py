@@ -12,17 +12,17 @@ import io
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.process import without_warnings
+from mggr_edge.common.process import silent_opencv, without_warnings
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.media.files.picture_facts import PNG_MAGIC
 
@@ -32,8 +32,6 @@ _GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La", *_GREY_16)
 _FEWEST_COLOURS = 256
 """Maximum number of colours in a palette."""
-
-_SILENT = 0
 """OpenCV log level that disables all log output."""
 
 
@@ -120,14 +118,11 @@ def deep_pixels(image: Any, content: bytes) -> Pixels | None:
         return None
     if "transparency" in image.info:
         return None
-    set_log_level = _log_level_setter()
-    before = set_log_level(_SILENT)
     try:
-        stored = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        with silent_opencv():
+            stored = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
-    finally:
-        set_log_level(before)
     if stored is None or stored.dtype != np.uint16 or stored.shape[:2] != image.size[::-1]:
         return None
     grey = stored.ndim == 2 or ("A" in image.mode and image.mode != "RGBA")
@@ -270,17 +265,6 @@ def import_pillow() -> Any:
             f"Pillow {needed} or newer (found {PIL.__version__})", "edge", command=_INSTALL
         )
     return Image
-
-
-def _log_level_setter() -> Callable[[int], int]:
-    """Return the function that sets the log level of OpenCV and returns the former level.
-
-    OpenCV 5 moved this function to another module.
-    """
-    module: Any = cv2
-    if not hasattr(module, "setLogLevel"):
-        module = module.utils.logging
-    return cast("Callable[[int], int]", module.setLogLevel)
 
 
 def open_image(path: Path, content: bytes) -> Any:

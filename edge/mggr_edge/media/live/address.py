@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.addresses import input_address, redact_credentials
 
-Scheme = Literal["rtsp", "v4l2", "csi", "film", "still"]
-"""Kind of a live source. `film` is a video file and `still` is a picture file."""
+Scheme = Literal["rtsp", "camera", "v4l2", "csi", "film", "still"]
+"""Kind of a live source.
+
+`camera` is a camera on Windows and macOS. `film` is a video file and `still` is a picture file."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class LiveAddress:
 
     Attributes:
         scheme: kind of the source. The kind selects the capture class.
-        place: URL of a stream, path of a device file, number of a CSI sensor, or path of a file.
+        place: URL of a stream, number of a camera or of a CSI sensor, path of a device file, or
+            path of a file.
         loops: number of repetitions of a video file after it was played once. -1 means that the
             file is played without end.
     """
@@ -33,11 +37,12 @@ class LiveAddress:
     @property
     def is_own_camera(self) -> bool:
         """`True` if the source is a camera that is connected to this machine."""
-        return self.scheme in ("csi", "v4l2")
+        return self.scheme in ("csi", "camera", "v4l2")
 
     def __str__(self) -> str:
         """Return the address for display and logging, without a password."""
-        return f"csi://{self.place}" if self.scheme == "csi" else redact_credentials(self.place)
+        is_number = self.scheme in ("csi", "camera")
+        return f"{self.scheme}://{self.place}" if is_number else redact_credentials(self.place)
 
 
 def live_address(text: str) -> LiveAddress | None:
@@ -51,7 +56,9 @@ def live_address(text: str) -> LiveAddress | None:
     """
     address = input_address(text)
     match address.scheme:
-        case "rtsp" | "v4l2" | "csi":
+        case "camera" if sys.platform == "linux":
+            return LiveAddress("v4l2", f"/dev/video{address.place}")
+        case "rtsp" | "camera" | "v4l2" | "csi":
             return LiveAddress(address.scheme, address.place)
         case _:
             return None

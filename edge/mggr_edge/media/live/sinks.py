@@ -29,8 +29,8 @@ from mggr_edge.errors import MissingPackageError, OutputExistsError, StreamError
 from mggr_edge.media.files.paths import VIDEO_OUTPUT_SUFFIXES
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.files.video_writer import REDIRECTED, NoWriter
+from mggr_edge.media.live.cameras import Controls
 from mggr_edge.media.live.recordings import LiveWriter, Recording, Segments, Verb
-from mggr_edge.media.live.v4l2 import Controls
 
 
 class LiveOutput(Protocol):
@@ -90,20 +90,22 @@ class Window:
 
 @dataclass(frozen=True)
 class VirtualCamera:
-    """A v4l2loopback device. Programs for video calls use this device as a camera.
+    """A virtual camera. Programs for video calls use it as a camera.
 
     Attributes:
-        device: path of the device file.
+        device: path of the device file of a v4l2loopback device. `None` selects the first virtual
+            camera that is installed: OBS or Unity Capture on Windows, OBS on macOS, a v4l2loopback
+            device on Linux.
         verb: word that the summary of a run uses for this output, here "wrote".
     """
 
-    device: str
+    device: str | None
     verb: ClassVar[Verb] = "wrote"
 
     @property
     def name(self) -> str:
-        """Path of the device file."""
-        return self.device
+        """Path of the device file, or a description."""
+        return self.device or "the virtual camera"
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
@@ -144,7 +146,7 @@ class RtspStream:
 
 def is_shown(text: str | None) -> bool:
     """Return whether an OUTPUT is a window, a virtual camera or an RTSP stream."""
-    return output_scheme(text) in ("display", "v4l2loopback", "rtsp")
+    return output_scheme(text) in ("display", "virtual-camera", "v4l2loopback", "rtsp")
 
 
 def is_window(text: str | None) -> bool:
@@ -200,6 +202,8 @@ def live_output(
             return NullOutput()
         case "display":
             return Window(controls or Controls())
+        case "virtual-camera":
+            return VirtualCamera(None)
         case "v4l2loopback":
             return VirtualCamera(address.place)
         case "rtsp":
@@ -309,13 +313,14 @@ class _Writer:
 
 
 @contextmanager
-def open_virtual_camera(device: str, layout: VideoLayout) -> Iterator[_Writer]:
+def open_virtual_camera(device: str | None, layout: VideoLayout) -> Iterator[_Writer]:
     """Open a virtual camera.
 
-    This function was not tested with a real loopback device.
+    This function was not tested with a real virtual camera.
 
     Args:
-        device: path of the device file, for example /dev/video10.
+        device: path of the device file, for example /dev/video10. `None` selects the first virtual
+            camera.
         layout: layout with the size and nominal rate of the frames.
 
     Raises:
@@ -333,14 +338,21 @@ def open_virtual_camera(device: str, layout: VideoLayout) -> Iterator[_Writer]:
         )
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        number = device.removeprefix("/dev/video")
-        command = f"modprobe v4l2loopback video_nr={number} exclusive_caps=1"
+        fix = _virtual_camera_fix(device)
         raise StreamError(
-            f"{device} cannot be opened as a virtual camera ({reason}); create it with: {command}",
+            f"{device or 'a virtual camera'} cannot be opened ({reason}); {fix}",
             code="virtual-camera-open-failed",
             device=device,
             reason=reason,
-            command=command,
+            fix=fix,
         ) from error
     with camera:
         yield _Writer(camera)
+
+
+def _virtual_camera_fix(device: str | None) -> str:
+    """Return how to create a virtual camera on this operating system."""
+    if sys.platform in ("win32", "darwin"):
+        return "install OBS Studio, and start and stop its virtual camera once"
+    number = (device or "/dev/video10").removeprefix("/dev/video")
+    return f"create it with: modprobe v4l2loopback video_nr={number} exclusive_caps=1"

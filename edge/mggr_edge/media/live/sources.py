@@ -138,10 +138,10 @@ def _opened(address: LiveAddress, wanted: CameraFormat) -> Capture:
                 )
 
             return RtspCapture(address)
-        case "v4l2":
-            from mggr_edge.media.live.v4l2 import V4L2Capture
+        case "v4l2" | "camera":
+            from mggr_edge.media.live.cameras import CameraCapture
 
-            return V4L2Capture(address, wanted)
+            return CameraCapture(address, wanted)
         case "csi":
             from mggr_edge.media.live.csi import CsiCapture
 

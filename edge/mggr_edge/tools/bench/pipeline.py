@@ -47,7 +47,7 @@ class PipelineFigures:
         reachable: frame rate, divided by the frame rate that reading and model calls alone would
             reach, in [0, 1]. Higher is better.
         start_s: time in seconds from the start of `mggr-edge run` to the result of the first frame.
-        peak_mb: peak memory of this `mggr-edge run` in MB.
+        peak_mb: peak memory of this `mggr-edge run` in MB. `None` means that it is unknown.
     """
 
     bundle: str
@@ -61,7 +61,7 @@ class PipelineFigures:
     per_second: float
     reachable: float
     start_s: float
-    peak_mb: float
+    peak_mb: float | None
 
     def as_json(self) -> dict[str, Any]:
         """Return the times as JSON-serializable values."""
@@ -79,7 +79,7 @@ class PipelineFigures:
             f"  {self.per_second:.1f} frames per second, {self.reachable:.0%} of the rate that "
             "decoding and model calls alone would reach\n"
             f"  first frame {self.start_s:.1f} s after the start, peak memory "
-            f"{self.peak_mb:.0f} MB"
+            f"{'unknown' if self.peak_mb is None else format(self.peak_mb, '.0f') + ' MB'}"
         )
 
 
@@ -160,11 +160,12 @@ def time_pipeline(
     )
 
 
-def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
+def _as_a_command(clip: Path, bundle: str) -> tuple[float, float | None]:
     """Run `mggr-edge run` on the video in a separate process.
 
     Returns:
-        (seconds until the first result of the process, peak memory of the process in MB).
+        (seconds until the first result of the process, peak memory of the process in MB). The
+        memory is `None` on Windows.
     """
     with tempfile.TemporaryDirectory() as folder:
         lines, errors = Path(folder) / "frames.jsonl", Path(folder) / "errors"
@@ -177,15 +178,15 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
                 stderr=said,
             )
         first_s = None
-        while (status := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+        peak_mb: float | None = None
+        while (done := _ended(process)) is None:
             took_s = time.perf_counter() - started
             if first_s is None and lines.is_file() and lines.stat().st_size:
                 first_s = took_s
             if took_s > _PATIENCE_S:
                 process.kill()
             time.sleep(_LOOK_S)
-        # Set the exit code, because os.wait4 has already collected it.
-        process.returncode = os.waitstatus_to_exitcode(status[1])
+        peak_mb = done[0]
         if process.returncode != 0 or first_s is None:
             last = errors.read_text(errors="replace").strip().splitlines()[-1:]
             raise StreamError(
@@ -194,4 +195,20 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
                 path=clip,
                 reason="".join(last),
             )
-    return first_s, status[2].ru_maxrss * 1024 / 1e6
+    return first_s, peak_mb
+
+
+def _ended(process: subprocess.Popen[bytes]) -> tuple[float | None] | None:
+    """Return (peak memory in MB,) if a process has ended; otherwise return `None`.
+
+    The memory is `None` on Windows, which does not report it.
+    """
+    if not hasattr(os, "wait4"):
+        return None if process.poll() is None else (None,)
+    found, status, usage = os.wait4(process.pid, os.WNOHANG)
+    if found == 0:
+        return None
+    # Set the exit code, because os.wait4 has already collected it.
+    process.returncode = os.waitstatus_to_exitcode(status)
+    # The unit is 1 byte on macOS, and 1024 bytes on other systems.
+    return (usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6,)

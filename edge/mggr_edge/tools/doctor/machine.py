@@ -83,6 +83,7 @@ class Machine:
         folder: current folder.
         own_pid: process ID of this process.
         python: version of this Python, (major, minor).
+        system: operating system, as `sys.platform` names it.
         prefix: folder of the environment in which this Python runs.
         base_prefix: folder of the Python from which the environment was created.
         import_: function that imports a module.
@@ -100,6 +101,7 @@ class Machine:
     folder: Path = field(default_factory=Path.cwd)
     own_pid: int = field(default_factory=os.getpid)
     python: tuple[int, int] = sys.version_info[:2]
+    system: str = sys.platform
     prefix: str = sys.prefix
     base_prefix: str = sys.base_prefix
     import_: Callable[[str], ModuleType] = importlib.import_module

@@ -1,4 +1,7 @@
-"""Read V4L2 cameras, and control a live run with keys.
+"""List and read the cameras of this machine, and control a live run with keys.
+
+OpenCV reads the cameras: with V4L2 on Linux, with Media Foundation or DirectShow on Windows, and
+with AVFoundation on macOS.
 
 For large raw frames, a USB camera has a low frame rate. Over USB 2, for example, 10 frames per
 second at 1280 x 720 are usual. With Motion JPEG, the same camera sends 30 frames per second. The
@@ -7,6 +10,7 @@ program must request Motion JPEG, because the camera does not use this format by
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.process import silent_opencv
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import CameraFormat, LiveAddress
 
-_API = cv2.CAP_V4L2
+_APIS = {"win32": (cv2.CAP_MSMF, cv2.CAP_DSHOW), "darwin": (cv2.CAP_AVFOUNDATION,)}
+"""Operating system -> OpenCV's interfaces to its cameras, in the order in which they are tried."""
+
 _MJPG = "MJPG"
 _USUAL_RATE = 30
 """Expected frames per second if no rate is requested. CSI cameras have the same default."""
@@ -52,10 +59,11 @@ class CameraMode:
         return f"{self.width} x {self.height} at {rate}, {self.fourcc}"
 
 
-class V4L2Capture:
-    """Capture for a V4L2 camera.
+class CameraCapture:
+    """Capture for a camera of this machine.
 
-    This class was not tested on hardware. Tests replace OpenCV's capture class.
+    This class was not tested on hardware, nor on Windows and macOS. Tests replace OpenCV's capture
+    class.
 
     The camera may not support the requested size or rate for raw frames. In this case, the class
     requests Motion JPEG from the camera.
@@ -64,7 +72,8 @@ class V4L2Capture:
         mode: actual frame format of the camera.
 
     Args:
-        address: address of the camera. Its `place` is the device file of the camera.
+        address: address of the camera. Its `place` is the device file of a V4L2 camera, or the
+            number of another camera.
         wanted: requested size and rate. The camera selects the nearest mode that it supports.
 
     Raises:
@@ -73,20 +82,21 @@ class V4L2Capture:
 
     def __init__(self, address: LiveAddress, wanted: CameraFormat) -> None:
         self._address, self._wanted = address, wanted
-        if not Path(address.place).exists():
+        if address.scheme == "v4l2" and not Path(address.place).exists():
             raise StreamError(
-                f"{address} does not exist; `mggr-edge doctor` lists the cameras of this machine",
+                f"{address} does not exist; `mggr-edge cameras` lists the cameras of this machine",
                 code="camera-not-found",
                 address=str(address),
             )
-        self._device = cv2.VideoCapture(address.place, _API)
-        if not self._device.isOpened():
+        device = _opened(address.place if address.scheme == "v4l2" else int(address.place))
+        if device is None:
             raise StreamError(
-                f"{address} cannot be opened: it is in use, this user has no permission, or it is "
-                "not a camera; run `mggr-edge doctor`",
+                f"{address} cannot be opened: it is in use, this program has no permission, or it "
+                "is not a camera; run `mggr-edge cameras` and `mggr-edge doctor`",
                 code="camera-open-failed",
                 address=str(address),
             )
+        self._device = device
         # Only the newest frame is used. Therefore, the queue of the driver is limited to one frame.
         self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.mode = _settled(self._device, wanted)
@@ -128,6 +138,72 @@ class V4L2Capture:
     def close(self) -> None:
         """Release the camera."""
         self._device.release()
+
+
+def _opened(place: str | int) -> cv2.VideoCapture | None:
+    """Open a camera with the first interface that supports it; return `None` if none does."""
+    apis = (cv2.CAP_V4L2,) if isinstance(place, str) else _APIS.get(sys.platform, (cv2.CAP_ANY,))
+    for api in apis:
+        device = cv2.VideoCapture(place, api)
+        if device.isOpened():
+            return device
+        device.release()
+    return None
+
+
+@dataclass(frozen=True)
+class FoundCamera:
+    """A camera of this machine.
+
+    Attributes:
+        address: INPUT that selects the camera.
+        name: name of the camera, or its frame size if the name is unknown.
+    """
+
+    address: str
+    name: str
+
+
+_SYSFS = Path("/sys/class/video4linux")
+_MOST_CAMERAS = 10
+
+
+def list_cameras() -> tuple[FoundCamera, ...]:
+    """Return the cameras of this machine.
+
+    On Linux, no camera is opened. On other systems, OpenCV has no list of the cameras. Therefore
+    the cameras with the numbers 0 to 9 are opened for a moment.
+    """
+    if sys.platform == "linux":
+        return _linux_cameras()
+    found = []
+    with silent_opencv():
+        for number in range(_MOST_CAMERAS):
+            device = _opened(number)
+            if device is None:
+                break  # The systems number their cameras without gaps.
+            mode = _set(device, CameraFormat())
+            device.release()
+            found.append(FoundCamera(f"camera://{number}", f"{mode.width} x {mode.height}"))
+    return tuple(found)
+
+
+def _linux_cameras() -> tuple[FoundCamera, ...]:
+    found = []
+    folders = [path for path in _SYSFS.glob("video*") if path.name[5:].isdigit()]
+    for folder in sorted(folders, key=lambda path: int(path.name[5:])):
+        # A camera has several device files. The others provide metadata instead of frames.
+        if _text(folder / "index") in ("0", ""):
+            name = _text(folder / "name") or "unknown name"
+            found.append(FoundCamera(f"/dev/{folder.name}", name))
+    return tuple(found)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _settled(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge.media.live import v4l2
+from mggr_edge.media.live import cameras
 from mggr_edge.media.live.address import CameraFormat, LiveAddress
+from mggr_edge.media.live.cameras import CameraCapture, CameraMode
 from mggr_edge.media.live.sources import open_capture
-from mggr_edge.media.live.v4l2 import CameraMode, V4L2Capture
 
 Modes = dict[str, dict[tuple[int, int], float]]
 WEBCAM: Modes = {
@@ -72,7 +72,7 @@ class Uvc:
 
 @pytest.fixture
 def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveAddress:
-    monkeypatch.setattr(v4l2.cv2, "VideoCapture", Uvc)
+    monkeypatch.setattr(cameras.cv2, "VideoCapture", Uvc)
     monkeypatch.setattr(Uvc, "modes", WEBCAM)
     (tmp_path / "video0").touch()
     return LiveAddress("v4l2", str(tmp_path / "video0"))
@@ -95,7 +95,7 @@ def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveAddress:
 def test_jpeg_is_asked_for_where_raw_frames_are_too_few(
     camera: LiveAddress, wanted: CameraFormat, expected: CameraMode
 ) -> None:
-    capture = V4L2Capture(camera, wanted)
+    capture = CameraCapture(camera, wanted)
     assert capture.mode == expected
     frame = capture.read()
     assert frame is not None
@@ -106,12 +106,12 @@ def test_a_camera_without_jpeg_keeps_raw_frames(
     camera: LiveAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Uvc, "modes", OLD)
-    capture = V4L2Capture(camera, CameraFormat(1280, 720, 30))
+    capture = CameraCapture(camera, CameraFormat(1280, 720, 30))
     assert capture.mode == CameraMode(1280, 720, 10, "YUYV")
 
 
 def test_the_format_comes_first_then_the_size_then_the_rate(camera: LiveAddress) -> None:
-    capture = V4L2Capture(camera, CameraFormat(1280, 720, 30))
+    capture = CameraCapture(camera, CameraFormat(1280, 720, 30))
     settings = capture._device.settings  # type: ignore[attr-defined]
     after = settings[settings.index(cv2.CAP_PROP_FOURCC) :]
     assert after == [
@@ -134,6 +134,6 @@ def test_the_mode_is_reported_and_what_was_asked_for_if_it_is_another(camera: Li
 
 def test_a_driver_that_tells_no_rate(camera: LiveAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Uvc, "modes", {"GREY": {(640, 480): -1.0}, "YUYV": {(640, 480): -1.0}})
-    capture = V4L2Capture(camera, CameraFormat())
+    capture = CameraCapture(camera, CameraFormat())
     assert capture.mode.rate == 0
     assert "unknown" in capture.described()
