@@ -46,7 +46,10 @@ _INPUT_RULES: tuple[_Rule, ...] = (
 _OUTPUT_RULES: tuple[_Rule, ...] = (
     _rule(r"null\W*|none|/dev/null", lambda m: "null://"),
     _rule(r"(?:display|window|screen)?:[\d./:]*|display|window|screen", lambda m: "display://0"),
-    _rule(r"(?:obs|virtual|unity)\W*(?:virtual)?\W*cam(?:era)?(?:\W.*)?", lambda m: "virtual-camera://"),
+    _rule(
+        r"(?:obs|virtual|unity)\W*(?:virtual)?\W*cam(?:era)?(?:\W.*)?",
+        lambda m: "virtual-camera://",
+    ),
     _rule(_DEVICE_NUMBER, lambda m: f"v4l2loopback:///dev/video{m['number']}"),
     _rule(
         r"rtsps?:/*(?:[^@/]*@)?[^/:]*(?P<port>:\d+)?/*(?P<name>[\w/.-]*)",

@@ -6,13 +6,17 @@ The redirector does no I/O and reads no clock. The caller passes the time of eac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mggr_edge.common.timing import FrameClock, Stages, no_stages
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.face_redirection import FaceRedirection
+from mggr_edge.pipeline.frame_formats import Color, check_frame, rgb_of, write_pixels
 from mggr_edge.pipeline.gating import Limits
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.results import FrameResult
@@ -128,36 +132,102 @@ class Redirector:
             self._clock = FrameClock()
         return self._clock(time_s)
 
-    def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
-        """Redirect all eyes of a frame; the input is never modified.
+    def redirect_image(
+        self,
+        frame: NDArray[np.uint8],
+        *,
+        color: Color = "rgb",
+        out: NDArray[np.uint8] | None = None,
+        landmarks: Sequence[ArrayLike] | None = None,
+    ) -> FrameResult:
+        """Redirect all eyes of a single image. Nothing is tracked or smoothed.
 
         Args:
-            frame: [H, W, 3] uint8 RGB frame.
-            time_s: time of the frame in its video, in seconds. Faces are tracked, and geometry and
-                gaze are smoothed over time. Times may repeat or decrease a little. If the time
-                decreases by more than half a second, the frame counts as the first frame of another
-                video. `None` means a single image. Then nothing is tracked or smoothed, and faces
-                are numbered from 0.
+            frame: image of the host program. It is not modified, unless it is also passed as `out`.
+            color: format of the frame; see `frame_formats`.
+            out: array for the result, with the shape of `frame`. It may be a strided view, and it
+                may be `frame` itself. With `None`, a new array is created.
+            landmarks: landmarks of the faces, if the host program has already found them. For each
+                face, [468, 3] or [478, 3] points of MediaPipe's face mesh: x and y in pixels, and
+                the depth z at the same scale. With `None`, faces are detected. The irises are
+                always found with the iris model.
+
+        Returns:
+            The result. Its `frame` is `out`, or the new array.
 
         Raises:
-            ValueError: the frame has another shape or dtype, or the time is not finite.
+            ValueError: an array has another shape or dtype, or contains values that are not finite.
         """
-        if (
-            not isinstance(frame, np.ndarray)
-            or frame.dtype != np.uint8
-            or frame.ndim != 3
-            or frame.shape[2] != 3
-            or frame.size == 0
-        ):
-            got = f"{getattr(frame, 'dtype', type(frame).__name__)} {list(np.shape(frame))}"
-            raise ValueError(f"a frame is uint8 [H, W, 3] RGB, got {got}")
-        frame = np.ascontiguousarray(frame)
+        return self._redirect(frame, None, color=color, out=out, landmarks=landmarks)
+
+    def redirect_frame(
+        self,
+        frame: NDArray[np.uint8],
+        time_s: float,
+        *,
+        color: Color = "rgb",
+        out: NDArray[np.uint8] | None = None,
+        landmarks: Sequence[ArrayLike] | None = None,
+    ) -> FrameResult:
+        """Redirect all eyes of a video frame.
+
+        Faces are tracked, and geometry and gaze are smoothed over time.
+
+        Args:
+            frame: see `redirect_image`.
+            time_s: time of the frame in its video, in seconds. Times may repeat or decrease a
+                little. If the time decreases by more than half a second, the frame counts as the
+                first frame of another video.
+            color, out, landmarks: see `redirect_image`.
+
+        Raises:
+            ValueError: an array has another shape or dtype, or a number is not finite.
+        """
+        return self._redirect(frame, time_s, color=color, out=out, landmarks=landmarks)
+
+    def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
+        """Redirect an RGB frame of a video, or with `time_s=None`, a single RGB image."""
+        return self._redirect(frame, time_s)
+
+    def _redirect(
+        self,
+        frame: NDArray[np.uint8],
+        time_s: float | None,
+        *,
+        color: Color = "rgb",
+        out: NDArray[np.uint8] | None = None,
+        landmarks: Sequence[ArrayLike] | None = None,
+    ) -> FrameResult:
+        check_frame(frame, color)
+        if out is not None and (out.shape != frame.shape or out.dtype != np.uint8):
+            raise ValueError(f"out is {out.dtype} {list(out.shape)}, expected {list(frame.shape)}")
+        rgb = rgb_of(frame, color)
+        result = self._redirect_rgb(rgb, time_s, landmarks)
+        if color == "rgb" and out is None:
+            return result
+        out = frame.copy() if out is None else out
+        if out is not frame:
+            np.copyto(out, frame)
+        for eye in (eye for face in result.faces for eye in face.eyes):
+            if eye.region is not None and eye.mask is not None:
+                write_pixels(out, result.frame, eye.mask, region=eye.region, color=color)
+        return replace(result, frame=out, color=color)
+
+    def _redirect_rgb(
+        self,
+        frame: NDArray[np.uint8],
+        time_s: float | None,
+        landmarks: Sequence[ArrayLike] | None,
+    ) -> FrameResult:
+        """Redirect a contiguous RGB frame into a new array."""
         if time_s is not None:
             time_s = self._rising(time_s)
             if frame.shape != self._shape:
                 self._look_anew(frame.shape)
         with self._stages("find faces"):
-            if time_s is None:
+            if landmarks is not None:
+                found = self._finder.with_landmarks(frame, landmarks)
+            elif time_s is None:
                 found = self._finder.find(frame, max_faces=self._max_faces)
             else:
                 found = self._watcher.find(frame, time_s, max_faces=self._max_faces)

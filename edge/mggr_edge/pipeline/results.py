@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from mggr_edge.errors import MggrError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.models.network_io import EyeState
 from mggr_edge.pipeline.compositing import ComposedEye, Region
+from mggr_edge.pipeline.frame_formats import Color, size_of
 from mggr_edge.pipeline.gating import Reason
 from mggr_edge.vision.face_mesh import roll_of_eyes_deg
 
@@ -56,6 +57,25 @@ class EyeResult:
     mask: NDArray[np.float32] | None = None
     composed: ComposedEye | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-serializable values, without pixels.
+
+        Angles are (pitch, yaw) in degrees, in the axes of the image: positive pitch is up, and
+        positive yaw is to the right.
+        """
+        return {
+            "side": self.side,
+            "centre_px": [round(float(v), 1) for v in self.outline.mean(axis=0)],
+            "gaze_deg": _angles(self.gaze_before),
+            "target_deg": _angles(self.gaze_target),
+            "strength": round(self.strength, 3),
+            "reason": self.reason,
+        }
+
+
+def _angles(gaze: Gaze | None) -> list[float] | None:
+    return None if gaze is None else [round(gaze.pitch_deg, 2), round(gaze.yaw_deg, 2)]
+
 
 @dataclass(frozen=True)
 class FaceResult:
@@ -75,6 +95,14 @@ class FaceResult:
     head_pose: Gaze
     eyes: tuple[EyeResult, EyeResult]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-serializable values; see `EyeResult.to_dict`."""
+        return {
+            "id": self.identity,
+            "head_deg": _angles(self.head_pose),
+            "eyes": [eye.to_dict() for eye in self.eyes],
+        }
+
     @property
     def roll_deg(self) -> float:
         """Angle in degrees of the line between the eyes in the image; clockwise is positive."""
@@ -86,22 +114,28 @@ class FrameResult:
     """A redirected frame, and the results of its faces.
 
     Attributes:
-        frame: [H, W, 3] uint8 RGB frame in a new array.
+        frame: redirected frame. `Redirector.process` returns a new [H, W, 3] uint8 RGB array.
         faces: results of the faces. If there are no faces, the frame is an unmodified copy.
         failure: error message. `None` means that there was no error. After an error, the frame is
             an unmodified copy.
+        color: format of the frame.
     """
 
     frame: NDArray[np.uint8]
     faces: tuple[FaceResult, ...]
     failure: str | None = None
+    color: Color = "rgb"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-serializable values, without pixels."""
+        return {"faces": [face.to_dict() for face in self.faces], "failure": self.failure}
 
     def mask(self) -> NDArray[np.bool_]:
         """Return a [H, W] bool mask that is true where a pixel may have changed.
 
         All other pixels are bit-identical to the input.
         """
-        mask = np.zeros(self.frame.shape[:2], np.bool_)
+        mask = np.zeros(size_of(self.frame, self.color), np.bool_)
         for face in self.faces:
             for eye in face.eyes:
                 if eye.region is not None and eye.mask is not None:

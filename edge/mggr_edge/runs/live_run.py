@@ -153,7 +153,7 @@ class _Session:
                     address=str(self._address),
                 )
             failure = None
-            layout = _layout(first.rgb).widened(columns)
+            layout = layout_of_live(first.rgb).widened(columns)
             with output.opened(layout) as writer:
                 self._idle = writer.idle if isinstance(writer, SegmentWriter) else None
                 try:
@@ -231,13 +231,18 @@ class _Session:
         if is_refitted:
             shown = fitted(shown, size)
             self._tally.refitted += 1
-        at = TimedFrame(frame.rgb, round(frame.time_s * _TICKS_PER_S), None, frame.time_s)
         with self._stages("write"):
-            writer.write(shown, at)
+            writer.write(shown, timed(frame.rgb, frame.time_s))
         self._tally.add(frame.rgb, result)
 
 
-def _layout(rgb: NDArray[np.uint8]) -> VideoLayout:
+def timed(rgb: NDArray[np.uint8], time_s: float) -> TimedFrame:
+    """Return a frame of a live source with its time in ticks."""
+    return TimedFrame(rgb, round(time_s * _TICKS_PER_S), None, time_s)
+
+
+def layout_of_live(rgb: NDArray[np.uint8]) -> VideoLayout:
+    """Return the layout for frames of a live source that have the size of this frame."""
     height, width = rgb.shape[:2]
     return VideoLayout(
         size=(height, width),

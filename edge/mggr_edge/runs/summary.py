@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.process import one_line
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
-from mggr_edge.geometry.angles import Gaze
 from mggr_edge.media.files.paths import VIDEO_SUFFIXES, Kind
 from mggr_edge.media.live.recordings import Verb
-from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameProcess, FrameResult
+from mggr_edge.pipeline.results import FrameProcess, FrameResult
 
 
 @dataclass(frozen=True)
@@ -320,29 +319,5 @@ def frame_facts(
         "frame": number,
         "time_s": None if time_s is None else round(time_s, 4),
         "took_ms": round(took_ms, 2),
-        "faces": [_face(face) for face in result.faces],
-        "failure": result.failure,
+        **result.to_dict(),
     }
-
-
-def _face(face: FaceResult) -> dict[str, Any]:
-    return {
-        "id": face.identity,
-        "head_deg": _angles(face.head_pose),
-        "eyes": [_eye(eye) for eye in face.eyes],
-    }
-
-
-def _eye(eye: EyeResult) -> dict[str, Any]:
-    return {
-        "side": eye.side,
-        "centre_px": [round(float(v), 1) for v in eye.outline.mean(axis=0)],
-        "gaze_deg": _angles(eye.gaze_before),
-        "target_deg": _angles(eye.gaze_target),
-        "strength": round(eye.strength, 3),
-        "reason": eye.reason,
-    }
-
-
-def _angles(gaze: Gaze | None) -> list[float] | None:
-    return None if gaze is None else [round(gaze.pitch_deg, 2), round(gaze.yaw_deg, 2)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.runtimes import Runner
@@ -26,6 +26,8 @@ from mggr_edge.vision.face_mesh import (
 from mggr_edge.vision.iris import Eye, IrisFinder
 
 _MIN_MESH_CONFIDENCE = 0.5
+_MESH_SIZES = (468, 478)
+"""Numbers of landmarks: without and with the ten points of the irises, which come last."""
 _SAME_FACE = 0.25
 """Maximum distance between two detections that count as the same face.
 
@@ -82,6 +84,31 @@ class FaceFinder:
         """
         rough = self._detected(frame, beside=(), max_faces=max_faces)
         return self._faces(frame, [fit.landmarks for fit in rough])
+
+    def with_landmarks(
+        self, frame: NDArray[np.uint8], landmarks: Sequence[ArrayLike]
+    ) -> tuple[Face, ...]:
+        """Return faces whose landmarks are already known. Only the iris model is used.
+
+        Args:
+            frame: [H, W, 3] uint8 RGB frame.
+            landmarks: for each face, [468, 3] or [478, 3] points of MediaPipe's face mesh. x and y
+                are in frame pixels, and z is the depth at the same scale.
+
+        Raises:
+            ValueError: the landmarks of a face have another shape, or are not finite.
+        """
+        faces = []
+        for one in landmarks:
+            points = np.asarray(one, np.float32)
+            if points.ndim != 2 or points.shape[1] != 3 or len(points) not in _MESH_SIZES:
+                raise ValueError(
+                    f"landmarks are [468, 3] or [478, 3] points, got {list(points.shape)}"
+                )
+            if not np.isfinite(points).all():
+                raise ValueError("landmarks must be finite numbers")
+            faces.append(self._face(frame, MeshFit(points[: _MESH_SIZES[0]], 1.0)))
+        return tuple(faces)
 
     def find_more(
         self, frame: NDArray[np.uint8], *, beside: Sequence[Face], max_faces: int
