@@ -14,7 +14,5 @@ with Bundle.open("default") as bundle:
     result = Redirector(bundle).redirect_image(photo, color="bgr")
 for face in result.faces:
     for eye in face.eyes:
-        print(
-            f"face {face.identity}, {eye.side} eye: strength {eye.strength:.2f} {eye.reason or ''}"
-        )
+        print(f"{eye.side} eye: strength {eye.strength:.2f} {eye.reason or ''}")
 cv2.imwrite(output, result.frame)
