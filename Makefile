@@ -9,7 +9,7 @@ DISK := 3 GB
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extended test-all test-slow test-edge test-newest test-arm64 check bench format weights clean
+.PHONY: help demo test test-extended test-all test-slow test-edge test-newest test-arm64 check bench docs format weights clean
 
 help: ## List the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,10 @@ bench: $(STAMP) ## Measure the speed of the redirector and of its layers, compar
 
 weights: $(STAMP) ## Train the packaged weights from scratch (about three hours). A second start resumes the training.
 	$(BIN)/python -m mggr_export.tools.weights
+
+docs: $(STAMP) ## Build the documentation site in build/site, and check its links.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/mkdocs build
 
 format: $(STAMP) ## Format the code, and fix lint errors that ruff can fix.
 	$(BIN)/ruff check --fix .

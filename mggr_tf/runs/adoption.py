@@ -46,7 +46,8 @@ def adopt(
     if "estimator" in train_on or stage == "adapted":
         names.pop("adapted", None)
     _copy(run, donor, names)
-    for earlier in run.config.needed(stage):
+    copied: tuple[Stage, ...] = ("adapted",) if "adapted" in names else ()
+    for earlier in (*run.config.needed(stage), *copied):
         if earlier in train_on:
             continue
         if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):

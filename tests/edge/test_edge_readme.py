@@ -40,7 +40,7 @@ def test_commands_are_taken(words: list[str]) -> None:
 
 
 def test_there_are_commands() -> None:
-    assert {words[0] for words in commands()} == {"doctor", "run", "bench", "build-engine"}
+    assert {words[0] for words in commands()} == {"setup", "doctor", "run", "bench", "build-engine"}
 
 
 @pytest.mark.parametrize("line", [LOAD, *KEEP.splitlines()])

@@ -178,7 +178,9 @@ class Redirector:
             time_s: time of the frame in its video, in seconds. Times may repeat or decrease a
                 little. If the time decreases by more than half a second, the frame counts as the
                 first frame of another video.
-            color, out, landmarks: see `redirect_image`.
+            color: see `redirect_image`.
+            out: see `redirect_image`.
+            landmarks: see `redirect_image`.
 
         Raises:
             ValueError: an array has another shape or dtype, or a number is not finite.

@@ -152,7 +152,9 @@ def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
         export_run(
             run,
             folder / name,
-            ExportRequest(precision="int8" if int8 else "float32", lean=True),
+            ExportRequest(
+                precision="int8" if int8 else "float32", formats=("tflite", "onnx"), lean=True
+            ),
             progress=progress,
             notify=notify,
         )
