@@ -265,7 +265,7 @@ def test_the_packaged_run_names_no_folder_of_the_machine(run, tmp_path):
 
 
 def test_packaged_weights_can_be_exported_again(made, installation, converted_before, tmp_path):
-    table = "| bundle | model | precision | PSNR against Keras | inside the eye opening |"
+    table = "| bundle | model | format | precision | PSNR against Keras | inside the eye opening |"
     (made / "MODEL_CARD.md").write_text(f"before\n\n{table}\n|---|\n| old |\n\nafter\n")
     making.put_into_package(made, notify=quiet)
     again = making.export_again(tmp_path / "again", notify=quiet)

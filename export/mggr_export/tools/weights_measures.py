@@ -178,11 +178,19 @@ def _groups(samples: EyeSamples, rows: NDArray[np.int64], scores: PairScores) ->
 
 
 _CARD = """\
+---
+license: apache-2.0
+library_name: mggr-tf
+pipeline_tag: image-to-image
+tags: [gaze-redirection, gaze-estimation, eye-contact, tflite, onnx]
+training_data: {drawn}{source}
+---
+
 # Default weights of mggr-tf
 
 These are the weights of a gaze estimator ({estimator:,} parameters) and an MGGR redirector
 ({redirector:,} parameters). Both networks process eye patches of 64 x 64 pixels. The weights are
-available as TFLite files (float and int8) and as Keras weights. Licence: Apache-2.0.
+available as TFLite and ONNX files (float and int8) and as Keras weights. Licence: Apache-2.0.
 
 ## Intended use
 
@@ -254,6 +262,7 @@ def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract
     return _CARD.format(
         estimator=networks.estimator.count_params(),
         redirector=networks.averaged.joined.count_params(),
+        source="" if run.record.portraits is None else f" and {run.record.portraits.name}",
         drawn="Synthetic eyes only" if run.record.portraits is None else "Synthetic eyes",
         photographs=_photographs(run.record.portraits),
         people=len(data.subjects),
@@ -301,15 +310,16 @@ def with_files_of(card: str, contracts: Mapping[str, Contract]) -> str:
 def _files(contracts: Mapping[str, Contract]) -> str:
     """Return a table of the exported files and of their differences from Keras."""
     lines = [
-        "| bundle | model | precision | PSNR against Keras | inside the eye opening |",
-        "|---|---|---|---|---|",
+        "| bundle | model | format | precision | PSNR against Keras | inside the eye opening |",
+        "|---|---|---|---|---|---|",
     ]
     for name, contract in contracts.items():
         for model, artifact in _files_of(contract):
             measured = [p.psnr_db for p in artifact.parity if p.psnr_db is not None]
             least = f"{min(measured):.0f} dB" if measured else "equal"
             inside = "" if artifact.opening is None else _db(artifact.opening.psnr_db)
-            lines.append(f"| {name} | {model} | {artifact.precision} | {least} | {inside} |")
+            kind = f"{artifact.format} | {artifact.precision}"
+            lines.append(f"| {name} | {model} | {kind} | {least} | {inside} |")
     return "\n".join(lines)
 
 
