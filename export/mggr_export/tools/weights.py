@@ -32,6 +32,7 @@ from mggr_edge.models.contract import Contract
 from mggr_edge.models.installed import packaged_bundles
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
+from mggr_export.formats.model_format import FileFormat
 from mggr_export.tools.weights_measures import measure, model_card, with_files_of
 from mggr_tf.config import Config
 from mggr_tf.config.files import load_config
@@ -57,6 +58,11 @@ _JUDGE_SEED = 9_000
 """Seed of the judge's synthetic people.
 
 These people are not in the training data of the redirector.
+"""
+FORMATS: tuple[FileFormat, ...] = ("tflite", "onnx")
+"""Formats of the packaged bundles.
+
+A device prefers TFLite. TensorRT needs ONNX, and OpenCV runs only ONNX.
 """
 _BUNDLES = {"float": False, "int8": True}
 
@@ -152,9 +158,7 @@ def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
         export_run(
             run,
             folder / name,
-            ExportRequest(
-                precision="int8" if int8 else "float32", formats=("tflite", "onnx"), lean=True
-            ),
+            ExportRequest(precision="int8" if int8 else "float32", formats=FORMATS, lean=True),
             progress=progress,
             notify=notify,
         )
