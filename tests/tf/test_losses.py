@@ -1,10 +1,12 @@
 """Losses: closed forms, and zero where nothing differs."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mggr_tf.config.stages import AdversaryConfig
+from mggr_tf.config.stages import OF_ESTIMATOR, AdversaryConfig, LossName
 from mggr_tf.training.losses import LOSSES, LossContext, discriminator_loss, gradient_penalty
 
 rng = np.random.default_rng(0)
@@ -31,6 +33,10 @@ def context(**changes):
         "verdict": {"realness": tf.zeros([2, 2, 2, 1]), "gaze": gaze},
     }
     return LossContext(**{**given, **changes})
+
+
+def test_every_loss_on_the_redirection_has_a_function():
+    assert set(LOSSES) == set(get_args(LossName)) - OF_ESTIMATOR
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -58,6 +58,8 @@ _OUTPUT_RULES: tuple[_Rule, ...] = (
 )
 _INPUT_SCHEMES = ("rtsp", "rtsps", "csi", "camera", "v4l2", "file")
 _OUTPUT_SCHEMES = ("rtsp", "display", "v4l2loopback", "null", "file")
+_WITH_PATH = ("file", "v4l2", "v4l2loopback")
+"""Schemes whose addresses contain a path, so three slashes follow the scheme."""
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):/+(?P<rest>.+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -104,7 +106,7 @@ def _by_scheme(text: str, known: tuple[str, ...]) -> str | None:
         return None
     if close[0] == "csi":
         return "csi://0"
-    slashes = ":///" if close[0] in ("file", "v4l2", "v4l2loopback") else "://"
+    slashes = ":///" if close[0] in _WITH_PATH else "://"
     return f"{close[0]}{slashes}{found['rest']}"
 
 

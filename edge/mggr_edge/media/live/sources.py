@@ -129,14 +129,7 @@ def _opened(address: LiveAddress, wanted: CameraFormat) -> Capture:
         case "rtsp":
             from mggr_edge.media.live.rtsp_client import RtspCapture
 
-            if wanted.is_asked_for:
-                raise UsageError(
-                    f"{address} is a network stream; its frame size and rate cannot be set; remove "
-                    "--input-width, --input-height and --input-rate",
-                    code="camera-options-for-stream",
-                    address=str(address),
-                )
-
+            check_no_format(address, wanted, kind="network stream")
             return RtspCapture(address)
         case "v4l2" | "camera":
             from mggr_edge.media.live.cameras import CameraCapture
@@ -154,6 +147,26 @@ def _opened(address: LiveAddress, wanted: CameraFormat) -> Capture:
             from mggr_edge.media.live.file_playback import PictureFileCapture
 
             return PictureFileCapture(address)
+
+
+def check_no_format(address: LiveAddress, wanted: CameraFormat, *, kind: str) -> None:
+    """Reject a requested size or rate for a source that does not support the request.
+
+    Args:
+        address: address of the source.
+        wanted: requested size and rate.
+        kind: kind of the source, for the message.
+
+    Raises:
+        UsageError: a size or rate is requested.
+    """
+    if wanted.is_asked_for:
+        raise UsageError(
+            f"{address} is a {kind}; its frame size and rate cannot be set; remove --input-width, "
+            "--input-height and --input-rate",
+            code="camera-options-for-stream",
+            address=str(address),
+        )
 
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
