@@ -151,11 +151,11 @@ import sys, time
 sys.path.append({SYSTEM_PACKAGES!r})
 import numpy as np
 from mggr_edge.media.live.sinks import live_output
-from mggr_edge.runs.live_run import _layout
+from mggr_edge.runs.live_run import layout_of_live as layout
 from mggr_edge.media.files.video_reader import TimedFrame
 
 noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
-with live_output(sys.argv[1]).opened(_layout(noise)) as writer:
+with live_output(sys.argv[1]).opened(layout(noise)) as writer:
     print("serving", flush=True)
     for n in range(150):
         writer.write(noise, TimedFrame(noise, n, None, n / 30))
@@ -265,10 +265,10 @@ import sys
 sys.path.append({SYSTEM_PACKAGES!r})
 import numpy as np
 from mggr_edge.media.live.rtsp_server import open_rtsp_server
-from mggr_edge.runs.live_run import _layout
+from mggr_edge.runs.live_run import layout_of_live as layout
 
 for _ in range(50):
-    with open_rtsp_server("127.0.0.1", int(sys.argv[1]), "eyes", _layout(np.zeros((16, 16, 3)))):
+    with open_rtsp_server("127.0.0.1", int(sys.argv[1]), "eyes", layout(np.zeros((16, 16, 3)))):
         pass
 print("ended")
 """
@@ -292,7 +292,7 @@ import dataclasses, re, socket, sys, time
 sys.path.append({SYSTEM_PACKAGES!r})
 import numpy as np
 from mggr_edge.media.live import rtsp_server
-from mggr_edge.runs.live_run import _layout
+from mggr_edge.runs.live_run import layout_of_live as layout
 
 gstreamer, servers = rtsp_server.import_gstreamer(serving=True), []
 

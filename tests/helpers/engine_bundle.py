@@ -25,6 +25,10 @@ def with_engines(folder: Path, models: tuple[str, ...] = ("redirector", "estimat
     """The packaged bundle with an ONNX stand-in of each model that an engine can be built of."""
     files = read_bundle_files(bundle_path("default"))
     contract = json.loads(files[CONTRACT_FILE])
+    for formats in contract["models"].values():
+        for one in [one for one in formats if one["format"] == "onnx"]:
+            formats.remove(one)
+            del files[one["file"]]
     for name in models:
         (tflite,) = contract["models"][name]
         tensors = {
