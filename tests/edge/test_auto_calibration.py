@@ -259,6 +259,7 @@ def _written_video(path: Path, picture: NDArray[np.uint8], frames: int) -> None:
         container.mux(stream.encode())
 
 
+@pytest.mark.extended
 def test_a_run_refines_and_reports(
     bundle: Bundle, portrait: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_model_that_cannot_be_loaded_there_is_told():
         memory_mb(contestant("eye", runtime=next(iter(runtimes("tflite", model="redirector")))))
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_two_bundles_are_timed_together():
     rows = bench(
@@ -170,6 +171,7 @@ def test_two_bundles_are_timed_together():
     assert rows[0].speedup == 1
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_the_command_prints_json_and_ends_with_1_below_a_floor():
     def run(*options):

@@ -141,7 +141,10 @@ def record() -> Iterator[Callable[..., Recorder]]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "times",
+    [pytest.param(3, marks=pytest.mark.extended), pytest.param(20, marks=pytest.mark.slow)],
+)
 def test_a_server_that_is_killed_and_comes_back_is_found_again(
     tmp_path: Path,
     serve: Callable[..., Server],

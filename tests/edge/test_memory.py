@@ -57,6 +57,7 @@ for _ in range(int(sys.argv[3])):
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.skipif(resident_mb() is None, reason="this system does not report memory")
 @pytest.mark.parametrize("opened_as", ["file", "stream"])

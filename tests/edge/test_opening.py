@@ -98,6 +98,7 @@ def test_a_signal_ends_a_command_whose_source_does_not_answer(
             assert process.returncode == code, said
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.usefixtures("bundle")
 def test_a_service_goes_on_while_its_messages_cannot_be_written(silent: socket.socket) -> None:

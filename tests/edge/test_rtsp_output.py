@@ -113,6 +113,7 @@ def test_clients_come_and_go_and_see_what_was_made(serve: Callable[..., Server])
     assert count > 30
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_film_is_streamed_again_and_again(serve: Callable[..., Server], tmp_path: Path) -> None:
     film, port, colour = tmp_path / "a.mp4", free_port(), (200, 60, 60)

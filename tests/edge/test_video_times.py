@@ -145,6 +145,7 @@ def test_a_joined_recording_is_written_in_step(tmp_path: Path) -> None:
         np.testing.assert_allclose(ours - after[0][0], read - before[0][0], atol=2e-3)
 
 
+@pytest.mark.extended
 def test_damage_that_is_no_join_is_still_an_error(tmp_path: Path) -> None:
     make(tmp_path / "a.ts", frames=60)
     content = bytearray((tmp_path / "a.ts").read_bytes())

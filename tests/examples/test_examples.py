@@ -122,6 +122,7 @@ def test_a_folder_is_redirected(photo: Path, tmp_path: Path) -> None:
     assert changed(photo, tmp_path / "out/1.png") > 0.0005
 
 
+@pytest.mark.extended
 def test_the_target_moves(clip: Path, tmp_path: Path) -> None:
     run("custom_target.py", clip, tmp_path / "out.mp4", cwd=tmp_path)
     with open_source(clip) as source, open_source(tmp_path / "out.mp4") as written:

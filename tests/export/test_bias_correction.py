@@ -52,6 +52,7 @@ def test_a_shift_changes_one_output_of_a_copy(estimator):
     assert np.array_equal(outputs_of(estimator, some)["gaze"], before["gaze"])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("file_format", ["tflite", "onnx"])
 def test_corrected_files_have_a_smaller_mean_error(estimator, file_format):
     some = inputs(24)

@@ -165,6 +165,7 @@ def test_what_is_unknown_teaches_nothing(config):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.extended
 def test_metrics_are_means_of_what_is_known(config):
     state = [[0.1, NAN, 0.5], [0.3, NAN, NAN], [NAN] * 3, [NAN] * 3]
     batch = rows(gaze_weight=[1, 0, 0, 0], state=state)
@@ -229,6 +230,7 @@ def test_the_difference_within_pairs_counts_and_what_both_miss_does_not():
     assert difference_loss(asked, half, [1, 0, 1, 1]) == pytest.approx(miss[1] / 2, rel=1e-5)
 
 
+@pytest.mark.extended
 def test_a_loss_on_differences_trains_pairs_alone(config, samples, closing):
     stage = config.stage("estimator")
     wanted = (*stage.losses, LossConfig("gaze_difference", 1.0))

@@ -59,6 +59,7 @@ def assert_like_photographs(found: EyeMotion, *, errors: float) -> None:
     assert abs(lower.value - real_lower.value) < 2 * real_lower.error + errors * lower.error
 
 
+@pytest.mark.extended
 def test_drawn_eyes_move_as_photographed_ones(finder: IrisFinder) -> None:
     """A small sample, so two standard errors beyond a tenth are allowed; the slow test has none."""
     samples = draw_frontal_eyes(people=50, per_side=5, seed=12)

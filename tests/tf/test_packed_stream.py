@@ -160,6 +160,7 @@ def test_an_epoch_goes_through_all_chunks_once_in_an_order_of_its_own(packed, mo
     assert not np.array_equal(*places)
 
 
+@pytest.mark.extended
 def test_every_patch_is_looked_at_about_once_an_epoch(packed):
     epoch = packed.window_steps * len(packed.index.records) // (4 * packed.how.chunks)
     known = packed.in_memory()

@@ -44,6 +44,7 @@ def index_of(samples, image):
     return int(np.flatnonzero((samples.images == uint8).all((1, 2, 3)))[0])
 
 
+@pytest.mark.extended
 def test_pairs_share_subject_side_and_head_and_are_two(samples):
     for batch in batches(samples):
         for eye, target in zip(batch["eye"], batch["target"], strict=True):
@@ -66,6 +67,7 @@ def test_what_a_batch_says_is_what_the_device_would_say(samples):
             np.testing.assert_allclose(batch[name], value, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.extended
 def test_a_source_gaze_may_be_named_wrongly(samples):
     """As by an estimator: `delta` is off by it, the labels and the pictures are not."""
     how = dataclasses.replace(NONE, source_gaze_deg=2.5)

@@ -37,6 +37,7 @@ def test_a_shared_crop_stays_where_it_is(eyes):
     assert np.abs(found.shift_px[found.known]).mean() < 0.7
 
 
+@pytest.mark.extended
 def test_moved_crops_are_moved_back(eyes):
     pairs = all_pairs(eyes, limit=16, seed=1)
     still = align(eyes.images, pairs)

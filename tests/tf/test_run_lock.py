@@ -38,6 +38,7 @@ def held_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.extended
 def test_a_second_training_is_refused_until_the_first_is_gone_even_killed(tmp_path):
     with (
         held_by_another(tmp_path),
@@ -67,6 +68,7 @@ def test_what_was_killed_while_it_wrote_leaves_nothing_for_the_next(tmp_path):
         assert list((tmp_path / "checkpoints" / "joint").iterdir()) == []
 
 
+@pytest.mark.extended
 def test_who_is_refused_removes_nothing_that_another_writes(tmp_path):
     with held_by_another(tmp_path):
         written = tmp_path / "run.partial-0a1b2c3d.json"

@@ -34,6 +34,7 @@ def made(path, *, steps=100, l1=(0.3, 0.2, 0.25), changes=()):
     return run
 
 
+@pytest.mark.extended
 def test_equal_weights_have_equal_hashes_whenever_they_were_written(tmp_path):
     one = fingerprint(made(tmp_path / "a"))
     time.sleep(2.1)  # a zip tells the time in steps of two seconds

@@ -163,7 +163,7 @@ def test_rivals_forms_move_by_mggrs_losses(tiny_changes, samples, form):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("deepwarp-edge", DEEPWARP),
+        pytest.param("deepwarp-edge", DEEPWARP, marks=pytest.mark.extended),
         pytest.param("deepwarp-paper", DEEPWARP_STACK, marks=pytest.mark.extended),
         pytest.param("prgan-edge", PRGAN, marks=pytest.mark.slow),
         pytest.param(

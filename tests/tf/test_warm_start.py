@@ -44,6 +44,7 @@ def stateful(tiny_changes):
     return load_config("mggr-edge", changes=[*tiny_changes, "models.estimator_state=true", state])
 
 
+@pytest.mark.extended
 def test_layers_that_the_donor_lacks_start_from_nothing(tmp_path, stateful, tiny_config, data):
     donor = run_with(tmp_path / "donor", tiny_config, data, ALL)
     run = RunFolder.create(tmp_path / "run", stateful, data)
@@ -61,6 +62,7 @@ def test_layers_that_the_donor_lacks_start_from_nothing(tmp_path, stateful, tiny
     assert not np.allclose(new.get_layer("state_logits").get_weights()[0], 0.01)
 
 
+@pytest.mark.extended
 def test_a_window_may_be_new(tmp_path, stateful, data):
     donor = run_with(tmp_path / "donor", stateful, data, ALL)
     windowed = replace(stateful, models=replace(stateful.models, estimator_window=True))
@@ -71,6 +73,7 @@ def test_a_window_may_be_new(tmp_path, stateful, data):
     assert np.ptp(new.get_layer("hidden").get_weights()[0]) == 0, "the donor's constant weights"
 
 
+@pytest.mark.extended
 def test_every_stage_is_still_to_be_trained_and_the_donor_is_recorded(tmp_path, stateful, data):
     donor = run_with(tmp_path / "donor", stateful, data, ALL)
     run = RunFolder.create(tmp_path / "run", stateful, replace(data, subjects=("s2-0",)))
