@@ -41,6 +41,13 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Fail if a snippet of a file was not included."""
+    if "--8<" in html or "--8&lt;" in html:
+        raise PluginError(f"{page.file.src_uri}: a snippet was not included; check its line")
+    return html
+
+
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Rewrite the links of a page."""
     inside = {page_: source for source, page_ in PAGES.items() if page_ != "index.md"}

@@ -1,9 +1,11 @@
 """Redirect the eyes of one face of a frame, in a fixed order of steps.
 
 Both eyes of a face use the same source gaze, which is the gaze before redirection. The source gaze
-is the mean of the estimates for the two eyes. This has three reasons. Both eyes look at the same
-point. The mean has a smaller error than a single estimate. If the source gaze is wrong, both eyes
-are turned alike, and the person does not look cross-eyed.
+is the mean of the estimates for the two eyes, for three reasons:
+
+- Both eyes look at the same point.
+- The mean has a smaller error than a single estimate.
+- If the source gaze is wrong, both eyes are turned alike, and the person does not look cross-eyed.
 
 All input and output angles are in the axes of the image. Crops are rotated with the eye. Therefore
 target, source and head pose are converted to the axes of each crop before the networks run. The

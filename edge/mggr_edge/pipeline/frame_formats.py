@@ -7,7 +7,7 @@
 | `gray` | [H, W] uint8 | brightness |
 | `nv12` | [3 H / 2, W] uint8 | H rows of Y, then H / 2 rows with pairs of U and V |
 
-The values of `nv12` have the BT.601 matrix and the limited range (Y from 16 to 235). H and W must
+NV12 frames use the BT.601 matrix and the limited range (Y from 16 to 235), and their H and W must
 be even. Arrays may be strided views, for example a part of a larger frame.
 
 Only the pixels of redirected eyes are converted back. All other pixels of the output are equal to

@@ -11,7 +11,8 @@ Example::
         for frame in source:
             sink.write(redirector.redirect_frame(frame.rgb, frame.time_s), frame)
 
-No function of this module handles signals, writes to the terminal or ends the process.
+`FrameSink.write` takes the whole result, because HDR videos need more than its RGB frame. No
+function of this module handles signals, writes to the terminal or ends the process.
 """
 
 from __future__ import annotations

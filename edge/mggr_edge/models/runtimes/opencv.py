@@ -1,7 +1,8 @@
 """Run ONNX models and the face models with the module `dnn` of OpenCV.
 
-OpenCV is always installed, because the device uses it for images. Therefore this runtime also works
-on systems for which neither LiteRT nor ONNX Runtime has a wheel. OpenCV 5 is needed.
+The device uses OpenCV for images, so it is installed on every device. Version 5 or later can also
+run the models. This runtime therefore works on systems for which neither LiteRT nor ONNX Runtime has
+a wheel.
 
 OpenCV reads no tensor specs from a model file. Therefore the caller passes them, and the shapes are
 checked with a first call.
