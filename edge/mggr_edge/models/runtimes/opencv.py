@@ -1,8 +1,8 @@
 """Run ONNX models and the face models with the module `dnn` of OpenCV.
 
 The device uses OpenCV for images, so it is installed on every device. Version 5 or later can also
-run the models. This runtime therefore works on systems for which neither LiteRT nor ONNX Runtime has
-a wheel.
+run the models. Therefore this runtime works on systems for which neither LiteRT nor ONNX Runtime
+has a wheel.
 
 OpenCV reads no tensor specs from a model file. Therefore the caller passes them, and the shapes are
 checked with a first call.
