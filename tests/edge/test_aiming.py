@@ -129,7 +129,7 @@ def test_after_a_long_pause_between_frames_it_begins_at_the_target() -> None:
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("rate", [0.1, 1.0, 3.0, 30.0, 240.0])
+@pytest.mark.parametrize("rate", [0.1, 1.0, 3.0, 30.0, pytest.param(240.0, marks=pytest.mark.slow)])
 def test_glances_take_the_same_share_of_seconds_at_any_rate(rate: float) -> None:
     aim = Glances(Gaze(0, 0), seed=1)
     frames = int(max(600 * rate, 300))

@@ -74,7 +74,7 @@ def test_a_loop_has_every_frame_in_order_and_its_time_goes_on(clip: Path) -> Non
     assert frames[4].pts == frames[3].pts + frames[3].duration
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_for_ever_does_not_end(clip: Path) -> None:
     with open_looped(clip, FOR_EVER) as video:
         assert video.layout.frames is None

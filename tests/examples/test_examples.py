@@ -151,7 +151,7 @@ atexit.register(lambda: print(len(shown), (shown[0] != shown[-1]).any()))
     assert run("webcam_window.py", clip, cwd=tmp_path, before=before).startswith("8 ")
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_a_loss_of_ones_own_is_trained(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     said = run("custom_loss.py", 2, 4, cwd=tmp_path)

@@ -57,7 +57,7 @@ def test_its_label_and_its_folder(served, tmp_path):
 
 def test_devices_pass_it_over(served):
     bundle = Bundle.open(served[0])
-    assert runnable(bundle.contract.models["redirector"]).format == "onnx"
+    assert runnable(bundle.contract.models["redirector"], model="redirector").format == "onnx"
 
 
 def test_verify_runs_it(served, eyes):

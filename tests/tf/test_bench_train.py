@@ -206,6 +206,7 @@ def timed(tiny_changes, tmp_path_factory):
     return done.stdout, json.loads(file.read_text())
 
 
+@pytest.mark.slow
 def test_convolutions_of_a_joint_step_are_those_of_its_networks(timed):
     _, found = timed
     assert Counter((c["part"], c["direction"]) for c in found["convolutions"]) == {
@@ -227,6 +228,7 @@ def test_convolutions_of_a_joint_step_are_those_of_its_networks(timed):
     }
 
 
+@pytest.mark.slow
 def test_the_command_says_every_rate_and_writes_it(timed):
     stdout, found = timed
     for said in (

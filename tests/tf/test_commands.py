@@ -256,7 +256,7 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
     assert -1 <= axes["yaw"]["correlation"] <= 1
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_on_other_data_the_estimator_goes_on_from_what_it_knew(tmp_path, eyes, tiny_changes):
     other, tiny = tmp_path / "other", flags(tiny_changes)
     other.mkdir()

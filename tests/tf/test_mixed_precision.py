@@ -142,6 +142,7 @@ def test_an_estimator_follows_its_twin(slim_config, samples, stage):
     assert any((a != b).any() for a, b in zip(before, asked.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_scaled_loss_comes_back_from_a_checkpoint(slim_config, samples, tmp_path):
     """Weights, both optimizers and both scales: what goes on is what was never interrupted."""
     step = stage_of(Networks(slim_config, precision="float16"), "joint")
@@ -274,6 +275,7 @@ def test_a_config_knows_three_precisions():
         load_config("mggr-edge", changes=["compute.precision=float8"])
 
 
+@pytest.mark.slow
 def test_a_compiled_step_computes_what_a_plain_one_does(slim_config, grey_samples):
     """A coarse stage: nothing in it is drawn at random."""
     losses = {}

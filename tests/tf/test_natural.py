@@ -100,7 +100,7 @@ def test_a_source_that_is_no_file_is_named():
     assert "nowhere.mp4 is not a file" in result.output
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_the_command_prints_a_row_for_each_target(judging, tmp_path):
     default_bundle()
     data = pytest.importorskip("skimage.data")

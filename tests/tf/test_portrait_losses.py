@@ -225,7 +225,7 @@ def test_the_discriminator_sees_photographs_only_with_an_adversarial_weight(
     assert critics_loss(config, batch) != pytest.approx(plain, rel=1e-5)
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 @pytest.mark.parametrize("term", ["cycle", "identity"])
 def test_a_redirector_learns_to_keep_photographs(tiny_changes, samples, portraits, term):
     """From weights that spoil pictures the term falls, with a tiny loss beside it."""

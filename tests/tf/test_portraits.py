@@ -397,7 +397,7 @@ def test_without_photographs_the_stage_is_refused(tmp_path, config, samples):
         )
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_a_stage_that_was_stopped_goes_on_as_if_nothing_had_happened(
     trained, tmp_path, config, samples, portraits, monkeypatch
 ):

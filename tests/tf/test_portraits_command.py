@@ -67,6 +67,7 @@ def resume(out, *more):
     return ["train", "--out", out, "--resume", *more]
 
 
+@pytest.mark.slow
 def test_the_last_stage_follows_the_portraits(training, eyes, split):
     command, out = training
     result = invoke(*command, "--portraits", eyes, "--portraits-split", split)
@@ -80,6 +81,7 @@ def test_the_last_stage_follows_the_portraits(training, eyes, split):
     assert "person-02" not in training.subjects
 
 
+@pytest.mark.slow
 def test_without_portraits_the_recipe_ends_before_adapted(training):
     command, out = training
     error_of(invoke(*command, "--stage", "adapted"), "adapted-without-portraits", stage="adapted")
@@ -107,6 +109,7 @@ def test_people_of_portraits_are_not_scored(run):
     refuse_seen_subjects(("person-02", "person-03"), seen)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_finds_its_portraits_and_reports_what_changed(run, eyes, tmp_path):
     assert invoke(*resume(run, "--stage", "adapted", "--steps", 1)).exit_code == 0
     before = RunFolder.open(run).record
@@ -150,6 +153,7 @@ def test_other_people_than_before_are_refused(run, split):
     assert RunFolder.open(run).record.portraits.subjects == ("person-00", "person-03")
 
 
+@pytest.mark.slow
 def test_a_run_without_portraits_takes_some_later(training, eyes, split):
     command, out = training
     assert invoke(*command).exit_code == 0

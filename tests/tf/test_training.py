@@ -199,6 +199,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
         assert np.isfinite(batch["eye"]).all()
 
 
+@pytest.mark.slow
 def test_a_stage_ends_early_and_keeps_its_best(tmp_path, tiny_config, tiny_changes, samples):
     base = train(tmp_path / "base", tiny_config, samples, stage="estimator")
     changes = ("stages.coarse.learning_rate=1.0e-38", "stages.coarse.validation.every=1")
