@@ -20,8 +20,9 @@ demo: $(STAMP) ## Install if needed. Then train, export, redirect a clip and wri
 test: $(STAMP) ## Run the default tests (about three minutes on two cores).
 	$(PYTEST) -m "not slow and not extended"
 
+# Many of these tests wait for other processes. Therefore three processes run them on two cores.
 test-extended: $(STAMP) ## Run the tests of short trainings, exports, browsers and streams (about fifteen minutes).
-	$(PYTEST) -m "extended and not slow"
+	$(PYTEST) -n 3 -m "extended and not slow"
 
 test-all: test test-extended ## Run the targets `test` and `test-extended`.
 

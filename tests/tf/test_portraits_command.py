@@ -202,10 +202,13 @@ def test_devices_of_a_new_run_keep_its_donors_adapted_estimator(
 
     same = started("same", stage="joint")
     assert (same["estimator"], same["adapted"]) == (estimator, adapted)
+    stages = [RunFolder.open(path).record.stages["adapted"] for path in (donor, tmp_path / "same")]
+    assert (stages[1].done, stages[1].complete) == (stages[0].done, True)
     # An estimator that goes on starts from what devices ran, which is then no longer the last.
     goes_on = started("goes-on", stage="joint", train_on=("estimator",))
     assert goes_on["estimator"] == adapted
     assert "adapted" not in goes_on
+    assert "adapted" not in RunFolder.open(tmp_path / "goes-on").record.stages
     again = started("again", stage="adapted")
     assert again["estimator"] == estimator
     assert "adapted" not in again

@@ -120,8 +120,8 @@ def disk(place: Path) -> Iterator[Callable[..., Path]]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-SIZES_KB = [4, 250]
-EVERY_SIZE_KB = sorted({*range(12, 400, 16)} - {*SIZES_KB})
+SIZES_KB = [4, pytest.param(250, marks=pytest.mark.slow)]
+EVERY_SIZE_KB = sorted({*range(12, 400, 16)} - {4, 250})
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def stopped_at(monkeypatch, step, where):
     monkeypatch.setattr(StageWatch, where, and_a_signal)
 
 
-@pytest.mark.parametrize("step", [2, 4])
+@pytest.mark.parametrize("step", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_signal_during_a_validation_keeps_the_best_and_ends(
     tmp_path, tiny_changes, samples, monkeypatch, step
 ):
