@@ -129,6 +129,7 @@ def test_a_folder_of_that_name_is_a_folder(
     error_of(refused, "no-packaged-weights")
 
 
+@pytest.mark.slow
 def test_commands_know_the_packaged_weights(
     made, installation, converted_before, tmp_path, monkeypatch
 ):

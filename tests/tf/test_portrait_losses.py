@@ -270,6 +270,7 @@ def test_several_updates_of_the_critic_share_the_photographs(tiny_changes, sampl
     assert all(np.isfinite(float(value)) for value in found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.extended
 def test_a_joint_stage_trains_on_the_photographs_of_a_run(tmp_path, config, samples, portraits):
     data = DataRecord("discs", ("0000", "0001"), (), 24, "Apache-2.0")

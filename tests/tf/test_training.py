@@ -136,6 +136,7 @@ def test_a_run_cut_short_goes_on_as_if_nothing_had_happened(
                 np.testing.assert_array_equal(a[key], b[key], err_msg=f"{name} {key}")
 
 
+@pytest.mark.slow
 def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples, monkeypatch):
     """As many steps as fit, at the pace that was measured: here, one a minute."""
     monkeypatch.setattr(Loop, "seconds_per_step", lambda self, patience_s: 60.0)
@@ -156,6 +157,7 @@ def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples,
     assert record.steps == record.done == 9
 
 
+@pytest.mark.slow
 def test_timing_steps_leaves_no_trace(tmp_path, tiny_config, samples):
     run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
     networks = Networks(tiny_config)
@@ -278,6 +280,7 @@ def test_a_signal_during_a_validation_keeps_the_best_and_ends(
     assert train(tmp_path / "run", config, samples, stage="estimator").is_complete("estimator")
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_gone_are_no_fresh_start(tmp_path, tiny_config, samples):
     run = train(tmp_path / "run", tiny_config, samples, stage="estimator")
     run.update_stage("estimator", replace(run.record.stages["estimator"], complete=False))
