@@ -180,6 +180,7 @@ AMBIENT = bytes([0x4E, 0x01, 148, 8, 0, 0x04, 0x93, 0xE0, 0x3D, 0x13, 0x40, 0x42
 """A prefix SEI message: an ambient viewing environment of 30 lux, as iPhones write it."""
 
 
+@pytest.mark.extended
 def test_metadata_that_cannot_be_written_are_noted(tmp_path: Path) -> None:
     write_ten_bit(tmp_path / "in.mp4", [ramp_planes(HLG)] * 2, transfer=HLG, sei=AMBIENT)
     layout, _ = read(tmp_path / "in.mp4")
@@ -276,6 +277,7 @@ def test_eyes_are_composed_from_stored_values(transfer: int, eyes: list[dict]) -
         assert np.array_equal(one[beyond], two[beyond])
 
 
+@pytest.mark.extended
 def test_planes_are_turned_like_pixels() -> None:
     planes = ramp_planes(PQ)
     codes = picture(planes).codes(slice(0, 96), slice(0, 128))
@@ -301,6 +303,7 @@ def test_rotated_videos_come_out_upright(tmp_path: Path) -> None:
     assert np.abs(frame.rgb.astype(int) - expected)[32:].mean() < 4
 
 
+@pytest.mark.extended
 def test_frames_of_another_size_are_scaled_into_the_first(tmp_path: Path) -> None:
     joined = bytearray()
     for size in ((96, 128), (128, 96)):

@@ -134,6 +134,7 @@ def test_a_film_is_streamed_again_and_again(serve: Callable[..., Server], tmp_pa
     assert np.abs(seen[-1].mean(axis=(0, 1)) - (255 - np.array(colour))).max() < 12
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_port_that_is_taken_is_one_line(serve: Callable[..., Server]) -> None:
     with closing(socket.socket()) as taken:

@@ -206,6 +206,7 @@ def test_a_profile_that_cannot_be_written_is_a_failure(
     assert (found, page.state().offset_deg, page.state().running) == ([], None, False)
 
 
+@pytest.mark.extended
 def test_a_camera_that_is_lost_is_told_and_comes_back(
     scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch, blind: str
 ) -> None:

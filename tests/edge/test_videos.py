@@ -120,6 +120,7 @@ def test_every_frame_comes_out_at_its_time(tmp_path: Path, suffix: str, pts: lis
     assert abs(np.mean(darker)) < 0.5  # libswscale's quick conversion loses a grey level
 
 
+@pytest.mark.extended
 def test_matroska_keeps_times_to_the_millisecond(tmp_path: Path) -> None:
     make_video(tmp_path / "in.mp4", pts=VARIABLE)
     copy_video(tmp_path / "in.mp4", tmp_path / "out.mkv")
@@ -152,6 +153,7 @@ def test_sound_is_passed_through_bit_for_bit(tmp_path: Path, codec: str, suffix:
         assert container.streams.audio[0].language == "fin"
 
 
+@pytest.mark.extended
 def test_aac_priming_does_not_shift_the_picture(tmp_path: Path) -> None:
     make_video(tmp_path / "in.mp4", pts=CONSTANT, audio="aac")
     copy_video(tmp_path / "in.mp4", tmp_path / "out.mp4")

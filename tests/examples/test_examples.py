@@ -103,6 +103,7 @@ def test_a_photo_is_redirected(photo: Path, tmp_path: Path) -> None:
     assert 0.0005 < changed(photo, tmp_path / "out.png") < 0.05
 
 
+@pytest.mark.extended
 def test_landmarks_of_a_host_are_used(photo: Path, tmp_path: Path) -> None:
     run("redirect_photo.py", photo, tmp_path / "usual.png", cwd=tmp_path)
     said = run("own_landmarks.py", photo, tmp_path / "out.png", cwd=tmp_path)
@@ -132,6 +133,7 @@ def test_the_target_moves(clip: Path, tmp_path: Path) -> None:
     assert all((np.abs(one - other).max(axis=-1) > 16).mean() > 0.0005 for one, other in pairs)
 
 
+@pytest.mark.extended
 def test_frames_reach_the_sink(clip: Path, tmp_path: Path) -> None:
     run("virtual_camera.py", clip, tmp_path / "out.mkv", cwd=tmp_path)
     with open_source(tmp_path / "out.mkv") as written:

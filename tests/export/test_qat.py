@@ -52,6 +52,7 @@ def rounded(values, scale):
     return np.round(values / scale) * scale
 
 
+@pytest.mark.extended
 def test_a_convolution_reads_and_multiplies_rounded_values_and_nothing_else_is_rounded():
     eye = keras.Input((1, 1, 4), name="eye")
     made = keras.layers.Conv2D(4, 1, name="alone")(eye)

@@ -44,6 +44,7 @@ def test_the_network_knows_what_it_sees(name, wanted):
     assert wanted <= set(found)
 
 
+@pytest.mark.extended
 def test_maps_go_from_fine_to_coarse_and_nothing_is_trained():
     model = build_efficientnet_features()
     maps = model(tf.zeros([2, 56, 56, 3]))

@@ -97,6 +97,7 @@ def test_survives_saving_and_loading_by_keras(layer, tmp_path):
     np.testing.assert_array_equal(again(inputs), model(inputs))
 
 
+@pytest.mark.extended
 @everyone
 def test_is_the_same_traced_as_eager(layer):
     made, inputs = randomised(layer)

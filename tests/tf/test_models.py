@@ -157,6 +157,7 @@ def test_without_a_branch_its_output_is_zero(tiny_changes):
     assert np.abs(no_residual["flow"]).max() > 0
 
 
+@pytest.mark.extended
 def test_detail_sees_single_pixels(tiny_changes):
     """One pixel of the eye changes the residual around it at full resolution."""
     config = load_config("mggr-edge", changes=[*tiny_changes, "models.fine.detail=3"])

@@ -84,6 +84,7 @@ def test_a_source_gaze_may_be_named_wrongly(samples):
     assert abs(np.corrcoef(errors.T)[0, 1]) < 0.2
 
 
+@pytest.mark.extended
 def test_a_source_gaze_may_be_underestimated(samples):
     """As by an estimator with a small slope: each axis by a random fraction of its own."""
     how = dataclasses.replace(NONE, source_pitch_shrink=0.5, source_yaw_shrink=0.2)
