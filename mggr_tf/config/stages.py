@@ -13,18 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-_AT_MOST_1 = (
-    "ramp",
-    "blur",
-    "low_resolution",
-    "occlusion",
-    "colour_mix",
-    "surroundings",
-    "source_pitch_shrink",
-    "source_yaw_shrink",
-)
-"""The settings of `Augmentation` that are weights, fractions or probabilities."""
-
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -54,15 +42,12 @@ class Augmentation:
         surroundings: probability that the region outside an ellipse around the eye is blurred or
             replaced by a flipped copy. The exact flow is not adjusted, so `exact_flow` needs the
             value 0.
-        source_gaze_deg: standard deviation of a random error, in degrees per axis. The error is
-            added to the redirector's source gaze. The error simulates a device, where the source
-            gaze is only an estimate.
-        source_pitch_shrink: maximum reduction of the redirector's source pitch, as a fraction. Each
-            pair's pitch is multiplied by a random factor between 1 minus this value and 1. The
-            factor simulates an estimator that underestimates large gazes.
-        source_yaw_shrink: same as `source_pitch_shrink`, for the yaw.
-        head_pose_deg: standard deviation of a random error, in degrees per axis. The error is added
-            to the head pose. All networks receive the changed head pose.
+        source_gaze_deg: standard deviation of a random error of the redirector's source gaze, in
+            degrees per axis. On a device, the source gaze is only an estimate.
+        source_pitch_shrink, source_yaw_shrink: maximum reductions of the source gaze, as fractions.
+            Each angle is multiplied by a random factor between 1 minus this value and 1. The factor
+            simulates an estimator that underestimates large gazes.
+        head_pose_deg: like `source_gaze_deg`, for the head pose that all networks receive.
     """
 
     brightness: float = 0.15
@@ -87,7 +72,8 @@ class Augmentation:
         for one in fields(self):
             if getattr(self, one.name) < 0:
                 raise ValueError(f"{one.name} must be at least 0, got {getattr(self, one.name)}")
-        for name in _AT_MOST_1:
+        shares = ("ramp", "blur", "low_resolution", "occlusion", "colour_mix", "surroundings")
+        for name in (*shares, "source_pitch_shrink", "source_yaw_shrink"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must be at most 1, got {getattr(self, name)}")
 
