@@ -101,9 +101,10 @@ def _without_opencv(file_format: Format) -> dict[str, str]:
 def runtimes(file_format: Format, *, model: str) -> dict[str, str]:
     """Return the installed runtimes for a model file; the preferred runtime is first.
 
-    In measurements on x86-64 and aarch64, LiteRT was the fastest runtime for all models of the
-    device. OpenCV needs 1.5 to 6 times as long for the face models, because it runs a TFLite model
-    once per output.
+    The order follows measurements on two x86-64 cores (`mggr-edge bench default`, LiteRT 2.3, ONNX
+    Runtime 1.32, OpenCV 5.0). LiteRT was at least as fast as ONNX Runtime. OpenCV took 1.8 to 3.4
+    times as long as LiteRT for the packaged networks. It took four to six times as long for the
+    face models, because it runs a TFLite model once per output.
 
     Args:
         file_format: the format of the file.
