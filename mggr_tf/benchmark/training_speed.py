@@ -31,8 +31,8 @@ from mggr_tf.config.stages import Stage
 from mggr_tf.data.closing_eyes import closing_eyes
 from mggr_tf.data.rows import Batch
 from mggr_tf.data.source import Split
-from mggr_tf.models.blocks import settled
 from mggr_tf.models.networks import Networks
+from mggr_tf.models.precision import settled
 from mggr_tf.training.stage_parts import (
     compiled,
     explained_corruption,

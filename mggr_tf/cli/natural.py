@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from mggr_edge.models.bundle import Bundle
     from mggr_tf.evaluation.clips import KnownGaze
     from mggr_tf.evaluation.frame_labels import FrameLabels
+    from mggr_tf.evaluation.ground_truth import TruthScores
     from mggr_tf.evaluation.label_scores import LabelScores
     from mggr_tf.evaluation.naturalness import Judge, Naturalness
+    from mggr_tf.models.stlpips import Lpips
 
 DRAWN = "synthetic"
 _PEOPLE = 3
+
+PAIRS = "synthetic-pairs"
+_PAIRED_PEOPLE = 30
+"""Number of people for `synthetic-pairs`. Each person has one pair for each eye."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,12 @@ def natural(
       jitter   movement of the irises in the output, divided by the movement in
                the input, with simulated camera noise; only for pictures
 
+    SOURCE `synthetic-pairs` means 60 pairs of synthetic eyes, in frames of 256 x 256 pixels. Each
+    pair shows an eye with two gazes. One picture is redirected and compared with the other. The
+    table has the PSNR in dB (higher is better) and ST-LPIPS (lower is better) of the pixels inside
+    the eye opening, for the unchanged source (`copy`) and for the redirected picture. --target and
+    --judge have no effect on these pairs.
+
     SOURCE `synthetic` means clips of three synthetic people whose gaze is known. The gaze after
     redirection is computed from the positions of the irises. These positions are compared with the
     positions of the irises in a picture that is rendered with the target gaze.
@@ -121,6 +133,7 @@ def natural(
     Examples:
       mggr-tf natural default call.mp4 photo.jpg
       mggr-tf natural default synthetic --target camera
+      mggr-tf natural default synthetic-pairs
       mggr-tf natural bundle call.mp4 --judge runs/judge --target camera --target=-10,0
       mggr-tf natural default call.mp4 --labels call.csv
     """
@@ -128,14 +141,18 @@ def natural(
     from mggr_edge.pipeline.targets import parse_target
     from mggr_tf.evaluation.frame_labels import labels_by_clip
 
-    clips = [Path(source) for source in sources if source != DRAWN]
+    clips = [Path(source) for source in sources if source not in (DRAWN, PAIRS)]
     labels = labels_by_clip(label_files, clips)
     opened = Bundle.open(bundle)
     asked = None if judge is None else _judge(judge, opened)
     aims = {text: parse_target(text) for text in targets}
     rows: list[_Row] = []
+    truths: list[TruthScores] = []
     for source in sources:
-        if source == DRAWN:
+        if source == PAIRS:
+            _refuse_training_people(opened, bundle)
+            truths += _compared_with_truth(opened)
+        elif source == DRAWN:
             _refuse_training_people(opened, bundle)
             if asked is not None:
                 notify(
@@ -146,10 +163,14 @@ def natural(
         else:
             rows += _filmed(Path(source), opened, aims, asked, labels.get(Path(source)))
     if as_json:
-        click.echo(json.dumps([row.as_json() for row in rows], indent=2))
-    else:
+        compared = [{"source": PAIRS, **truth.as_json()} for truth in truths]
+        click.echo(json.dumps([*(row.as_json() for row in rows), *compared], indent=2))
+        return
+    if rows:
         click.echo(_table(rows))
         _print_label_scores(rows)
+    if truths:
+        click.echo(("\n" if rows else "") + _truth_table(truths))
 
 
 def _print_label_scores(rows: Sequence[_Row]) -> None:
@@ -167,10 +188,12 @@ def _refuse_training_people(bundle: Bundle, name: str) -> None:
         UsageError: the bundle was trained on some of these people.
     """
     from mggr_tf.evaluation.clips import DrawnClip
+    from mggr_tf.evaluation.ground_truth import subject_names
     from mggr_tf.runs.provenance import some_names, subjects_of_contract
 
     seen = {*subjects_of_contract(bundle.contract.training)}
-    if known := seen & {DrawnClip(person).name for person in range(_PEOPLE)}:
+    filmed = {DrawnClip(person).name for person in range(_PEOPLE)}
+    if known := seen & (filmed | subject_names(_PAIRED_PEOPLE)):
         raise UsageError(
             f"{name} was trained on people of the synthetic clips ({some_names(known)}), so the "
             f"scores for `{DRAWN}` would not be valid; pass videos or pictures instead",
@@ -184,8 +207,10 @@ def _existing(sources: tuple[str, ...]) -> tuple[str, ...]:
     from mggr_edge.common.addresses import redact_credentials
 
     for source in sources:
-        if source != DRAWN and not Path(source).is_file():
-            raise click.BadParameter(f"{redact_credentials(source)} is not a file (or `{DRAWN}`)")
+        if source not in (DRAWN, PAIRS) and not Path(source).is_file():
+            raise click.BadParameter(
+                f"{redact_credentials(source)} is not a file (or `{DRAWN}`, `{PAIRS}`)"
+            )
     return sources
 
 
@@ -231,6 +256,31 @@ def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
             )
 
 
+def _compared_with_truth(bundle: Bundle) -> list[TruthScores]:
+    from mggr_edge.common.progress import progress
+    from mggr_tf.evaluation.ground_truth import redirect_pair, score_truth, true_pairs
+
+    pairs = list(true_pairs(_PAIRED_PEOPLE))
+    return score_truth(
+        pairs,
+        lambda pair: redirect_pair(pair, bundle),
+        lpips=_lpips(),
+        progress=progress,
+    )
+
+
+def _lpips() -> Lpips | None:
+    """Return ST-LPIPS; `None` if its weights are not installed."""
+    from mggr_edge.errors import MissingPackageError
+    from mggr_tf.models.stlpips import build_stlpips
+
+    try:
+        return build_stlpips("vgg")
+    except MissingPackageError as error:
+        notify(f"ST-LPIPS is not measured: {error}")
+        return None
+
+
 def _judge(run: Path, bundle: Bundle) -> Judge:
     from mggr_tf.evaluation.clips import judge_of
     from mggr_tf.runs.folder import RunFolder
@@ -259,6 +309,27 @@ def _table(rows: Sequence[_Row]) -> str:
                 _change(found.judge_before_deg, found.judge_after_deg),
                 "-" if known is None else _change(known.before_deg, known.after_deg),
                 _number(row.jitter),
+            )
+        )
+    return "\n".join(lines)
+
+
+def _truth_table(truths: Sequence[TruthScores]) -> str:
+    form = "{:<16} {:<18} {:>5} {:>9} {:>8} {:>11} {:>8}"
+    head = ("source", "group", "pairs", "copy PSNR", "PSNR", "copy LPIPS", "LPIPS")
+    lines = [form.format(*head)]
+    for one in truths:
+        learned = [
+            "-" if value is None else f"{value:.4f}" for value in (one.copy_lpips, one.lpips)
+        ]
+        lines.append(
+            form.format(
+                PAIRS,
+                one.group,
+                one.pairs,
+                f"{one.copy_psnr_db:.2f}",
+                f"{one.psnr_db:.2f}",
+                *learned,
             )
         )
     return "\n".join(lines)

@@ -54,7 +54,7 @@ class Limit:
         return ", ".join(parts)
 
 
-_OUTPUTS = ("flow", "coarse", "residual", "redirected", "gaze", "state")
+_OUTPUTS = ("flow", "coarse", "alpha", "residual", "redirected", "gaze", "state")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ class PrecisionLimits:
             in configs that are older than this limit.
         state: limit of the estimator's output `state`, whose values are in [0, 1]. `null` means no
             limit, and is the value in configs that are older than the output `state`.
+        alpha: limit of the redirector's output `alpha`, whose values are in [0, 1]. `null` means no
+            limit, and is the value in configs that are older than the output `alpha`.
     """
 
     flow: Limit
@@ -85,6 +87,7 @@ class PrecisionLimits:
     extra_gaze_deg: float
     opening: Limit | None = None
     state: Limit | None = None
+    alpha: Limit | None = None
 
     def __post_init__(self) -> None:
         limit = self.opening
@@ -106,7 +109,9 @@ def _float32() -> PrecisionLimits:
     # The measured differences on photographed eyes are 5e-6 for pictures and 4e-6 pixels for the
     # flow.
     exact = Limit(max_abs=1e-4)
-    return PrecisionLimits(exact, exact, exact, exact, exact, extra_gaze_deg=0.01, state=exact)
+    return PrecisionLimits(
+        exact, exact, exact, exact, exact, extra_gaze_deg=0.01, state=exact, alpha=exact
+    )
 
 
 def _float16() -> PrecisionLimits:
@@ -124,6 +129,7 @@ def _float16() -> PrecisionLimits:
         extra_gaze_deg=0.02,
         opening=Limit(min_psnr_db=75.0),
         state=Limit(max_abs=0.002),
+        alpha=Limit(mean_abs=0.001),
     )
 
 
@@ -141,6 +147,7 @@ def _int8() -> PrecisionLimits:
         extra_gaze_deg=0.1,
         opening=Limit(min_psnr_db=40.0),
         state=Limit(max_abs=0.1, mean_abs=0.01),
+        alpha=Limit(mean_abs=0.01),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mggr_tf.config.stages import Stage
@@ -28,6 +28,13 @@ class BranchSize:
             whose first level halves the resolution. The value 0 omits the layer.
         paint: whether a fine branch can replace pixels of the coarse picture. A fine branch always
             adds a residual to the coarse picture.
+        alpha: like `paint`, but the redirector returns the opacity of the replaced pixels. A device
+            then removes the old pixels at the resolution of the frame.
+        by_blocks: whether the layer `detail` and the output layers of a fine branch compute on
+            blocks of 2 x 2 pixels, which are stored as channels. Such layers are faster on
+            processors.
+        layers: number of flows that a coarse branch combines, 1 or 2. With 2, the flow can change
+            sharply along the border of the iris.
     """
 
     widths: tuple[int, ...]
@@ -36,6 +43,9 @@ class BranchSize:
     stem_stride: int = 2
     detail: int = 0
     paint: bool = False
+    alpha: bool = False
+    by_blocks: bool = False
+    layers: int = 1
 
     def __post_init__(self) -> None:
         if len(self.decoder) != len(self.widths) - 1:
@@ -45,8 +55,39 @@ class BranchSize:
             )
         if self.stem_stride not in (1, 2):
             raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
+        if self.layers not in (1, 2):
+            raise ValueError(f"layers must be 1 or 2, got {self.layers}")
+        if self.layers == 2 and self.stem_stride != 2:
+            raise ValueError("layers: 2 needs stem_stride 2")
+        if self.by_blocks and not (self.alpha and self.detail and self.stem_stride == 2):
+            raise ValueError("by_blocks needs alpha, detail and stem_stride 2")
+        if self.paint and self.alpha:
+            raise ValueError("paint and alpha exclude each other")
         if min(*self.widths, *self.decoder) < 1 or self.blocks < 0 or self.detail < 0:
             raise ValueError("widths and decoder must be at least 1, blocks and detail at least 0")
+
+    def can_start_from(self, older: BranchSize) -> bool:
+        """Return whether weights of the size `older` can be converted to this size.
+
+        `mggr_tf.models.upgrade` converts the weights.
+        """
+        if older.by_blocks or older.alpha or older.layers == 2:
+            return False
+        if self.layers == 2:
+            return replace(self, layers=1) == older
+        if not (self.by_blocks and older.paint and self.detail <= older.detail):
+            return False
+        if self.decoder[-1] > older.decoder[-1]:
+            return False
+        before = replace(
+            self,
+            paint=True,
+            alpha=False,
+            by_blocks=False,
+            detail=older.detail,
+            decoder=(*self.decoder[:-1], older.decoder[-1]),
+        )
+        return before == older
 
 
 @dataclass(frozen=True)
@@ -192,10 +233,16 @@ def check_networks(models: ModelConfig, *, method: Method, recipe: tuple[Stage, 
         )
     for name in ("coarse", "fine") if method != "mggr" else ("coarse",):
         size = getattr(models, name)
-        if isinstance(size, BranchSize) and (size.detail or size.paint):
+        if isinstance(size, BranchSize) and (size.detail or size.paint or size.alpha):
             raise ValueError(
-                f"models.{name}: detail and paint are accepted only for models.fine of method mggr"
+                f"models.{name}: detail, paint and alpha are accepted only for models.fine of "
+                "method mggr"
             )
+    coarse, fine = models.coarse, models.fine
+    if isinstance(fine, BranchSize) and fine.layers == 2:
+        raise ValueError("models.fine: layers must be 1, because only the coarse branch has flows")
+    if isinstance(coarse, BranchSize) and method != "mggr" and coarse.layers == 2:
+        raise ValueError("models.coarse: layers: 2 is accepted only for method mggr")
     if method == "mggr" and not models.parts:
         raise ValueError("method mggr needs models.coarse, models.fine or both")
     for stage in ("coarse", "fine"):

@@ -342,7 +342,7 @@ def _iris_residual(
     conventions: Conventions,
 ) -> float:
     total, weight = 0.0, 0.0
-    for residual, gaze in zip(made["residual"], wanted_deg, strict=True):
+    for residual, gaze in zip(made["redirected"] - made["coarse"], wanted_deg, strict=True):
         iris = draw_gazemap(gaze, size_px=conventions.patch_size, k=conventions.gazemap_k)[..., :1]
         total += float(np.sum(np.abs(residual) * iris)) / 2  # [-1, 1] to [0, 1]
         weight += 3 * float(np.sum(iris))

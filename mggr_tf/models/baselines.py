@@ -43,7 +43,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, GeneratorSize, StackSize
-from mggr_tf.models.blocks import EXACT, AddAndClip, Lighten, ZeroOutput
+from mggr_tf.models.blocks import AddAndClip, Lighten, ZeroOutput
+from mggr_tf.models.precision import EXACT
 from mggr_tf.models.trunk import (
     FLOW_UNIT_PX,
     condition_of,

@@ -1,18 +1,14 @@
-"""Define the layers of the networks, and set the numeric precision of layers.
-
-In a lower precision, the weights of a layer stay float32. The layer computes with rounded copies of
-the weights.
-"""
+"""Define the layers of the networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
+
+from mggr_tf.models.precision import EXACT
 
 Gradient = Callable[[tf.Tensor], tf.Tensor]
 
@@ -72,6 +68,26 @@ class DepthToSpace(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
+class SpaceToDepth(keras.layers.Layer):
+    """Stores each block of 2 x 2 pixels as the channels of one pixel. Inverse of `DepthToSpace`.
+
+    A convolution with few channels at full resolution is slow on processors: the time for each
+    multiplication is five to ten times as long as with many channels. On blocks, the same
+    convolution has four times as many channels.
+
+    Inputs:
+        [B, 2 H, 2 W, C] float32.
+
+    Returns:
+        [B, H, W, 4 C] float32.
+    """
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Rearrange the pixels. See the class docstring."""
+        return tf.nn.space_to_depth(features, 2)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
 class Upsampled(keras.layers.UpSampling2D):
     """Repeats every value over 2 x 2 pixels, with a gradient that XLA supports.
 
@@ -117,6 +133,102 @@ class AddAndClip(keras.layers.Layer):
         """Add and clip. See the class docstring."""
         coarse, residual = inputs
         return tf.clip_by_value(coarse + residual, -1.0, 1.0)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class PerChannel(keras.initializers.Initializer):
+    """Initializes a bias with one value per channel.
+
+    Args:
+        values: initial values.
+    """
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self.values = [float(value) for value in values]
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> tf.Tensor:
+        """Return the values, [C]."""
+        return tf.constant(self.values, dtype, shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor. Keras stores them with the model."""
+        return {"values": self.values}
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class Opacity(keras.layers.Layer):
+    """Splits the output of a fine branch into an opacity and the content that it adds.
+
+    The opacity `alpha` is the fraction of the coarse image that a predicted colour replaces.
+
+    Inputs:
+        parts: [B, H, W, 7] float32: content that is added (3 channels), opacity before the sigmoid
+            function (1), and colour that replaces the coarse image (3).
+
+    Returns:
+        dict of float32 tensors: `alpha` [B, H, W, 1] in [0, 1], and `residual` [B, H, W, 3], the
+        sum of the added content and of `alpha` times the colour.
+    """
+
+    def call(self, parts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Compute both outputs. See the class docstring."""
+        added, logit, colour = tf.split(parts, [3, 1, 3], axis=-1)
+        alpha = tf.sigmoid(logit)
+        return {"alpha": alpha, "residual": added + alpha * colour}
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class BlendAndClip(keras.layers.Layer):
+    """Blends an image with new content: `clip((1 - alpha) picture + residual, -1, 1)`.
+
+    `mggr_edge.pipeline.compositing.compose_eye` does the same at the resolution of a frame.
+
+    Inputs:
+        picture, alpha, residual: [B, H, W, 3], [B, H, W, 1] and [B, H, W, 3] float32.
+
+    Returns:
+        [B, H, W, 3] float32 in [-1, 1].
+    """
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Blend and clip. See the class docstring."""
+        picture, alpha, residual = inputs
+        return tf.clip_by_value(picture - alpha * picture + residual, -1.0, 1.0)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class LayeredFlow(keras.layers.Layer):
+    """Combines two smooth flows with a sharp visibility: `first + visibility (second - first)`.
+
+    The iris and the lid move differently, and the border between them is sharp. One smooth flow
+    would stretch the iris along this border.
+
+    Args:
+        unit_px: unit of the predicted flows, in pixels of the patch.
+
+    Inputs:
+        parts: [B, H, W, 8] float32: first flow (2 channels), second flow (2), and the visibility
+            of the second flow before the sigmoid function, for each block of 2 x 2 pixels (4).
+
+    Returns:
+        [B, 2 H, 2 W, 2] float32, (dx, dy) in pixels.
+    """
+
+    def __init__(self, unit_px: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.unit_px = float(unit_px)
+        self._up = keras.layers.UpSampling2D(interpolation="bilinear", dtype=EXACT)
+
+    def call(self, parts: tf.Tensor) -> tf.Tensor:
+        """Combine the flows. See the class docstring."""
+        flows, logits = tf.split(parts, 2, axis=-1)
+        first, second = tf.split(self._up(self.unit_px * flows), 2, axis=-1)
+        visibility = tf.sigmoid(tf.nn.depth_to_space(logits, 2))
+        return first + visibility * (second - first)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor. Keras stores them with the model."""
+        return {**super().get_config(), "unit_px": self.unit_px}
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
@@ -276,102 +388,3 @@ def convolution(width: int, *, name: str, stride: int = 1, size: int = 3) -> ker
         kernel_initializer="he_normal",
         name=name,
     )
-
-
-Precision = Literal["float32", "bfloat16", "float16"]
-OfFrozen = Literal["auto", "float32", "bfloat16"]
-
-EXACT: Literal["float32"] = "float32"
-"""The precision of the output layers (heads) and of all layers after the heads. The layers before
-the heads can have another precision."""
-
-_POLICIES = {EXACT: EXACT, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-
-_CPUINFO = Path("/proc/cpuinfo")
-_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
-"""The names that Linux uses for the bfloat16 instructions of x86 processors. OneDNN needs one of
-these instruction sets."""
-_GPUS_SINCE = {"float16": (7, 0), "bfloat16": (8, 0)}
-"""For each precision: the minimum compute capability of an NVIDIA GPU that multiplies matrices in
-this precision."""
-
-
-def settled(precision: OfFrozen) -> Literal["float32", "bfloat16"]:
-    """Return the precision for frozen networks on this machine.
-
-    Only `auto` is replaced. Any other precision is returned unchanged. `auto` is replaced by
-    bfloat16 if there is no GPU and Linux reports that the processor has bfloat16 instructions.
-    Otherwise, it is replaced by float32.
-
-    The reason is that bfloat16 is slow if it is emulated. With emulated bfloat16, a training step
-    of the joint stage of `mggr-edge` takes 914 ms. With float32, it takes 435 ms (2.1 times as
-    fast). These times were measured on two cores with AVX-512 and without AVX512-BF16.
-    """
-    if precision != "auto":
-        return precision
-    if tf.config.list_physical_devices("GPU"):
-        return EXACT
-    return "bfloat16" if _processor_knows_bfloat16() else EXACT
-
-
-def missing_for(precision: Precision) -> str | None:
-    """Describe the hardware that a precision needs and that this machine does not have.
-
-    Without this hardware, the precision is slower than float32.
-
-    Returns:
-        the description. `None` if this machine has the hardware.
-    """
-    if precision == EXACT:
-        return None
-    if gpus := tf.config.list_physical_devices("GPU"):
-        since = _GPUS_SINCE[precision]
-        weakest = min(map(_capability, gpus))
-        if weakest >= since:
-            return None
-        here, asked = (".".join(map(str, version)) for version in (weakest, since))
-        return f"a GPU of compute capability {asked} or more (here: {here})"
-    if precision == "float16":
-        return "a GPU of compute capability 7.0 or more (here: none)"
-    if _processor_knows_bfloat16():
-        return None
-    return "a processor with AVX512-BF16 or AMX-BF16"
-
-
-def processor_flags(cpuinfo: Path) -> frozenset[str]:
-    """Return the instruction sets of the first processor.
-
-    If Linux does not report the instruction sets, the result is empty.
-    """
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return frozenset(flags.partition(":")[2].split())
-
-
-@contextmanager
-def computing_in(precision: Precision | OfFrozen) -> Iterator[None]:
-    """Set the precision of layers that are created in this context.
-
-    The weights of the layers stay float32.
-    """
-    before = keras.mixed_precision.global_policy()
-    named = settled(precision) if precision == "auto" else precision
-    keras.mixed_precision.set_global_policy(_POLICIES[named])
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)
-
-
-def _processor_knows_bfloat16() -> bool:
-    return bool(_BFLOAT16_FLAGS & processor_flags(_CPUINFO))
-
-
-def _capability(gpu: tf.config.PhysicalDevice) -> tuple[int, int]:
-    """Return the compute capability of a GPU. If TensorFlow does not report it, return (0, 0)."""
-    details = tf.config.experimental.get_device_details(gpu)
-    major, minor = details.get("compute_capability", (0, 0))
-    return major, minor

@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.errors import RunError
-from mggr_tf.models.blocks import EXACT, Scale
+from mggr_tf.models.blocks import Scale
+from mggr_tf.models.precision import EXACT
 from mggr_tf.models.torch_weights import packaged_state_dict
 
 VGG16_FEATURES = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")

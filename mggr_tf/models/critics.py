@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_tf.data.schema import STATES
-from mggr_tf.models.blocks import EXACT, ResumableDropout, batch_norm, convolution
+from mggr_tf.models.blocks import ResumableDropout, batch_norm, convolution
+from mggr_tf.models.precision import EXACT
 
 _LEAST = 1e-6
 

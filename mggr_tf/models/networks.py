@@ -22,10 +22,10 @@ from mggr_edge.errors import RunError
 from mggr_tf.config import Config, Method
 from mggr_tf.config.sizes import BranchSize
 from mggr_tf.models.baselines import build_deepwarp, build_fine_warp, build_generator, build_prgan
-from mggr_tf.models.blocks import EXACT, Precision, computing_in
 from mggr_tf.models.classifiers import build_efficientnet_features, build_vgg16_features
 from mggr_tf.models.critics import FEATURES, build_discriminator, build_estimator, build_judge
 from mggr_tf.models.mggr import build_coarse, build_fine, build_redirector
+from mggr_tf.models.precision import EXACT, Precision, computing_in
 from mggr_tf.models.stlpips import build_alex_features
 
 

@@ -8,21 +8,24 @@ pose.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, StackSize
 from mggr_tf.models.blocks import (
-    EXACT,
     DepthToSpace,
+    LayeredFlow,
     Modulation,
+    PerChannel,
     Scale,
+    SpaceToDepth,
     Upsampled,
     batch_norm,
     convolution,
 )
+from mggr_tf.models.precision import EXACT
 
 _EMBEDDING = 16
 """The number of units of the two dense layers that process the condition in `stack`."""
@@ -141,7 +144,15 @@ def detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: BranchS
     A warp by a fraction of a pixel blurs the image. To sharpen the result, the branch needs the
     finest details of the original image. If the first level of the trunk has a stride, these
     details are lost. Therefore the images are used again here.
+
+    With `size.by_blocks`, the result is [B, H / 2, W / 2, 4 detail]: the features of each block of
+    2 x 2 pixels are stored as channels.
     """
+    if size.by_blocks:
+        pictures = [SpaceToDepth(name=f"detail_{name}")(inputs[name]) for name in ("coarse", "eye")]
+        features = keras.layers.Concatenate(name="detail_pictures")([features, *pictures])
+        features = convolution(4 * size.detail, name="detail")(features)
+        return keras.layers.ReLU(name="detail_relu")(features)
     if size.stem_stride == 2:
         spread = keras.layers.Conv2D(4 * size.detail, 1, name="detail_spread")(features)
         features = DepthToSpace(name="detail_up")(spread)
@@ -158,6 +169,29 @@ this unit, the weights of the head therefore stay near 1."""
 _FIRST_FLOW_PX = 1e-3
 """The flow before training, in pixels. It is not exactly zero, because `dense_image_warp` has no
 gradient with respect to the flow at integer positions."""
+
+
+_HIDDEN = -3.0
+"""The visibility of the second flow before training, before the sigmoid function. The result is
+0.05."""
+
+
+def layered_flow_head(features: tf.Tensor) -> tf.Tensor:
+    """Build the layers that predict a flow of two layers from features at half of the resolution.
+
+    The flow is [B, H, W, 2], in pixels of the patch.
+    """
+    first = [_FIRST_FLOW_PX / FLOW_UNIT_PX] * 2
+    parts = keras.layers.Conv2D(
+        8,
+        3,
+        padding="same",
+        kernel_initializer="zeros",
+        bias_initializer=PerChannel([*first, *first, *[_HIDDEN] * 4]),
+        dtype=EXACT,
+        name="flow_head",
+    )(features)
+    return LayeredFlow(FLOW_UNIT_PX, dtype=EXACT, name="flow_layers")(parts)
 
 
 def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
@@ -183,14 +217,32 @@ def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
 
 
 def picture_head(
-    features: tf.Tensor, channels: int, *, stride: int, name: str, initializer: str = "zeros"
+    features: tf.Tensor,
+    channels: int,
+    *,
+    stride: int,
+    name: str,
+    kernel_size: int = 3,
+    initializer: str = "zeros",
+    bias: Sequence[float] | None = None,
 ) -> tf.Tensor:
-    """Build an output layer [B, H, W, channels] at full resolution."""
+    """Build an output layer [B, H, W, channels] at full resolution.
+
+    Args:
+        features: [B, H / stride, W / stride, C].
+        channels: number of output channels.
+        stride: 1 or 2.
+        name: name of the output.
+        kernel_size: height and width of the kernel.
+        initializer: initializer of the kernel.
+        bias: initial bias of each channel. `None` means 0.
+    """
     head = keras.layers.Conv2D(
         channels * stride**2,
-        3,
+        kernel_size,
         padding="same",
         kernel_initializer=initializer,
+        bias_initializer=PerChannel([*(bias or [0.0] * channels)] * stride**2),
         dtype=EXACT,
         name=f"{name}_head",
     )(features)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.errors import RunError
 from mggr_tf.config import Config
+from mggr_tf.config.sizes import BranchSize
 from mggr_tf.config.stages import Stage
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import StageRecord
@@ -82,7 +84,8 @@ def warm_start(run: RunFolder, donor: RunFolder) -> None:
     The copy does not mark any stage as complete.
 
     If the donor's estimator does not predict the eye state, the layers for this output keep their
-    random initial weights.
+    random initial weights. If the donor's redirector has an older structure, its weights are
+    converted (see `mggr_tf.models.upgrade`).
 
     Args:
         run: run without weights.
@@ -129,16 +132,51 @@ def _copy_redirector(run: RunFolder, donor: RunFolder) -> None:
 
 
 def _copy(run: RunFolder, donor: RunFolder, names: Mapping[str, str]) -> None:
-    """Copy files with weights. `names` maps names in the run to names in the donor."""
+    """Copy files with weights. `names` maps names in the run to names in the donor.
+
+    Weights of an older structure are converted.
+    """
     # The record must contain the origin before the weights are copied.
     run.note_origins(donor.record.sources(donor.path.resolve().name))
     for name, theirs in names.items():
         with atomic_file(run.weights_file(name), force=True) as temporary:
-            shutil.copyfile(donor.weights_file(theirs), temporary)
+            if _has_older_structure(run.config, donor.config, name):
+                _convert(run, donor, name, temporary)
+            else:
+                shutil.copyfile(donor.weights_file(theirs), temporary)
+
+
+def _has_older_structure(ours: Config, theirs: Config, name: str) -> bool:
+    """Return whether a branch has an older structure, whose weights can be converted to ours."""
+    if name not in ("coarse", "fine") or ours.builds_alike(name, theirs):
+        return False
+    old, new = getattr(theirs.models, name), getattr(ours.models, name)
+    if not isinstance(old, BranchSize) or not isinstance(new, BranchSize):
+        return False
+    models = replace(theirs.models, coarse=ours.models.coarse, fine=ours.models.fine)
+    as_ours = replace(theirs, models=models)
+    return new.can_start_from(old) and ours.builds_alike(name, as_ours)
+
+
+def _convert(run: RunFolder, donor: RunFolder, name: str, file: Path) -> None:
+    from mggr_tf.models.networks import Networks, load_weights, save_weights
+    from mggr_tf.models.upgrade import upgrade
+
+    old = Networks(donor.config).averaged.part(name)
+    new = Networks(run.config).averaged.part(name)
+    load_weights(old, donor.weights_file(name))
+    upgrade(old, new, new_size=getattr(run.config.models, name))
+    save_weights(new, file)
 
 
 def _refuse_other_networks(config: Config, donor: RunFolder, names: Iterable[str]) -> None:
-    if other := [n for n in names if not config.builds_alike(n, donor.config)]:
+    other = [
+        name
+        for name in names
+        if not config.builds_alike(name, donor.config)
+        and not _has_older_structure(config, donor.config, name)
+    ]
+    if other:
         networks = " and ".join(other)
         raise RunError(
             f"the {networks} network of the source run {donor.path} does not match config "

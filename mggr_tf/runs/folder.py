@@ -101,7 +101,7 @@ class RunFolder:
         """
         # Import this module here, because it imports TensorFlow. Lists of runs do not need
         # TensorFlow.
-        from mggr_tf.models.blocks import settled
+        from mggr_tf.models.precision import settled
 
         precision = settled(config.models.features_precision)
         config = replace(config, models=replace(config.models, features_precision=precision))

@@ -17,8 +17,8 @@ from tensorflow import keras
 from mggr_tf.config.stages import NEEDS_DIFFERENCE, NEEDS_LANDMARKS, NEEDS_STATE, StageConfig
 from mggr_tf.data.rows import Batch, Metrics
 from mggr_tf.data.schema import STATES
-from mggr_tf.models.blocks import EXACT, Precision
 from mggr_tf.models.critics import with_landmarks
+from mggr_tf.models.precision import EXACT, Precision
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
 
 _SURE = 1e-5

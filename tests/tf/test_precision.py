@@ -6,7 +6,7 @@ import pytest
 from tensorflow import keras
 
 from mggr_tf.config.files import load_config
-from mggr_tf.models import blocks as precision
+from mggr_tf.models import precision
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord
 

@@ -13,6 +13,7 @@ from mggr_edge.cli.build_engine import build_engine
 from mggr_edge.cli.calibrate import calibrate
 from mggr_edge.cli.cameras import cameras
 from mggr_edge.cli.doctor import doctor
+from mggr_edge.cli.inspect import inspect
 from mggr_edge.cli.run import run
 from mggr_edge.cli.setup import setup
 from mggr_edge.cli.studio import studio
@@ -34,5 +35,5 @@ def main() -> None:
     """
 
 
-for _command in (setup, run, studio, cameras, calibrate, bench, doctor, build_engine):
+for _command in (setup, run, inspect, studio, cameras, calibrate, bench, doctor, build_engine):
     main.add_command(_command)

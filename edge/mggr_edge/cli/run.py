@@ -120,6 +120,17 @@ if TYPE_CHECKING:
     "call.mp4 becomes call-0001.mp4, call-0002.mp4 and so on. The numbers continue after existing "
     "files. With --force, they begin at 1.",
 )
+@click.option(
+    "--sign",
+    metavar="KEY",
+    help="Sign changed files with content credentials (C2PA). KEY is a private key in PEM format. "
+    "Needs --certificate and the package c2pa-python (pip install 'mggr-tf[sign]').",
+)
+@click.option(
+    "--certificate",
+    metavar="CHAIN",
+    help="Certificates for --sign, in PEM format. The certificate of the key is first.",
+)
 @service_options
 @camera_options
 @click.option(
@@ -146,6 +157,8 @@ def run(
     headless: bool,
     input_loop: int,
     segment: float | None,
+    sign: str | None,
+    certificate: str | None,
     service: ServiceOptions,
     camera_format: CameraFormat,
     force: bool,
@@ -173,7 +186,8 @@ def run(
     the strength, o turns the overlay on and off, and q ends the run.
 
     SDR videos of 8 bits become H.264 videos. HDR and 10-bit videos become H.265 videos. Sound,
-    timing and metadata are kept, and a comment in the metadata states that the gaze was redirected.
+    timing and metadata are kept. Marks in the metadata of changed files state that the gaze was
+    redirected; see `mggr-edge inspect`.
     If no eye was redirected, the output is a copy of the input. Pictures keep their metadata,
     colour profile and resolution. At the end, the command lists the properties of INPUT that OUTPUT
     cannot store. If some files of a folder fail, the command writes the other files, reports
@@ -216,6 +230,8 @@ def run(
         force=force,
         loops=input_loop,
         segment_minutes=segment,
+        sign=sign,
+        certificate=certificate,
         service=service,
         camera_format=camera_format,
     )

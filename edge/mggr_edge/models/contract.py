@@ -16,11 +16,15 @@ from mggr_edge.common.schema import plain, read, read_json
 from mggr_edge.errors import BundleError, ConfigError
 from mggr_edge.models.conventions import Conventions
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the schema.
 
-The version is increased when an older program would interpret a new bundle incorrectly.
+The version is increased when an older program would interpret a new bundle incorrectly. Since
+version 2, a redirector can have the output `alpha`. Older programs would ignore this output.
 """
+
+READABLE_SCHEMAS = (1, 2)
+"""Versions that this program reads."""
 
 RunnableFormat = Literal["tflite", "onnx"]
 """Model formats that a device can run."""
@@ -212,13 +216,14 @@ def contract_from_json(text: str | bytes) -> Contract:
             reason=str(error),
         ) from error
     schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
+    if schema not in READABLE_SCHEMAS:
         raise BundleError(
-            f"contract.json has schema {schema!r}, this version reads {SCHEMA}; "
-            "export the bundle again with this version, or update mggr-tf",
+            f"contract.json has schema {schema!r}, this version reads "
+            f"{' and '.join(map(str, READABLE_SCHEMAS))}; export the bundle again with this "
+            "version, or update mggr-tf",
             code="contract-schema-unsupported",
             found=schema,
-            expected=SCHEMA,
+            expected=READABLE_SCHEMAS,
         )
     try:
         return read(Contract, data)

@@ -2,7 +2,8 @@
 
 A bundle has two networks for these tasks. The estimator estimates the gaze in a patch. The
 redirector has two branches. Its coarse branch computes a flow with which the patch is warped. Its
-fine branch computes a residual that is added to the warped patch.
+fine branch computes a residual that is added to the warped patch. It can also compute an opacity:
+the fraction of the warped patch that is removed before.
 """
 
 from __future__ import annotations
@@ -50,12 +51,16 @@ class EyeRedirection:
         residual: [H, W, 3] float32 values that are added to the warped image. The image has values
             in [-1, 1].
         redirected: [H, W, 3] uint8 RGB patch after redirection.
+        alpha: [H, W, 1] float32 in [0, 1], the fraction of the warped image that is removed before
+            the residual is added. `None` means that nothing is removed: the redirector has no
+            output `alpha`, or only its coarse branch was run.
     """
 
     source: Gaze
     flow: NDArray[np.float32]
     residual: NDArray[np.float32]
     redirected: NDArray[np.uint8]
+    alpha: NDArray[np.float32] | None = None
 
 
 class GazeNetworks(ABC):
@@ -223,15 +228,23 @@ class GazeNetworks(ABC):
             outputs = self.coarse(inputs)
             pictures = np.stack(list(map(_warped, images, outputs["flow"])))
             outputs["residual"] = np.zeros(images.shape, np.float32)
+        alphas = outputs.get("alpha", [None] * count)
         return [
             EyeRedirection(
                 gaze,
                 mirror_flow(flow) if mirror else flow,
                 mirror_image(residual) if mirror else residual,
                 mirror_image(picture) if mirror else picture,
+                mirror_image(alpha) if mirror and alpha is not None else alpha,
             )
-            for gaze, mirror, flow, residual, picture in zip(
-                sources, mirrors, outputs["flow"], outputs["residual"], pictures, strict=True
+            for gaze, mirror, flow, residual, picture, alpha in zip(
+                sources,
+                mirrors,
+                outputs["flow"],
+                outputs["residual"],
+                pictures,
+                alphas,
+                strict=True,
             )
         ]
 

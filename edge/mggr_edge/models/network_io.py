@@ -152,6 +152,7 @@ def tensors_of(conventions: Conventions) -> dict[str, Tensors]:
         "redirector": Tensors(
             {**eye, **head, "gazemap": (side, side, 2), "delta": (2,)},
             {"flow": 2 * side**2, "residual": 3 * side**2, "redirected": 3 * side**2},
+            {"alpha": side**2},
         ),
         "estimator": Tensors({**eye, **head}, {"gaze": 2}, {"state": 3}),
         **_LANDMARKS,

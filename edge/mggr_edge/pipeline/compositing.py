@@ -4,18 +4,21 @@ The network's flow and residual have 64 x 64 pixels, but the frame can have any 
 gives the output for each frame pixel p near the eye. In this formula, e is the position of p in the
 patch. L is the linear map from patch axes to frame axes.
 
-    out(p) = frame(p) + m(e) (frame(p + s L f(e)) + s r(e) - frame(p))
+    moved(p) = frame(p + s L f(e))
+    out(p) = frame(p) + m(e) ((1 - s a(e)) moved(p) + s r(e) - frame(p))
 
-So the frame is resampled only once, and lashes stay sharp. The factor m is a soft mask of the eye
-opening. At some distance from the opening, the mask is exactly 0. The factor s is the strength, in
-[0, 1]. The strength scales the displacement of the iris. The old and the new iris are never
-blended.
+So the frame is resampled only once, and lashes stay sharp. The opacity a is the fraction of the
+moved frame that the residual r replaces, in [0, 1]. For redirectors without an opacity, a is 0. The
+factor m is a soft mask of the eye opening. At some distance from the opening, the mask is exactly
+0. The factor s is the strength, in [0, 1]. The strength scales the displacement of the iris. The
+old and the new iris are never blended.
 
-f and r are the network's flow and residual, relative to a face that does not move. If the network
-shifts the whole face by d, this shift is removed:
+f, r and a are the network's flow, residual and opacity, relative to a face that does not move. If
+the network shifts the whole face by d, this shift is removed:
 
     f(e) = flow(e - d) - d
     r(e) = residual(e - d)
+    a(e) = alpha(e - d)
 
 The network learns the shift d from the training data. Landmarks on the lids determine the position
 of a training crop. Therefore the crop moves up and down with the lids. As a result, the whole face
@@ -91,7 +94,7 @@ class ComposedEye:
         mask: [h, w] float32 mask in [0, 1]. The mask of an eye outside the frame has no elements.
         sampling: [h, w, 2] float32 frame positions (x, y) from which the pixels are sampled.
         residual: [h, w, 3] float32 grey levels. Where the mask is 1, these values are added to the
-            sampled pixels.
+            sampled pixels. They include the removed fraction of the sampled pixels.
     """
 
     region: Region
@@ -108,6 +111,7 @@ def compose_eye(
     opening: ArrayLike,
     flow: NDArray[np.float32],
     residual: NDArray[np.float32],
+    alpha: NDArray[np.float32] | None = None,
     drift: tuple[float, float] = (0.0, 0.0),
     strength: float = 1.0,
 ) -> ComposedEye:
@@ -119,9 +123,11 @@ def compose_eye(
         opening: [N, 2] frame points of a closed polygon along the lids and corners.
         flow: [h, w, 2] float32 backward flow (dx, dy) in patch pixels.
         residual: [h, w, 3] float32 residual. It is added to an image with values in [-1, 1].
+        alpha: [h, w, 1] float32 opacity in [0, 1]: the fraction of the moved frame that the
+            residual replaces. `None` means 0.
         drift: shift of the whole face in `flow`, as (dx, dy) in patch pixels. This shift is
             subtracted; see `skin_drift`.
-        strength: fraction of the flow and the residual that is applied, in [0, 1].
+        strength: fraction of the flow, the residual and the opacity that is applied, in [0, 1].
     """
     mask_patch = opening_mask(opening, crop)
     region = _region_of_mask(mask_patch, crop, frame)
@@ -140,10 +146,12 @@ def compose_eye(
     shift[..., 0] += np.arange(region.left, region.right, dtype=np.float32)
     shift[..., 1] += np.arange(region.top, region.bottom, dtype=np.float32)[:, None]
     here = frame[region.slices].astype(np.float32)
-    moved = _read_at(frame, shift)
-    change = moved.astype(np.float32) - here
+    moved = _read_at(frame, shift).astype(np.float32)
     added = strength * _LEVELS_PER_UNIT * _sample(residual, region, still, cv2.INTER_CUBIC)
-    change += added
+    if alpha is not None:
+        opacity = strength * _sample(alpha, region, still, cv2.INTER_LINEAR)[..., None]
+        added += opacity * (_LEVELS_PER_UNIT - moved)
+    change = moved - here + added
     pixels = np.clip(np.rint(here + mask[..., None] * change), 0, 255).astype(np.uint8)
     return ComposedEye(region, pixels, mask, shift, added)
 
@@ -156,6 +164,7 @@ def compose_redirection(
     opening: ArrayLike,
     flow: NDArray[np.float32],
     residual: NDArray[np.float32],
+    alpha: NDArray[np.float32] | None = None,
     strength: float,
 ) -> ComposedEye:
     """Apply the outputs of the network to one eye; the frame is not modified.
@@ -164,7 +173,7 @@ def compose_redirection(
     residual to the colours of the patch.
 
     Args:
-        frame, crop, opening, flow, residual, strength: see `compose_eye`.
+        frame, crop, opening, flow, residual, alpha, strength: see `compose_eye`.
         patch: [h, w, 3] uint8 RGB input of the network.
     """
     return compose_eye(
@@ -172,7 +181,8 @@ def compose_redirection(
         crop=crop,
         opening=opening,
         flow=flow,
-        residual=residual_in_colours_of(patch, flow=flow, residual=residual),
+        residual=residual_in_colours_of(patch, flow=flow, residual=residual, alpha=alpha),
+        alpha=alpha,
         drift=skin_drift(flow),
         strength=strength,
     )
@@ -332,16 +342,21 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def residual_in_colours_of(
-    patch: NDArray[np.uint8], *, flow: NDArray[np.float32], residual: NDArray[np.float32]
+    patch: NDArray[np.uint8],
+    *,
+    flow: NDArray[np.float32],
+    residual: NDArray[np.float32],
+    alpha: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Limit a residual so that it adds no new colours to the patch.
 
-    The sum of the warped patch and the returned residual has only colours of the patch.
+    The redirected patch, with the returned residual, has only colours of the patch.
 
     Args:
         patch: [H, W, 3] uint8 RGB input of the network.
         flow: [H, W, 2] float32 backward flow (dx, dy) in patch pixels.
         residual: [H, W, 3] float32 residual. It is added to an image with values in [-1, 1].
+        alpha: [H, W, 1] float32 opacity, or `None`; see `compose_eye`.
 
     Returns:
         [H, W, 3] float32 residual in the unit of `residual`. For a grey patch, its channels are
@@ -355,6 +370,8 @@ def residual_in_colours_of(
         interpolation=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    if alpha is not None:
+        warped += alpha * (_LEVELS_PER_UNIT - warped)
     levels = limited_to_colours_of(patch, warped + _LEVELS_PER_UNIT * residual)
     return (levels - warped) / _LEVELS_PER_UNIT
 

@@ -136,6 +136,7 @@ class FaceRedirection:
                     opening=face.eyes[n].outline,
                     flow=redirection.flow,
                     residual=redirection.residual,
+                    alpha=redirection.alpha,
                     strength=verdicts[n].strength,
                 )
                 put_eye(out, composed)

@@ -20,7 +20,9 @@ from mggr_edge.common.atomic import atomic_file, atomic_folder
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.common.timing import Stages, no_stages
 from mggr_edge.errors import StreamError, UsageError
+from mggr_edge.media.files.credentials import Signing
 from mggr_edge.media.files.kept import not_kept
+from mggr_edge.media.files.marks import ESTIMATED, REDIRECTED
 from mggr_edge.media.files.paths import (
     NOWHERE,
     VIDEO_SUFFIXES,
@@ -41,8 +43,6 @@ from mggr_edge.media.files.video_reader import (
     open_video,
 )
 from mggr_edge.media.files.video_writer import (
-    ESTIMATED,
-    REDIRECTED,
     NoWriter,
     VideoWriter,
     open_writer,
@@ -71,6 +71,7 @@ def run(
     progress: Progress = no_progress,
     stages: Stages = no_stages,
     reset: Callable[[], None] = _nothing,
+    signing: Signing | None = None,
 ) -> RunSummary:
     """Redirect a picture, a folder of pictures and videos, or a video file.
 
@@ -94,10 +95,11 @@ def run(
         stages: function that measures the time for reading and writing.
         reset: function that is called before each video or animation of a folder, because the frame
             times start at 0 again.
+        signing: key and certificates with which changed files are signed. `None` signs no file.
 
     Raises:
-        UsageError: the output does not match the input, the output exists and `force` is false, or
-            `loops` is not accepted for this input or output.
+        UsageError: the output does not match the input, the output exists and `force` is false,
+            `loops` is not accepted for this input or output, or the output cannot be signed.
         StreamError: the input is missing or damaged, or the output cannot be written. No partial
             output remains. If a file of a folder fails, the summary lists the failure;
             `StreamError` is raised only if all files fail.
@@ -120,9 +122,22 @@ def run(
             path=source.path,
             output=output,
         )
+    if signing is not None and output is not None and source.kind != "folder":
+        signing.check_format(output)
     is_named = output_path is not None
     task = _Task(
-        source, output, is_named, process, columns, comment, force, loops, progress, stages, reset
+        source,
+        output,
+        is_named,
+        process,
+        columns,
+        comment,
+        force,
+        loops,
+        progress,
+        stages,
+        reset,
+        signing,
     )
     summary = _RUN[source.kind](task)
     if not task.moved:
@@ -161,6 +176,7 @@ class _Task:
     progress: Progress
     stages: Stages
     reset: Callable[[], None]
+    signing: Signing | None = None
     moved: list[Path] = field(default_factory=list)
     """If another program created a file with the chosen name during the run, the list contains the
     path at which the result was saved. Otherwise, the list is empty."""
@@ -185,6 +201,12 @@ class _Task:
         """Path of the input."""
         return self.source.path
 
+    def sign(self, written: Path, *, source: Path, tally: Tally) -> None:
+        """Sign a complete output if pixels were changed."""
+        if self.signing is not None and tally.has_changes and self.comment == REDIRECTED:
+            title = written if self.output is None else self.output
+            self.signing.sign(written, source=source, title=title.name)
+
 
 def _run_picture(task: _Task) -> RunSummary:
     if task.output is None:
@@ -200,7 +222,17 @@ def _run_picture(task: _Task) -> RunSummary:
 def _redirect_picture(
     task: _Task, path: Path, written: Path | None, *, reset: Callable[[], None]
 ) -> PictureDone:
-    return redirect_picture(path, written, process=task.process, reset=reset, stages=task.stages)
+    done = redirect_picture(
+        path,
+        written,
+        process=task.process,
+        comment=task.comment,
+        reset=reset,
+        stages=task.stages,
+    )
+    if written is not None:
+        task.sign(written, source=path, tally=done.tally)
+    return done
 
 
 def _run_folder(task: _Task) -> RunSummary:
@@ -264,6 +296,7 @@ def _run_video(task: _Task) -> RunSummary:
             # The comment states a redirection, but no frame was changed. Write the video again with
             # another comment, because the comment precedes the frames in the file.
             _write_video(_unchanged(task), temporary, tally=Tally())
+        task.sign(temporary, source=task.path, tally=tally)
     return tally.summary("video", task.output, is_copy=is_copy, notes=() if is_copy else notes)
 
 

@@ -13,7 +13,8 @@ from mggr_edge.common.addresses import (
     redact_credentials,
 )
 from mggr_edge.errors import UsageError
-from mggr_edge.media.files.video_writer import ESTIMATED, REDIRECTED
+from mggr_edge.media.files.credentials import Signing
+from mggr_edge.media.files.marks import ESTIMATED, REDIRECTED
 from mggr_edge.media.live.address import ANY_FORMAT, CameraFormat, LiveAddress
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
@@ -89,9 +90,18 @@ class RunOptions(SourceOptions):
     force: bool = False
     loops: int = 0
     segment_minutes: float | None = None
+    sign: str | None = None
+    certificate: str | None = None
     service: ServiceOptions = DEFAULT_SERVICE
 
     def __post_init__(self) -> None:
+        if (self.sign is None) != (self.certificate is None):
+            raise UsageError(
+                "--sign and --certificate need each other; pass both, or omit both",
+                code="sign-without-certificate",
+                sign=self.sign,
+                certificate=self.certificate,
+            )
         has_target = self.look_away or parse_target(self.target) != CAMERA
         if self.follow is not None and has_target:
             raise UsageError(
@@ -121,6 +131,13 @@ class RunOptions(SourceOptions):
             raise UsageError(
                 f"{named} is a live source and cannot be repeated; omit --input-loop",
                 code="loop-for-live-source",
+                address=named,
+            )
+        if address is not None and self.sign is not None:
+            raise UsageError(
+                f"{named} is a live source, and --sign is for files only; omit --sign and "
+                "--certificate",
+                code="sign-for-live-source",
                 address=named,
             )
         if address is None and self.service.reconnect:
@@ -173,6 +190,17 @@ class RunOptions(SourceOptions):
     def comment(self) -> str:
         """Comment in the metadata of written videos."""
         return ESTIMATED if self.initial_strength == 0.0 else REDIRECTED
+
+    def signing(self) -> Signing | None:
+        """Return the key and the certificates that sign output files; `None` without `--sign`.
+
+        Raises:
+            UsageError: a file cannot be read, or the key and the certificates do not fit.
+            MissingPackageError: c2pa-python is not installed.
+        """
+        if self.sign is None or self.certificate is None:
+            return None
+        return Signing.open(self.sign, self.certificate)
 
     @property
     def segment_s(self) -> float | None:

@@ -6,12 +6,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mggr_edge.common.timing import Stages
 from mggr_edge.errors import MggrError, StreamError
+from mggr_edge.media.files.marks import REDIRECTED, marked
 from mggr_edge.media.files.picture import Picture
 from mggr_edge.media.files.pictures import read_pictures, write_pictures
 from mggr_edge.media.files.written import copy_whole
@@ -50,6 +51,7 @@ def redirect_picture(
     written: Path | None,
     *,
     process: Callable[..., Any],
+    comment: str,
     reset: Callable[[], None],
     stages: Stages,
 ) -> PictureDone:
@@ -59,6 +61,8 @@ def redirect_picture(
         path: path of the input.
         written: path of the output; `None` writes nothing.
         process: function that processes each frame; see `FrameProcess`.
+        comment: sentence in the metadata of videos of the same run. With `REDIRECTED`, a changed
+            picture is marked as altered; see `marks`.
         reset: function that is called before an animation, because its frame times start at 0.
         stages: function that measures the time for reading and writing.
 
@@ -84,6 +88,9 @@ def redirect_picture(
             # A newly encoded file would have a lower quality, and would be marked as altered.
             copy_whole(path, written)
             return PictureDone(path, tally, is_copy=True, damage=damage)
+        if tally.has_changes and comment == REDIRECTED:
+            first = edited[0]
+            edited[0] = replace(first, metadata=marked(first.metadata, written.suffix))
         lost = write_pictures(written, edited)
     return PictureDone(path, tally, lost=lost, damage=damage)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from mggr_edge.common.addresses import redact_credentials
 from mggr_edge.common.progress import Progress
 from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import UsageError
+from mggr_edge.media.files.credentials import Signing
 from mggr_edge.media.files.paths import NOWHERE
 from mggr_edge.media.live.address import LiveAddress, live_address
 from mggr_edge.media.live.cameras import KEYS, Controls
@@ -72,6 +74,7 @@ def redirect(
             controls=controls,
         )
     targets = options.target_source()
+    signing = options.signing()
     clock = StageClock()
     bundle = Bundle.open(options.model)
     if sink is not None:
@@ -111,6 +114,7 @@ def redirect(
                 loops=options.loops,
                 progress=progress,
                 reset=chain.reset,
+                signing=None if signing is None else _of_model(signing, bundle, options),
             )
     if options.stats or options.stats_every_s is not None:
         notify(chain.stats())
@@ -141,6 +145,12 @@ def _run_live(
         counts=supervisor.counts,
         notify=notify,
     )
+
+
+def _of_model(signing: Signing, bundle: Bundle, options: RunOptions) -> Signing:
+    """Return the signing with the name and the checksum of the redirector."""
+    redirector = bundle.contract.models["redirector"][0]
+    return replace(signing, model=Path(options.model).name, model_sha256=redirector.sha256)
 
 
 def _columns(options: RunOptions) -> int:

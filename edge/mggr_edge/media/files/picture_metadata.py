@@ -21,8 +21,8 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ICC, _MPF, _JFIF = b"ICC_PROFILE\0", b"MPF\0", b"JFIF\0"
 _RAW_PROFILE = "Raw profile type exif"
 """Keyword of a PNG text chunk that contains an EXIF block."""
-_PNG_XMP = b"XML:com.adobe.xmp\0"
-_PNG_BLOCKS = (_PNG_XMP[:-1], _RAW_PROFILE.encode())
+PNG_XMP = b"XML:com.adobe.xmp\0"
+_PNG_BLOCKS = (PNG_XMP[:-1], _RAW_PROFILE.encode())
 """Keywords of PNG text chunks that contain a metadata block instead of a text."""
 _LONGEST_SEGMENT = 0xFFFF - 2
 
@@ -341,7 +341,7 @@ def _kept_chunks(content: bytes, exif: bytes, lost: list[str]) -> Iterator[tuple
             continue
         if kind == b"eXIf":
             yield kind, exif
-        elif kind == b"iTXt" and data.startswith(_PNG_XMP):
+        elif kind == b"iTXt" and data.startswith(PNG_XMP):
             yield kind, upright_xmp(data)
         elif kind in (b"tEXt", b"zTXt", b"iTXt") and data.startswith(_RAW_PROFILE.encode() + b"\0"):
             if not exif:  # the block cannot be read
@@ -364,7 +364,7 @@ def _made_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     if metadata.exif:
         yield b"eXIf", metadata.exif
     if metadata.xmp:
-        yield b"iTXt", _PNG_XMP + bytes(4) + metadata.xmp
+        yield b"iTXt", PNG_XMP + bytes(4) + metadata.xmp
     if metadata.comment:
         text = metadata.comment.decode("utf-8", errors="replace")
         yield b"iTXt", b"Comment\0" + bytes(4) + text.replace("\0", "").encode()

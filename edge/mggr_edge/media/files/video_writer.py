@@ -21,11 +21,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common import __version__
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.audio_tracks import AudioTracks
 from mggr_edge.media.files.colour import ColourConverter, VideoColour, tag_encoder
 from mggr_edge.media.files.kept import file_metadata, lost, needs_free_keys
+from mggr_edge.media.files.marks import (
+    BOXED_SUFFIXES,
+    REDIRECTED,
+    append_xmp_box,
+    marked_xmp,
+)
 from mggr_edge.media.files.pyav import file_url, import_pyav, stream_errors
 from mggr_edge.media.files.ten_bit import PIXEL_FORMAT, TenBitPicture
 from mggr_edge.media.files.video_reader import AudioPacket, TimedFrame, VideoLayout
@@ -119,12 +124,6 @@ def add_video_stream(container: Any, encoding: Encoding, *, rate: Fraction, path
         stream.codec_context.codec_tag = encoding.mp4_tag
     return stream
 
-
-REDIRECTED = f"gaze redirected by mggr-tf {__version__}"
-"""Comment in the metadata of an output file. The comment marks the gaze as altered."""
-
-ESTIMATED = f"gaze estimated, not altered, by mggr-tf {__version__}"
-"""Comment in the metadata of an output file with drawn annotations. The eyes are unaltered."""
 
 _FRAGMENT_S = 2.0
 _FINE_TICKS = 90_000
@@ -306,7 +305,8 @@ def open_writer(
         layout: properties of the source video.
         path: final path of the file, used in error messages.
         comment: text that is added to the metadata. If the source has a comment, the text is
-            added after that comment.
+            added after that comment. With `REDIRECTED`, an MP4 or QuickTime file also gets the
+            mark of `marks` as XMP.
 
     Raises:
         StreamError: the file cannot be written, or the end of the completed file is missing or
@@ -328,6 +328,9 @@ def open_writer(
         yield writer
         writer.finish()
     writer.read_back(temporary)
+    if comment == REDIRECTED and temporary.suffix.lower() in BOXED_SUFFIXES:
+        with stream_errors(path, "written"):
+            append_xmp_box(temporary, marked_xmp(b"", comment))
 
 
 def is_padded(layout: VideoLayout) -> bool:

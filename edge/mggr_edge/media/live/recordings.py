@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.errors import MggrError, StreamError
+from mggr_edge.media.files.marks import REDIRECTED
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
-from mggr_edge.media.files.video_writer import REDIRECTED, open_writer
+from mggr_edge.media.files.video_writer import open_writer
 from mggr_edge.media.files.written import cut_to_whole_fragments
 
 Verb = Literal["wrote", "showed in"]

@@ -26,9 +26,10 @@ from mggr_edge.common.addresses import (
 )
 from mggr_edge.common.atomic import check_place
 from mggr_edge.errors import MissingPackageError, OutputExistsError, StreamError, UsageError
+from mggr_edge.media.files.marks import REDIRECTED
 from mggr_edge.media.files.paths import VIDEO_OUTPUT_SUFFIXES
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
-from mggr_edge.media.files.video_writer import REDIRECTED, NoWriter
+from mggr_edge.media.files.video_writer import NoWriter
 from mggr_edge.media.live.cameras import Controls
 from mggr_edge.media.live.recordings import LiveWriter, Recording, Segments, Verb
 
