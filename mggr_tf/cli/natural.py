@@ -111,6 +111,10 @@ def natural(
                judge, before -> after redirection
       known    mean angle in degrees between the target and the true gaze,
                before -> after redirection; only for `synthetic`
+      steady   difference between consecutive frames inside the redirected eyes,
+               after alignment by optical flow: value of the output, divided by
+               that of the input; at most 1 is as steady as the input
+      flicker  mean change of direction of the strength from frame to frame
       jitter   movement of the irises in the output, divided by the movement in
                the input, with simulated camera noise; only for pictures
 
@@ -289,9 +293,16 @@ def _judge(run: Path, bundle: Bundle) -> Judge:
 
 
 def _table(rows: Sequence[_Row]) -> str:
-    form = "{:<16} {:<8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>10} {:>11} {:>11} {:>13} {:>13} {:>6}"
+    form = (
+        "{:<16} {:<8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>10} {:>11} {:>11} {:>13} {:>13} {:>6} {:>7} "
+        "{:>6}"
+    )
     head = ("source", "target", "frames", "eyes", "outside", "border", "pasted")
-    lines = [form.format(*head, "lids", "fully", "pairs", "judge", "known", "jitter")]
+    lines = [
+        form.format(
+            *head, "lids", "fully", "pairs", "judge", "known", "steady", "flicker", "jitter"
+        )
+    ]
     for row in rows:
         found, known = row.found, row.known
         lines.append(
@@ -308,6 +319,8 @@ def _table(rows: Sequence[_Row]) -> str:
                 _part(found.pairs_apart, found.pairs),
                 _change(found.judge_before_deg, found.judge_after_deg),
                 "-" if known is None else _change(known.before_deg, known.after_deg),
+                _number(found.stability.ratio),
+                "-" if found.stability.flicker is None else f"{found.stability.flicker:.4f}",
                 _number(row.jitter),
             )
         )

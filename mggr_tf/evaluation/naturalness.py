@@ -7,6 +7,7 @@ The following properties are measured:
 - blinks: distance between the lids, before and after redirection;
 - pairs: whether both eyes of a face are redirected with the same strength, if both eyes are
   visible;
+- stability: difference between consecutive frames after alignment; see `stability`;
 - redirection: share of eyes with full strength, and the gaze that a judge estimates before and
   after redirection. Only eyes that should be redirected are used.
 """
@@ -28,6 +29,7 @@ from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_edge.vision.iris import Eye, IrisFinder
 from mggr_tf.evaluation.seams import Seams
+from mggr_tf.evaluation.stability import Stability, StabilityScores
 
 Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
 """Function that returns the gazes of eye patches.
@@ -85,6 +87,7 @@ class Naturalness:
         judge_before_deg: mean angle in degrees between the target and the judge's estimate for the
             input. Only eyes that should be redirected at full strength are used.
         judge_after_deg: same as `judge_before_deg`, but for the redirected frames.
+        stability: temporal stability; see `stability.StabilityScores`.
     """
 
     frames: int
@@ -100,6 +103,7 @@ class Naturalness:
     pairs_apart: float | None
     judge_before_deg: float | None
     judge_after_deg: float | None
+    stability: StabilityScores
 
     def as_json(self) -> dict[str, Any]:
         """Return all measurements as JSON types."""
@@ -148,7 +152,7 @@ class _Meter:
         self._bundle, self._judge = bundle, judge
         self._finder = IrisFinder(bundle.model("iris"))
         self._frames = self._eyes = self._outside = 0
-        self._seams = Seams(bundle)
+        self._seams, self._stability = Seams(bundle), Stability()
         self._openness: dict[tuple[int, Side], list[tuple[float, float]]] = {}
         self._fully: list[bool] = []
         self._apart: list[bool] = []
@@ -157,6 +161,7 @@ class _Meter:
     def add(self, frame: NDArray[np.uint8], result: FrameResult) -> None:
         """Measure a frame. `frame` is the input of the redirector."""
         self._frames += 1
+        self._stability.add(frame, result)
         self._outside += int((frame != result.frame).any(-1)[~result.mask()].sum())
         for face in result.faces:
             self._add_face(frame, result, face)
@@ -179,6 +184,7 @@ class _Meter:
             pairs_apart=_share(self._apart),
             judge_before_deg=None if before is None else float(before),
             judge_after_deg=None if after is None else float(after),
+            stability=self._stability.scores(),
         )
 
     def _add_face(self, frame: NDArray[np.uint8], result: FrameResult, face: FaceResult) -> None:

@@ -326,3 +326,29 @@ def test_wrong_use_is_one_line(bundle):
         (["--int8", "--fp16"], "fp16-with-int8"),
     ):
         error_of(CliRunner().invoke(main, ["build-engine", str(bundle), *options]), code)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "quantized"), [("default", [], False), ("default-int8", ["--int8"], True)]
+)
+def test_engines_of_the_packaged_bundles_are_built_from_their_onnx_files(
+    monkeypatch, name, options, quantized
+):
+    """What a bare Jetson builds from. TensorRT itself cannot run here."""
+    onnx_library = pytest.importorskip("onnx")
+    seen = []
+
+    def made(model, recipe, timing):
+        seen.append(onnx_library.load_from_string(model))
+        return b"ENGINE", b""
+
+    monkeypatch.setattr(building, "find_builder", lambda: Builder((10, 3, 0), "Orin", made))
+    result = CliRunner().invoke(main, ["build-engine", name, *options])
+    assert result.exit_code == 0, result.output
+    redirectors = [one for one in seen if "gazemap" in {tensor.name for tensor in one.graph.input}]
+    assert len(redirectors) == 1
+    for model in seen:
+        onnx_library.checker.check_model(model)
+    kinds = {node.op_type for node in redirectors[0].graph.node}
+    assert "GridSample" in kinds
+    assert ("QuantizeLinear" in kinds) == quantized
