@@ -143,8 +143,13 @@ def test_gst_launch_finds_the_element(tmp_path):
     pipeline = "videotestsrc num-buffers=5 ! video/x-raw,format=NV12,width=322,height=240"
     made = subprocess.run(
         [launch, *pipeline.split(), "!", "mggrgaze", "!", "fakesink"],
-        # A registry of its own: GStreamer keeps a list of the elements that it found before.
-        env={**environment(), "GST_REGISTRY": str(tmp_path / "registry.bin")},
+        # A registry of its own: GStreamer keeps a list of the elements that it found before. The
+        # loader takes its Python from the PATH, so no virtual environment may be active.
+        env={
+            **environment(),
+            "GST_REGISTRY": str(tmp_path / "registry.bin"),
+            "PATH": "/usr/bin:/bin",
+        },
         capture_output=True,
         text=True,
         timeout=120,
