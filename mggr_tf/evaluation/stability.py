@@ -62,7 +62,7 @@ class Stability:
     """Collects the stability of the eyes of a clip, frame by frame."""
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._before: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
         self._masked: set[tuple[int, Side]] = set()
         self._errors: list[tuple[float, float]] = []

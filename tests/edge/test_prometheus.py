@@ -16,7 +16,7 @@ from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
-from mggr_edge.runs.service.supervisor import CountedProcess, LiveCounts, open_endpoint
+from mggr_edge.runs.service.metrics import CountedProcess, LiveCounts, open_endpoint
 from refusals import refusal
 
 client = pytest.importorskip("prometheus_client.parser")

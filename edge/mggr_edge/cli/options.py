@@ -87,7 +87,9 @@ _OPTIONS_SERVICE = (
         "--prometheus",
         type=click.IntRange(1, 65535),
         metavar="PORT",
-        help="Serve Prometheus metrics at http://127.0.0.1:PORT/metrics.",
+        help="Serve Prometheus metrics at http://127.0.0.1:PORT/metrics, and the health of the run "
+        "at http://127.0.0.1:PORT/health (status 200, or 503 if no frame was written for 30 "
+        "seconds).",
     ),
 )
 

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.cli.options import camera_options, service_options
-from mggr_edge.common.cli_group import USER_ERROR, FiniteRange, echo_error, echo_note
+from mggr_edge.common.cli_group import (
+    USER_ERROR,
+    FiniteRange,
+    echo_error,
+    echo_note,
+    set_log_format,
+)
 
 if TYPE_CHECKING:
+    from mggr_edge.common.cli_group import LogFormat
     from mggr_edge.media.live.address import CameraFormat
     from mggr_edge.runs.service.supervisor import ServiceOptions
 
@@ -121,6 +128,28 @@ if TYPE_CHECKING:
     "files. With --force, they begin at 1.",
 )
 @click.option(
+    "--keep-hours",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="HOURS",
+    help="With --segment: when a file is complete, delete files of this recording that ended more "
+    "than HOURS hours ago, also those of earlier runs.",
+)
+@click.option(
+    "--keep-gb",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="GB",
+    help="With --segment: when a file is complete, delete the oldest files of this recording until "
+    "all files together have at most GB billion bytes.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of messages on stderr. `json` writes one JSON object per line, with the keys "
+    "time, level and message.",
+)
+@click.option(
     "--sign",
     metavar="KEY",
     help="Sign changed files with content credentials (C2PA). KEY is a private key in PEM format. "
@@ -157,6 +186,9 @@ def run(
     headless: bool,
     input_loop: int,
     segment: float | None,
+    keep_hours: float | None,
+    keep_gb: float | None,
+    log_format: LogFormat,
     sign: str | None,
     certificate: str | None,
     service: ServiceOptions,
@@ -201,7 +233,7 @@ def run(
       mggr-edge run call.mp4 seen.mp4 --look-away --compare --overlay
       mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
       mggr-edge run rtsp://camera.local/live recorded.mp4 --target camera
-      mggr-edge run rtsp://camera.local/live day.mp4 --segment 60 --reconnect
+      mggr-edge run rtsp://camera.local/live day.mp4 --segment 60 --reconnect --keep-gb 100
       mggr-edge run camera://0 display://0 --overlay
       mggr-edge run 0 virtual-camera://
       mggr-edge run csi://0 v4l2loopback:///dev/video10 --input-width 1280
@@ -210,6 +242,7 @@ def run(
     from mggr_edge.runs.options import RunOptions
     from mggr_edge.runs.redirect import redirect
 
+    set_log_format(log_format)
     options = RunOptions(
         model=model,
         target=target,
@@ -230,6 +263,8 @@ def run(
         force=force,
         loops=input_loop,
         segment_minutes=segment,
+        keep_hours=keep_hours,
+        keep_gb=keep_gb,
         sign=sign,
         certificate=certificate,
         service=service,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from datetime import datetime, timezone
+from typing import IO, Any, Literal
 
 import click
 
@@ -76,8 +78,25 @@ class OneLineError(click.ClickException):
         echo_error(self.message)
 
 
+LogFormat = Literal["text", "json"]
+
+
+class _Log:
+    """Format of the messages of this process. Commands set it; library code does not."""
+
+    format: LogFormat = "text"
+
+
+def set_log_format(log_format: LogFormat) -> None:
+    """Set the format of `echo_error` and `echo_note`. A command calls this at its start."""
+    _Log.format = log_format
+
+
 def echo_error(message: str) -> None:
     """Write the message to stderr as one line, `error: ...`, without its line breaks."""
+    if _Log.format == "json":
+        _echo_json("error", one_line(message))
+        return
     with suppress(OSError):  # if stderr cannot be written, only the exit code reports the error
         click.echo(f"error: {one_line(message)}", err=True)
 
@@ -88,8 +107,19 @@ def echo_note(text: str) -> None:
     If the disk is full, or if the process that reads the log has exited, stderr cannot be written.
     In this case, the line is lost and the command continues.
     """
+    if _Log.format == "json":
+        _echo_json("info", text)
+        return
     with suppress(OSError):
         click.echo(text, err=True)
+
+
+def _echo_json(level: str, message: str) -> None:
+    """Write one JSON object as a line. The time is in UTC, in the format of ISO 8601."""
+    time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    line = json.dumps({"time": time, "level": level, "message": message}, ensure_ascii=False)
+    with suppress(OSError):
+        click.echo(line, err=True)
 
 
 class FiniteRange(click.FloatRange):

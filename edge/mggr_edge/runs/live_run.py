@@ -25,7 +25,8 @@ from mggr_edge.media.live.sinks import LiveOutput
 from mggr_edge.media.live.sources import Capture, OpenedByReader, Reconnecting, open_capture
 from mggr_edge.pipeline.results import FrameProcess
 from mggr_edge.runs.service.load_shedding import FrameSkipper
-from mggr_edge.runs.service.supervisor import Heartbeat, LiveCounts, Systemd
+from mggr_edge.runs.service.metrics import LiveCounts
+from mggr_edge.runs.service.supervisor import Heartbeat, Systemd
 from mggr_edge.runs.summary import RunSummary, Tally
 
 _TICKS_PER_S = 90_000
@@ -233,6 +234,7 @@ class _Session:
             self._tally.refitted += 1
         with self._stages("write"):
             writer.write(shown, timed(frame.rgb, frame.time_s))
+        self._counts.note_written(arrived_s=frame.arrived_s)
         self._tally.add(frame.rgb, result)
 
 

@@ -16,6 +16,7 @@ from mggr_edge.errors import UsageError
 from mggr_edge.media.files.credentials import Signing
 from mggr_edge.media.files.marks import ESTIMATED, REDIRECTED
 from mggr_edge.media.live.address import ANY_FORMAT, CameraFormat, LiveAddress
+from mggr_edge.media.live.retention import Retention
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.targets import (
@@ -90,11 +91,21 @@ class RunOptions(SourceOptions):
     force: bool = False
     loops: int = 0
     segment_minutes: float | None = None
+    keep_hours: float | None = None
+    keep_gb: float | None = None
     sign: str | None = None
     certificate: str | None = None
     service: ServiceOptions = DEFAULT_SERVICE
 
     def __post_init__(self) -> None:
+        if self.segment_minutes is None and (self.keep_hours or self.keep_gb):
+            raise UsageError(
+                "--keep-hours and --keep-gb delete files of a recording with --segment; add "
+                "--segment, or omit them",
+                code="keep-without-segment",
+                keep_hours=self.keep_hours,
+                keep_gb=self.keep_gb,
+            )
         if (self.sign is None) != (self.certificate is None):
             raise UsageError(
                 "--sign and --certificate need each other; pass both, or omit both",
@@ -206,6 +217,14 @@ class RunOptions(SourceOptions):
     def segment_s(self) -> float | None:
         """Duration in seconds of each file of a segmented recording; `None` for a single file."""
         return None if self.segment_minutes is None else 60 * self.segment_minutes
+
+    @property
+    def retention(self) -> Retention:
+        """Limits on the files of a segmented recording."""
+        return Retention(
+            None if self.keep_hours is None else 3600 * self.keep_hours,
+            None if self.keep_gb is None else 1e9 * self.keep_gb,
+        )
 
     def target_source(self) -> TargetSource:
         """Return the target of the gaze as a function of time.

@@ -71,6 +71,7 @@ def redirect(
             comment=options.comment,
             force=options.force,
             segment_s=options.segment_s,
+            retention=options.retention,
             controls=controls,
         )
     targets = options.target_source()

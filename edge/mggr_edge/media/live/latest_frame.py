@@ -162,11 +162,13 @@ class LiveFrame:
             before. If the source's clock is plausible, the time is computed from this clock.
             Otherwise, the time is computed from the arrival times; see `StreamClock`.
         number: index of the frame, starting at 0. Dropped frames are included in the numbering.
+        arrived_s: time at which the frame was read, in seconds of `time.monotonic`.
     """
 
     rgb: NDArray[np.uint8]
     time_s: float
     number: int = 0
+    arrived_s: float = 0.0
 
 
 class LatestFrameReader:
@@ -271,9 +273,10 @@ class LatestFrameReader:
             rgb = self._capture.read()
             if rgb is None:
                 return
-            time_s = clock.time_s(stream_time_s(self._capture), arrived_s=time.monotonic())
+            arrived_s = time.monotonic()
+            time_s = clock.time_s(stream_time_s(self._capture), arrived_s=arrived_s)
             with self._changed:
                 self.dropped += self._waiting is not None
-                self._waiting = LiveFrame(rgb, time_s, number)
+                self._waiting = LiveFrame(rgb, time_s, number, arrived_s)
                 self._changed.notify()
             number += 1

@@ -26,6 +26,7 @@ from mggr_edge.media.files.marks import REDIRECTED
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
 from mggr_edge.media.files.video_writer import open_writer
 from mggr_edge.media.files.written import cut_to_whole_fragments
+from mggr_edge.media.live.retention import KEEP_ALL, Retention
 
 Verb = Literal["wrote", "showed in"]
 
@@ -178,6 +179,7 @@ class Segments:
             numbers continue after the highest existing number, so that no file is replaced.
         files: paths of the written files, in order.
         clock: function that returns a monotonic time in seconds. Tests replace this function.
+        retention: limits on the files. When a file is complete, older files are deleted.
     """
 
     path: Path
@@ -187,6 +189,7 @@ class Segments:
     force: bool = False
     files: list[Path] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
+    retention: Retention = KEEP_ALL
 
     @property
     def name(self) -> str:
@@ -297,6 +300,7 @@ class SegmentWriter:
         file.__exit__(kind, error, trace)
         path = _segment_path(self._segments.path, self._number)
         self._segments.files.append(self._moved[0] if self._moved else path)
+        self._segments.retention.apply(_numbered_files(self._segments.path))
 
 
 def _segment_path(path: Path, number: int) -> Path:
@@ -304,8 +308,22 @@ def _segment_path(path: Path, number: int) -> Path:
 
 
 def _highest_number(path: Path) -> int:
+    return max(_numbers(path), default=0)
+
+
+def _numbered_files(path: Path) -> list[Path]:
+    """Return all files of a segmented recording, also those of earlier runs. The oldest is first.
+
+    With `force`, the numbers begin at 1 again, so the number does not show which file is older.
+    """
+    files = _numbers(path).values()
+    return sorted((file for file in files if file.exists()), key=lambda one: one.stat().st_mtime)
+
+
+def _numbers(path: Path) -> dict[int, Path]:
+    """Return the files of a segmented recording by number."""
     pattern = re.compile(rf"{re.escape(path.stem)}-(\d{{{_DIGITS},}}){re.escape(path.suffix)}")
     if not path.parent.is_dir():
-        return 0  # the missing folder causes an error later, when the first file is opened
-    found = (pattern.fullmatch(entry.name) for entry in path.parent.iterdir())
-    return max((int(match[1]) for match in found if match), default=0)
+        return {}  # the missing folder causes an error later, when the first file is opened
+    found = ((entry, pattern.fullmatch(entry.name)) for entry in path.parent.iterdir())
+    return {int(match[1]): entry for entry, match in found if match}

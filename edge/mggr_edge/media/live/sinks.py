@@ -32,6 +32,7 @@ from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.files.video_writer import NoWriter
 from mggr_edge.media.live.cameras import Controls
 from mggr_edge.media.live.recordings import LiveWriter, Recording, Segments, Verb
+from mggr_edge.media.live.retention import KEEP_ALL, Retention
 
 
 class LiveOutput(Protocol):
@@ -164,6 +165,7 @@ def live_output(
     comment: str = REDIRECTED,
     force: bool = False,
     segment_s: float | None = None,
+    retention: Retention = KEEP_ALL,
     controls: Controls | None = None,
 ) -> LiveOutput:
     """Parse the OUTPUT of a run with a live source.
@@ -174,6 +176,7 @@ def live_output(
         force: whether an existing file may be replaced.
         segment_s: maximum length of each file of a recording, in seconds. `None` means that the
             recording is a single file.
+        retention: limits on the files of a segmented recording.
         controls: state that the user changes with keys in a window. `None` creates a new state.
 
     Raises:
@@ -224,7 +227,7 @@ def live_output(
     # The folder is checked now, because the source may become available only hours later.
     check_place(path)
     if segment_s is not None:
-        return Segments(path, segment_s, comment, force)
+        return Segments(path, segment_s, comment, force, retention=retention)
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
     return Recording(path, comment, force)

@@ -1,4 +1,4 @@
-"""Services of unattended live runs: options, systemd notifications and Prometheus metrics.
+"""Services of unattended live runs: options and systemd notifications.
 
 Messages to systemd are sent to a Unix socket. The environment variable `NOTIFY_SOCKET` contains the
 path of this socket. If the variable is not set, as in a terminal, no message is sent.
@@ -13,25 +13,20 @@ import contextlib
 import os
 import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mggr_edge.common.timing import StageClock
-from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.gaze_correction import GazeCorrection
 from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.pipeline.results import FrameProcess, FrameResult
+from mggr_edge.pipeline.results import FrameProcess
 from mggr_edge.runs.service.hot_reload import BundleReloader
 from mggr_edge.runs.service.load_shedding import HOT_C, FrameSkipper, LoadController, hottest_c
+from mggr_edge.runs.service.metrics import LiveCounts, open_endpoint
 
 _KICKS_PER_LIMIT = 3
 _MICROSECONDS = 1e6
@@ -110,166 +105,6 @@ class Heartbeat:
     def is_stuck(self) -> bool:
         """True if the last heartbeat is more than `STUCK_S` ago."""
         return time.monotonic() - self._last_s > STUCK_S
-
-
-@dataclass
-class LiveCounts:
-    """Counts that `live_run` updates during a run.
-
-    Attributes:
-        dropped: number of frames that were not processed because a newer frame had arrived.
-        left_out: number of frames that load shedding skipped.
-        reconnected: number of reconnections to the source.
-    """
-
-    dropped: int = 0
-    left_out: int = 0
-    reconnected: int = 0
-
-
-HOST = "127.0.0.1"
-
-
-class CountedProcess:
-    """Frame processor that counts frames, failures, faces and redirected eyes.
-
-    Args:
-        process: inner frame processor, which is called with each frame.
-    """
-
-    def __init__(self, process: FrameProcess) -> None:
-        self._process = process
-        self.frames = self.failed = self.eyes_redirected = self.faces = 0
-        self.left_alone: Counter[str] = Counter()
-
-    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Process a frame and update the counts."""
-        result = self._process(frame, time_s=time_s)
-        self.frames += 1
-        self.failed += result.failure is not None
-        self.faces = len(result.faces)
-        for eye in (eye for face in result.faces for eye in face.eyes):
-            self.eyes_redirected += eye.strength > 0
-            if eye.reason is not None:
-                self.left_alone[eye.reason] += 1
-        return result
-
-
-class _Figures:
-    """Prometheus collector that reads the current counts at each request of the metrics."""
-
-    def __init__(
-        self,
-        watched: CountedProcess,
-        counts: LiveCounts,
-        clock: StageClock,
-        level: Callable[[], int],
-        auto_calibration: AutoCalibration | None,
-    ) -> None:
-        self._watched, self._counts, self._clock, self._level = watched, counts, clock, level
-        self._auto_calibration = auto_calibration
-
-    def collect(self) -> Iterable[Any]:
-        """Yield the metrics in the format of the client library."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-        watched, counts = self._watched, self._counts
-        for name, text, value in (
-            ("frames", "Processed frames.", watched.frames),
-            ("frames_failed", "Frames left unmodified after an error.", watched.failed),
-            ("frames_dropped", "Frames dropped because a newer frame had arrived.", counts.dropped),
-            ("frames_left_out", "Frames skipped by load shedding.", counts.left_out),
-            ("eyes_redirected", "Redirected eyes.", watched.eyes_redirected),
-            ("reconnects", "Reconnections to the source.", counts.reconnected),
-        ):
-            yield CounterMetricFamily(f"mggr_{name}", text, value=value)
-        reasons = CounterMetricFamily(
-            "mggr_eyes_left_alone",
-            "Eyes that were redirected only partly or not at all, counted per reason.",
-            labels=["reason"],
-        )
-        for reason, count in list(watched.left_alone.items()):
-            reasons.add_metric([reason], count)
-        yield reasons
-        stages = CounterMetricFamily(
-            "mggr_stage_seconds", "Processing time per stage in seconds.", labels=["stage"]
-        )
-        for stage, spent_s in self._clock.totals_s().items():
-            stages.add_metric([stage], spent_s)
-        yield stages
-        yield GaugeMetricFamily("mggr_faces", "Faces in the last frame.", value=watched.faces)
-        yield GaugeMetricFamily(
-            "mggr_step_down",
-            "Load shedding: 0 is full processing, 1 skips the fine branch, 2 also skips frames.",
-            value=self._level(),
-        )
-        if self._auto_calibration is not None:
-            change = GaugeMetricFamily(
-                "mggr_auto_calibration_change_degrees",
-                "Change that automatic calibration made to the profile's offset, in degrees.",
-                labels=["axis"],
-            )
-            for axis, degrees in zip(
-                ("pitch", "yaw"), self._auto_calibration.change_deg, strict=True
-            ):
-                change.add_metric([axis], degrees)
-            yield change
-            yield CounterMetricFamily(
-                "mggr_auto_calibration_near_lens_seconds",
-                "Total time in which the gaze was near the lens, in seconds.",
-                value=self._auto_calibration.near_lens_s,
-            )
-
-
-@contextmanager
-def open_endpoint(
-    port: int,
-    process: FrameProcess,
-    *,
-    counts: LiveCounts,
-    clock: StageClock,
-    level: Callable[[], int],
-    auto_calibration: AutoCalibration | None = None,
-) -> Iterator[CountedProcess]:
-    """Serve metrics at http://127.0.0.1:PORT/metrics, and yield a `CountedProcess`.
-
-    Args:
-        port: port to listen on; 0 selects a free port.
-        process: inner frame processor, which is called with each frame.
-        counts: counts of the source.
-        clock: clock that records the time of each stage.
-        level: function that returns the current level of load shedding.
-        auto_calibration: automatic calibration to report; `None` if it is not in use.
-
-    Raises:
-        MissingPackageError: prometheus_client is not installed.
-        StreamError: the port is in use.
-    """
-    try:
-        from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("prometheus_client", "prometheus") from error
-    watched = CountedProcess(process)
-    registry = CollectorRegistry()
-    registry.register(_Figures(watched, counts, clock, level, auto_calibration))
-    ProcessCollector(registry=registry)
-    try:
-        server, thread = start_http_server(port, addr=HOST, registry=registry)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StreamError(
-            f"http://{HOST}:{port} cannot be served: {reason}; choose another port with "
-            "--prometheus PORT",
-            code="port-not-available",
-            port=port,
-            reason=reason,
-        ) from error
-    try:
-        yield watched
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @dataclass(frozen=True)
