@@ -92,7 +92,7 @@ def changed(before: Path, after: Path) -> float:
 
 def test_examples_are_short() -> None:
     files = [path for path in FOLDER.iterdir() if path.is_file()]
-    assert len(files) == 12
+    assert len(files) == 13
     for path in files:
         assert len(path.read_text().splitlines()) < _LONGEST, path
 
