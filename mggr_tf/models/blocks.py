@@ -155,6 +155,11 @@ class PerChannel(keras.initializers.Initializer):
         return {"values": self.values}
 
 
+OPACITY_UNIT = 8.0
+"""The output layer predicts the logit of the opacity in this unit. In an int8 file, all channels of
+an output layer have one quantization step. With this unit, logits are about as large as colours."""
+
+
 @keras.utils.register_keras_serializable("mggr_tf")
 class Opacity(keras.layers.Layer):
     """Splits the output of a fine branch into an opacity and the content that it adds.
@@ -162,8 +167,8 @@ class Opacity(keras.layers.Layer):
     The opacity `alpha` is the fraction of the coarse image that a predicted colour replaces.
 
     Inputs:
-        parts: [B, H, W, 7] float32: content that is added (3 channels), opacity before the sigmoid
-            function (1), and colour that replaces the coarse image (3).
+        parts: [B, H, W, 7] float32: content that is added (3 channels), logit of the opacity in
+            units of `OPACITY_UNIT` (1), and colour that replaces the coarse image (3).
 
     Returns:
         dict of float32 tensors: `alpha` [B, H, W, 1] in [0, 1], and `residual` [B, H, W, 3], the
@@ -173,7 +178,7 @@ class Opacity(keras.layers.Layer):
     def call(self, parts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compute both outputs. See the class docstring."""
         added, logit, colour = tf.split(parts, [3, 1, 3], axis=-1)
-        alpha = tf.sigmoid(logit)
+        alpha = tf.sigmoid(OPACITY_UNIT * logit)
         return {"alpha": alpha, "residual": added + alpha * colour}
 
 

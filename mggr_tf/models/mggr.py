@@ -39,7 +39,14 @@ from collections.abc import Iterable
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, StackSize
-from mggr_tf.models.blocks import AddAndClip, BlendAndClip, Opacity, PaintOver, ZeroOutput
+from mggr_tf.models.blocks import (
+    OPACITY_UNIT,
+    AddAndClip,
+    BlendAndClip,
+    Opacity,
+    PaintOver,
+    ZeroOutput,
+)
 from mggr_tf.models.precision import EXACT
 from mggr_tf.models.trunk import (
     EVERYTHING,
@@ -59,8 +66,8 @@ OUTPUTS = ("flow", "coarse", "residual", "redirected")
 """The names of the outputs of a redirector, for all methods. A redirector with
 `BranchSize.alpha` also has the output `alpha`."""
 
-_TRANSPARENT = -4.0
-"""The initial bias of the opacity, before the sigmoid function. The result is 0.018."""
+_TRANSPARENT = -4.0 / OPACITY_UNIT
+"""The initial bias of the opacity. The opacity is then 0.018."""
 
 
 def build_redirector(

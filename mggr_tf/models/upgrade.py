@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize
+from mggr_tf.models.blocks import OPACITY_UNIT
 from mggr_tf.models.precision import EXACT
 
 Weights = NDArray[np.float32]
 
-_STEEPNESS, _THRESHOLD = 4.0, 3.0
+_STEEPNESS, _THRESHOLD = 4.0 / OPACITY_UNIT, 3.0 / OPACITY_UNIT
 """Conversion of the gate g of `paint` to the opacity: tanh(g) becomes sigmoid(4 g - 3). Both are
 nearly 0 at g = 0 and nearly 1 at g = 2. An opacity cannot be negative."""
 

@@ -16,7 +16,8 @@ with warnings.catch_warnings():
 
 TINY = (
     "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",
-    "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2, detail: 3, paint: true}",
+    "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2, detail: 3, "
+    "alpha: true, by_blocks: true}",
     "models.estimator=[4, 4, 6]",
     # Eyes that close take time to draw.
     "models.estimator_state=false",

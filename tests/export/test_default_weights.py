@@ -38,7 +38,8 @@ pytestmark = pytest.mark.extended
 CARD = "# A card\n"
 TINY = (
     "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",
-    "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2, detail: 3, paint: true}",
+    "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2, detail: 3, "
+    "alpha: true, by_blocks: true}",
     "models.estimator=[4, 4, 6]",
     "models.features_precision=float32",
     "synthetic={subjects: 3, per_group: 2, seed: 3, closing_subjects: 2}",

@@ -60,8 +60,10 @@ def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
         "delta": (1, 2),
         "head_pose": (1, 2),
     }
-    assert [s.name for s in redirector.outputs] == ["coarse", "flow", "redirected", "residual"]
-    assert redirector.outputs[2].range == (-1.0, 1.0)
+    outputs = {one.name: one for one in redirector.outputs}
+    assert list(outputs) == ["alpha", "coarse", "flow", "redirected", "residual"]
+    assert outputs["redirected"].range == (-1.0, 1.0)
+    assert outputs["alpha"].range == (0.0, 1.0)
     assert contract.models["iris"][0].licence.startswith("Apache-2.0")
     assert contract.models["face_detector"][0].precision == "float16"
     assert contract.training.data == "synthetic"

@@ -77,7 +77,7 @@ def test_a_file_says_what_it_is_without_its_bundle(bundle):
 
 
 def test_float_agrees_with_keras_on_a_real_flow(bundle):
-    assert set(parity_of(bundle)) == {"coarse", "flow", "redirected", "residual"}
+    assert set(parity_of(bundle)) == {"alpha", "coarse", "flow", "redirected", "residual"}
     assert all(p.max_abs <= 1e-4 and p.pairs == 256 for p in parity_of(bundle).values())
     assert parity_of(bundle, "estimator")["gaze"].max_abs <= 1e-4
 
@@ -194,7 +194,7 @@ def swap_two_inputs(model):
 @pytest.mark.parametrize(
     ("edit", "fault"),
     [
-        (swap_two_inputs, "coarse differs"),
+        (swap_two_inputs, "alpha differs"),
         (quantise_the_flow, "the op QuantizeLinear rounding must not occur in a float32 file"),
     ],
 )
@@ -236,7 +236,7 @@ def compute_one_in_float(model):
 def add_a_gather(model):
     picked = numpy_helper.from_array(np.int64([0]), "picked")
     model.graph.initializer.append(picked)
-    output = model.graph.output[0]
+    output = next(one for one in model.graph.output if one.name == "redirected")
     maker = next(n for n in model.graph.node if output.name in n.output)
     maker.output[list(maker.output).index(output.name)] = "before"
     model.graph.node.append(helper.make_node("Gather", ["before", "picked"], [output.name], "pick"))

@@ -37,7 +37,8 @@ TENSORRT_OPS = frozenset(
         *("Add", "Mul", "Sub", "Min", "Max", "Clip"),
         *("Relu", "LeakyRelu", "Sigmoid", "Tanh"),
         *("Concat", "Flatten", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze"),
-        *("Cast", "Transpose", "Unsqueeze", "DepthToSpace", "Resize", "GridSample"),
+        *("Cast", "Transpose", "Unsqueeze", "DepthToSpace", "SpaceToDepth", "Resize"),
+        "GridSample",
         *("GlobalAveragePool", "ReduceMean"),
     }
 )
