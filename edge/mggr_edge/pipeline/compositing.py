@@ -20,11 +20,8 @@ the network shifts the whole face by d, this shift is removed:
     r(e) = residual(e - d)
     a(e) = alpha(e - d)
 
-The network learns the shift d from the training data. Landmarks on the lids determine the position
-of a training crop. Therefore the crop moves up and down with the lids. As a result, the whole face
-of the target image is shifted relative to the source image. In a frame, only the iris moves, and
-the face does not. Therefore `compose_eye` subtracts the flow of the skin around the eye
-(`skin_drift`) at every pixel.
+The network can learn the shift d from training crops that move with the lids. In a frame, only the
+iris moves. Therefore `compose_eye` subtracts the flow of the skin around the eye (`skin_drift`).
 
 The network was trained on colour photographs, so its residual has the colours of lids and skin.
 Some photographs do not have these colours, because they are black and white, infrared or toned. In
@@ -43,23 +40,15 @@ from numpy.typing import ArrayLike, NDArray
 from mggr_edge.geometry.eye_crop import EyeCrop
 
 _MASK_SIZE_PX = 128
-"""Side of the square mask in pixels.
-
-The mask covers the square of the crop. With this size, the mask is smooth, and the time to
-calculate it does not depend on the frame's resolution.
-"""
+"""Side in pixels of the square mask, which covers the square of the crop."""
 
 _LIFT = 0.12
-"""Height of the region above the upper lid in which the mask is 1, divided by the eye width.
-
-The upper lid may move into this region.
-"""
+"""Height of the region above the upper lid in which the mask is 1, divided by the eye width. The
+upper lid may move into this region."""
 
 _GROW = 0.03
-"""Distance from the eye opening up to which the mask is 1, divided by the eye width.
-
-The rim of the lid and the lashes are within this distance.
-"""
+"""Distance from the eye opening up to which the mask is 1, divided by the eye width. The rim of the
+lid and the lashes are within this distance."""
 
 _FEATHER = 0.14
 """Distance over which the mask decreases from 1 to 0, divided by the eye width."""
