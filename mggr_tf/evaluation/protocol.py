@@ -115,8 +115,8 @@ class Evaluation:
     Attributes:
         scores: scores of `copy`, of `coarse`, of the redirected pictures for each kind of source
             gaze (see `REDIRECTED`), and of `target`.
-        iris_residual: mean absolute residual inside the iris of the target, for pixel values in [0,
-            1].
+        iris_residual: mean absolute change by the fine branch inside the iris of the target, for
+            pixel values in [0, 1].
         median_flow_px: median length of the flow in pixels.
         estimates: estimated source gazes. `None` if only labels were used.
     """

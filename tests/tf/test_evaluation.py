@@ -163,7 +163,8 @@ def test_copying_scores_as_copy_and_the_target_as_perfect(crowd):
 
 def test_a_residual_inside_the_iris_is_measured(samples):
     def brighter(inputs):
-        return {**copier(inputs), "residual": np.full_like(inputs["eye"], 0.2)}
+        made = copier(inputs)
+        return {**made, "redirected": made["coarse"] + np.float32(0.2)}
 
     evaluation = evaluated(samples, redirect=brighter, limit=5)
     assert evaluation.iris_residual == pytest.approx(0.1, rel=1e-4)  # of the [0, 1] range

@@ -51,9 +51,9 @@ def redirect_picture(
     written: Path | None,
     *,
     process: Callable[..., Any],
-    comment: str,
     reset: Callable[[], None],
     stages: Stages,
+    comment: str = REDIRECTED,
 ) -> PictureDone:
     """Read a picture file, process it and write the result.
 
@@ -61,10 +61,10 @@ def redirect_picture(
         path: path of the input.
         written: path of the output; `None` writes nothing.
         process: function that processes each frame; see `FrameProcess`.
-        comment: sentence in the metadata of videos of the same run. With `REDIRECTED`, a changed
-            picture is marked as altered; see `marks`.
         reset: function that is called before an animation, because its frame times start at 0.
         stages: function that measures the time for reading and writing.
+        comment: sentence in the metadata of videos of the same run. With `REDIRECTED`, a changed
+            picture is marked as altered; see `marks`.
 
     Raises:
         StreamError: the input is damaged, or the output cannot be written.
