@@ -164,7 +164,7 @@ def test_copying_scores_as_copy_and_the_target_as_perfect(crowd):
 def test_a_residual_inside_the_iris_is_measured(samples):
     def brighter(inputs):
         made = copier(inputs)
-        return {**made, "redirected": made["coarse"] + np.float32(0.2)}
+        return {**made, "coarse": made["redirected"] - np.float32(0.2)}
 
     evaluation = evaluated(samples, redirect=brighter, limit=5)
     assert evaluation.iris_residual == pytest.approx(0.1, rel=1e-4)  # of the [0, 1] range
