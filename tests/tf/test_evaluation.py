@@ -23,7 +23,12 @@ from mggr_tf.evaluation.metrics import (
     overall,
 )
 from mggr_tf.evaluation.network_metrics import NetworkMetrics, open_network_metrics
-from mggr_tf.evaluation.protocol import evaluate_pairs, refuse_seen_subjects, score_pictures
+from mggr_tf.evaluation.protocol import (
+    _iris_residual,
+    evaluate_pairs,
+    refuse_seen_subjects,
+    score_pictures,
+)
 from mggr_tf.evaluation.report import compare, resample, summarise, summary_text, write_json
 from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.runs.folder import RunFolder
@@ -161,13 +166,14 @@ def test_copying_scores_as_copy_and_the_target_as_perfect(crowd):
     assert {found.verdict for found in summary.against["coarse"].values()} == {"undecided"}
 
 
-def test_a_residual_inside_the_iris_is_measured(samples):
-    def brighter(inputs):
-        made = copier(inputs)
-        return {**made, "coarse": made["redirected"] - np.float32(0.2)}
-
-    evaluation = evaluated(samples, redirect=brighter, limit=5)
-    assert evaluation.iris_residual == pytest.approx(0.1, rel=1e-4)  # of the [0, 1] range
+def test_a_change_inside_the_iris_is_measured():
+    coarse = np.zeros((2, 64, 64, 3), np.float32)
+    redirected = coarse.copy()
+    redirected[:, 22:42, 22:42] = 0.2  # wider than the iris of a gaze into the lens
+    redirected[:, :5] = 1.0
+    made = {"coarse": coarse, "redirected": redirected}
+    found = _iris_residual(made, np.zeros((2, 2), np.float32), CONVENTIONS)
+    assert found == pytest.approx(0.1, rel=1e-4)  # of the [0, 1] range
 
 
 def test_tables_split_pairs_by_shift_and_head():
