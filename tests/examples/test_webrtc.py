@@ -18,24 +18,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge import Bundle, Gaze, Redirector
-from mggr_edge.errors import MggrError
+from mggr_edge import Gaze, Redirector
 
 FILE = Path(__file__).parents[2] / "examples" / "webrtc_camera.py"
 
 pytestmark = [pytest.mark.extended, pytest.mark.processes]
 av = pytest.importorskip("av")
 aiortc = pytest.importorskip("aiortc", reason="aiortc is not installed")
-
-
-@pytest.fixture(scope="module")
-def bundle():
-    try:
-        with Bundle.open("default") as opened:
-            opened.model("face_mesh")
-            yield opened
-    except MggrError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

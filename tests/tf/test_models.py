@@ -30,7 +30,7 @@ def test_an_untrained_redirector_is_the_identity(tiny_config):
     np.testing.assert_allclose(made["flow"], 0, atol=2e-3)
     np.testing.assert_array_equal(made["residual"], np.zeros((2, 64, 64, 3)))
     # The opacity is 0.018 at the start.
-    np.testing.assert_allclose(made["redirected"], given["eye"], atol=0.019)
+    np.testing.assert_allclose(made["redirected"], given["eye"], atol=0.022)
 
 
 @pytest.mark.extended

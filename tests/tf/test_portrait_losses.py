@@ -129,12 +129,12 @@ def test_devices_see_together_what_one_sees(config, samples, portraits):
 
 @pytest.mark.extended
 def test_every_term_is_logged_and_adds_to_the_loss_by_its_weight(config, samples, portraits):
-    """A fresh redirector returns its input, so that what remains of the sum is known."""
+    """A fresh redirector nearly returns its input: its opacity is 0.018."""
     (batch,) = batches(config, samples, portraits, steps=(0, 1))
     found = step_of(config, Networks(config))(batch)
     assert set(found) >= TERMS
-    assert float(found["portrait_cycle"]) == pytest.approx(0, abs=1e-3)
-    assert float(found["portrait_identity"]) == pytest.approx(0, abs=1e-3)
+    assert float(found["portrait_cycle"]) == pytest.approx(0, abs=0.04)
+    assert float(found["portrait_identity"]) == pytest.approx(0, abs=0.02)
     without = {name: value for name, value in batch.items() if not name.startswith("portrait_")}
     plain = step_of(config, Networks(config))(without)
     assert not set(plain) & TERMS

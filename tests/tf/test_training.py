@@ -95,7 +95,7 @@ def test_every_trained_branch_moved(trained, tiny_config):
     networks = load_redirector(run)
     heads = [
         networks.averaged.coarse.get_layer("flow_head"),
-        networks.averaged.fine.get_layer("residual_head"),
+        networks.averaged.fine.get_layer("picture_head"),
     ]
     for head in heads:  # they start at zero
         assert np.abs(head.get_weights()[0]).max() > 0
