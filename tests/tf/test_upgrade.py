@@ -12,7 +12,7 @@ from mggr_edge.geometry.eye_crop import EyeCrop
 from mggr_edge.pipeline.compositing import compose_eye
 from mggr_tf.config.files import load_config
 from mggr_tf.models.blocks import BlendAndClip, DepthToSpace, SpaceToDepth
-from mggr_tf.models.networks import Networks
+from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.models.upgrade import upgrade
 from mggr_tf.models.warp import BackwardWarp
 from mggr_tf.runs.adoption import warm_start
@@ -70,6 +70,7 @@ def test_blocks_are_undone_by_depth_to_space():
     np.testing.assert_array_equal(DepthToSpace()(SpaceToDepth()(picture)), picture)
 
 
+@pytest.mark.extended
 def test_layers_on_blocks_compute_the_same_where_nothing_is_omitted():
     """All channels are kept, and the kernels of the output layers have only one pixel."""
     whole = ["models.fine.decoder=[32, 24]", "models.fine.detail=8"]
@@ -92,6 +93,7 @@ def test_layers_on_blocks_compute_the_same_where_nothing_is_omitted():
     np.testing.assert_allclose(made["residual"][inner], seen[inner], atol=1e-4)
 
 
+@pytest.mark.extended
 def test_the_second_flow_starts_hidden_and_without_motion():
     theirs, ours = upgraded([*NEW, "models.coarse.layers=2"])
     given = smooth_inputs()
@@ -155,23 +157,25 @@ def test_sizes_that_contradict_each_other_are_refused(change, message):
         load_config("mggr-edge", changes=[*OLD, *NEW, change])
 
 
+@pytest.mark.extended
 def test_a_run_starts_from_a_run_with_an_older_structure(tmp_path):
-    donor = open_run("default")
-    models = donor.config.models
-    if models.fine.alpha:
-        pytest.skip("the packaged run already has the new structure")
-    fine = replace(models.fine, paint=False, alpha=True, by_blocks=True, decoder=(32, 16), detail=6)
-    coarse = replace(models.coarse, layers=2)
-    config = replace(donor.config, models=replace(models, coarse=coarse, fine=fine))
-    run = RunFolder.create(tmp_path / "run", config, donor.record.data)
+    new = load_config("mggr-edge", changes=[*OLD, *NEW, "models.coarse.layers=2"])
+    data = open_run("default").record.data
+    donor = RunFolder.create(tmp_path / "old", load_config("mggr-edge", changes=OLD), data)
+    networks = Networks(donor.config)
+    for name in ("coarse", "fine"):
+        save_weights(randomised(networks.averaged.part(name)), donor.weights_file(name))
+    save_weights(networks.estimator, donor.weights_file("estimator"))
+    run = RunFolder.create(tmp_path / "new", new, data)
     warm_start(run, donor)
-    assert {name for name in ("coarse", "fine", "estimator") if run.has_weights(name)} == {
-        "coarse",
-        "fine",
-        "estimator",
-    }
-    narrow = replace(fine, widths=(16, 32, 40))
-    other = replace(config, models=replace(config.models, fine=narrow))
-    run = RunFolder.create(tmp_path / "other", other, donor.record.data)
+    converted = Networks(new).averaged
+    for name in ("coarse", "fine"):
+        load_weights(converted.part(name), run.weights_file(name))
+    given = smooth_inputs()
+    hidden = 1 / (1 + np.exp(3.0))
+    flow = networks.averaged.joined(given)["flow"]
+    np.testing.assert_allclose(converted.joined(given)["flow"], (1 - hidden) * flow, atol=1e-4)
+    narrow = replace(new.models.fine, widths=(16, 32, 40))
+    other = replace(new, models=replace(new.models, fine=narrow))
     with refusal(RunError, "donor-network-differs", networks="fine"):
-        warm_start(run, donor)
+        warm_start(RunFolder.create(tmp_path / "other", other, data), donor)
