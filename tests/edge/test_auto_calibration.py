@@ -100,7 +100,7 @@ def estimates(
 
 
 @pytest.mark.parametrize("error", [(1.5, -1.5), (2.2, 0.0), (-2.0, 0.5)])
-@pytest.mark.parametrize("roll_deg", [0.0, 20.0])
+@pytest.mark.parametrize("roll_deg", [0.0, pytest.param(20.0, marks=pytest.mark.extended)])
 def test_it_converges_to_the_looks_at_the_lens_and_not_to_the_mean(
     error: tuple[float, float], roll_deg: float
 ) -> None:

@@ -171,7 +171,11 @@ def test_rivals_forms_move_by_mggrs_losses(tiny_changes, samples, form):
             (*PRGAN, "stages.joint.adversary.critic_steps=3"),
             marks=pytest.mark.slow,
         ),
-        ("mggr-edge", ("models.coarse=null", "recipe=[estimator, joint]")),
+        pytest.param(
+            "mggr-edge",
+            ("models.coarse=null", "recipe=[estimator, joint]"),
+            marks=pytest.mark.extended,
+        ),
         pytest.param("mggr-edge", ("models.guidance=[delta]",), marks=pytest.mark.slow),
         pytest.param("mggr-edge", ("models.guidance=[gazemap]",), marks=pytest.mark.slow),
         pytest.param(
