@@ -297,7 +297,7 @@ def test_people_who_were_named_and_are_gone(tmp_path, eyes):
         (KERAS, "2.14.0", True),
         ("numpy", "1.23.5", True),
         ("mggr-tf", "0.0.1", True),
-        ("python", "3.10.9", True),
+        ("python", "3.9.9", True),
         ("python", f"{sys.version_info.major}.{sys.version_info.minor}.99", False),
     ],
 )
