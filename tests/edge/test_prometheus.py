@@ -17,14 +17,10 @@ from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.runs.service.metrics import CountedProcess, LiveCounts, open_endpoint
+from ports import free_port
 from refusals import refusal
 
 client = pytest.importorskip("prometheus_client.parser")
-
-
-def free_port() -> int:
-    with closing(create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
 
 
 def eye(strength: float, reason: str | None) -> EyeResult:

@@ -20,6 +20,7 @@ from mggr_edge.media.live.retention import Retention
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.options import RunOptions
 from mggr_edge.runs.service.metrics import LiveCounts, open_endpoint
+from ports import free_port
 from refusals import refusal
 
 NOW = 1_000_000.0
@@ -108,7 +109,7 @@ def test_health_is_good_only_while_frames_are_written(monkeypatch):
     pytest.importorskip("prometheus_client")
     from mggr_edge.runs.service import metrics
 
-    counts, port = LiveCounts(), 8943
+    counts, port = LiveCounts(), free_port()
 
     def process(frame, /, *, time_s=None):
         return FrameResult(frame, ())

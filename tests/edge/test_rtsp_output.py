@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.csi import import_gstreamer
 from mggr_edge.media.live.sinks import RtspStream, live_output
+from ports import free_port
 from refusals import refusal
 from streaming import Server, serving, shows_bars
 
@@ -60,12 +61,6 @@ def serve() -> Iterator[Callable[..., Server]]:
         pytest.skip("this Python has no bindings to GStreamer")
     with serving() as start:
         yield start
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def redirecting(source: str, port: int) -> subprocess.Popen[str]:
@@ -313,7 +308,7 @@ class Library:
 rtsp_server.import_gstreamer = lambda serving: dataclasses.replace(gstreamer, rtsp=Library())
 rgb = np.zeros((240, 320, 3), np.uint8)
 port, url = int(sys.argv[1]), f"rtsp://127.0.0.1:{{sys.argv[1]}}/eyes"
-with rtsp_server.open_rtsp_server("127.0.0.1", port, "eyes", _layout(rgb)) as writer:
+with rtsp_server.open_rtsp_server("127.0.0.1", port, "eyes", layout_of_live(rgb)) as writer:
     client = socket.create_connection(("127.0.0.1", port))
     client.setblocking(False)
 

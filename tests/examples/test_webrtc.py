@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from mggr_edge import Gaze, Redirector
+from ports import free_port
 
 FILE = Path(__file__).parents[2] / "examples" / "webrtc_camera.py"
 
@@ -80,8 +81,9 @@ def test_a_browser_sees_its_camera_redirected(bundle, aside, tmp_path):
     ok, jpeg = cv2.imencode(".jpg", aside[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     assert ok
     film.write_bytes(jpeg.tobytes() * 30)
+    port = free_port()
     server = subprocess.Popen(
-        [sys.executable, str(FILE), "8931"],
+        [sys.executable, str(FILE), str(port)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -99,10 +101,10 @@ def test_a_browser_sees_its_camera_redirected(bundle, aside, tmp_path):
     ):
         options.add_argument(flag)
     try:
-        assert server.stdout.readline().startswith("open http://127.0.0.1:8931")
+        assert server.stdout.readline().startswith(f"open http://127.0.0.1:{port}")
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
         try:
-            browser.get("http://127.0.0.1:8931")
+            browser.get(f"http://127.0.0.1:{port}")
             seen = [first_picture(browser, name) for name in ("camera", "redirected")]
         finally:
             browser.quit()
