@@ -308,7 +308,7 @@ class Library:
 rtsp_server.import_gstreamer = lambda serving: dataclasses.replace(gstreamer, rtsp=Library())
 rgb = np.zeros((240, 320, 3), np.uint8)
 port, url = int(sys.argv[1]), f"rtsp://127.0.0.1:{{sys.argv[1]}}/eyes"
-with rtsp_server.open_rtsp_server("127.0.0.1", port, "eyes", layout_of_live(rgb)) as writer:
+with rtsp_server.open_rtsp_server("127.0.0.1", port, "eyes", layout(rgb)) as writer:
     client = socket.create_connection(("127.0.0.1", port))
     client.setblocking(False)
 
