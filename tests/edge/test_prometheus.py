@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import urllib.request
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from socket import create_server, socket
 from types import SimpleNamespace
 
@@ -44,9 +45,10 @@ def read(port: int) -> dict[str, float]:
 
 def test_figures_are_those_of_the_moment() -> None:
     port, counts, clock, level = free_port(), LiveCounts(), StageClock(), [0]
-    with open_endpoint(
-        port, one_face, counts=counts, clock=clock, level=lambda: level[0]
-    ) as watched:
+    with (
+        open_endpoint(port) as server,
+        server.watch(one_face, counts=counts, clock=clock, level=lambda: level[0]) as watched,
+    ):
         assert read(port)["mggr_frames_total"] == 0
         for grey in (0, 0, 1):
             with clock("find faces"):
@@ -71,13 +73,15 @@ def test_figures_are_those_of_the_moment() -> None:
 
 def test_the_change_of_an_auto_calibration_is_a_figure() -> None:
     port, refining = free_port(), SimpleNamespace(change_deg=(0.5, -1.5), near_lens_s=42.0)
-    with open_endpoint(
-        port,
-        one_face,
-        counts=LiveCounts(),
-        clock=StageClock(),
-        level=lambda: 0,
-        auto_calibration=refining,  # type: ignore[arg-type]
+    with (
+        open_endpoint(port) as server,
+        server.watch(
+            one_face,
+            counts=LiveCounts(),
+            clock=StageClock(),
+            level=lambda: 0,
+            auto_calibration=refining,  # type: ignore[arg-type]
+        ),
     ):
         said = read(port)
     assert said["mggr_auto_calibration_change_degrees|pitch"] == 0.5
@@ -85,8 +89,38 @@ def test_the_change_of_an_auto_calibration_is_a_figure() -> None:
     assert said["mggr_auto_calibration_near_lens_seconds_total"] == 42.0
 
 
-def endpoint(port: int) -> AbstractContextManager[CountedProcess]:
-    return open_endpoint(port, one_face, counts=LiveCounts(), clock=StageClock(), level=lambda: 0)
+@contextmanager
+def endpoint(port: int) -> Iterator[CountedProcess]:
+    with (
+        open_endpoint(port) as server,
+        server.watch(one_face, counts=LiveCounts(), clock=StageClock(), level=lambda: 0) as watched,
+    ):
+        yield watched
+
+
+def test_cameras_have_labels_and_a_health_together() -> None:
+    port, counts = free_port(), {"door": LiveCounts(), "desk": LiveCounts()}
+    with open_endpoint(port, ("door", "desk")) as server:
+        with ExitStack() as held:
+            for camera, count in counts.items():
+                watched = held.enter_context(
+                    server.watch(
+                        one_face, counts=count, clock=StageClock(), level=lambda: 1, camera=camera
+                    )
+                )
+                watched(np.zeros((4, 4, 3), np.uint8))
+            counts["desk"].note_written(arrived_s=0.0)
+            said = read(port)
+            assert said["mggr_frames_total|door"] == said["mggr_frames_total|desk"] == 1
+            assert said["mggr_eyes_left_alone_total|desk|closed"] == 1
+            assert said["mggr_step_down|door"] == 1
+            health = server.health()
+            assert (health["ok"], health["cameras"]["desk"]["ok"]) == (False, True)
+            counts["door"].note_written(arrived_s=0.0)
+            assert server.health()["ok"]
+        # A camera whose run has failed is not healthy.
+        assert not server.health()["ok"]
+        assert set(server.health()["cameras"]) == {"door", "desk"}
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:

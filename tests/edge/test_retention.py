@@ -114,7 +114,10 @@ def test_health_is_good_only_while_frames_are_written(monkeypatch):
     def process(frame, /, *, time_s=None):
         return FrameResult(frame, ())
 
-    with open_endpoint(port, process, counts=counts, clock=StageClock(), level=lambda: 0):
+    with (
+        open_endpoint(port) as server,
+        server.watch(process, counts=counts, clock=StageClock(), level=lambda: 0),
+    ):
         assert asked(port) == (
             503,
             {

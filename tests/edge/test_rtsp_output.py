@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.errors import StreamError
+from mggr_edge.common.addresses import Served
+from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.live.csi import import_gstreamer
 from mggr_edge.media.live.sinks import RtspStream, live_output
 from ports import free_port
@@ -63,9 +64,9 @@ def serve() -> Iterator[Callable[..., Server]]:
         yield start
 
 
-def redirecting(source: str, port: int) -> subprocess.Popen[str]:
+def redirecting(source: str, port: int, *, secret: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, source, f"rtsp://@127.0.0.1:{port}/eyes"],
+        [sys.executable, "-c", SCRIPT, source, f"rtsp://{secret}@127.0.0.1:{port}/eyes"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -81,9 +82,9 @@ def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
         process.kill()
 
 
-def watch(port: int, frames: int) -> list[NDArray[np.uint8]]:
+def watch(port: int, frames: int, *, secret: str = "") -> list[NDArray[np.uint8]]:
     """So many frames, as a client of its own sees them."""
-    url = f"rtsp://127.0.0.1:{port}/eyes"
+    url = f"rtsp://{secret}127.0.0.1:{port}/eyes"
     with closing(av.open(url, options={"rtsp_transport": "tcp"}, timeout=10)) as client:
         decoded = client.decode(video=0)
         return [next(decoded).to_ndarray(format="rgb24") for _ in range(frames)]
@@ -238,8 +239,35 @@ def test_a_csi_camera_by_another_source_in_its_place(serve: Callable[..., Server
 
 
 def test_addresses_that_are_served() -> None:
-    assert live_output("rtsp://@:8554/eyes") == RtspStream("0.0.0.0", 8554, "eyes")
-    assert live_output("rtsp://@127.0.0.1:99/a/b") == RtspStream("127.0.0.1", 99, "a/b")
+    assert live_output("rtsp://@:8554/eyes") == RtspStream(Served("0.0.0.0", 8554, "eyes"))
+    assert live_output("rtsp://@127.0.0.1:99/a/b") == RtspStream(Served("127.0.0.1", 99, "a/b"))
+    guarded = live_output("rtsp://me%40home:p%3Aw@:8554/eyes")
+    assert guarded == RtspStream(Served("0.0.0.0", 8554, "eyes", "me@home", "p:w"))
+    assert "p:w" not in repr(guarded)
+    assert guarded.name == "rtsp://0.0.0.0:8554/eyes"
+    with refusal(UsageError, "live-output-not-valid"):
+        live_output("rtsp://me@:8554/eyes")  # a user without a password
+
+
+@pytest.mark.extended
+@pytest.mark.processes
+@pytest.mark.parametrize("secret", ["", "me:wrong@", "you:secret@"])
+def test_a_stream_with_a_password_is_served_only_with_it(
+    serve: Callable[..., Server], secret: str
+) -> None:
+    port = free_port()
+    served = redirecting(serve(0).url, port, secret="me:secret")
+    try:
+        assert served.stdout is not None
+        assert served.stdout.readline() == "frame\n"
+        with pytest.raises(av.error.HTTPUnauthorizedError):
+            watch(port, 1, secret=secret)
+        assert shows_bars(255 - watch(port, 5, secret="me:secret@")[-1])
+    finally:
+        served.send_signal(signal.SIGTERM)
+        said, errors = finished(served)
+    assert served.returncode == 0, errors
+    assert "secret" not in said + errors
 
 
 def test_a_folder_of_the_name_of_the_bindings_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,11 +289,13 @@ AT_ONCE = f"""
 import sys
 sys.path.append({SYSTEM_PACKAGES!r})
 import numpy as np
+from mggr_edge.common.addresses import Served
 from mggr_edge.media.live.rtsp_server import open_rtsp_server
 from mggr_edge.runs.live_run import layout_of_live as layout
 
 for _ in range(50):
-    with open_rtsp_server("127.0.0.1", int(sys.argv[1]), "eyes", layout(np.zeros((16, 16, 3)))):
+    address = Served("127.0.0.1", int(sys.argv[1]), "eyes")
+    with open_rtsp_server(address, layout(np.zeros((16, 16, 3)))):
         pass
 print("ended")
 """
@@ -288,6 +318,7 @@ VANISHING = f"""
 import dataclasses, re, socket, sys, time
 sys.path.append({SYSTEM_PACKAGES!r})
 import numpy as np
+from mggr_edge.common.addresses import Served
 from mggr_edge.media.live import rtsp_server
 from mggr_edge.runs.live_run import layout_of_live as layout
 
@@ -308,7 +339,7 @@ class Library:
 rtsp_server.import_gstreamer = lambda serving: dataclasses.replace(gstreamer, rtsp=Library())
 rgb = np.zeros((240, 320, 3), np.uint8)
 port, url = int(sys.argv[1]), f"rtsp://127.0.0.1:{{sys.argv[1]}}/eyes"
-with rtsp_server.open_rtsp_server("127.0.0.1", port, "eyes", layout(rgb)) as writer:
+with rtsp_server.open_rtsp_server(Served("127.0.0.1", port, "eyes"), layout(rgb)) as writer:
     client = socket.create_connection(("127.0.0.1", port))
     client.setblocking(False)
 

@@ -15,6 +15,7 @@ from mggr_edge.cli.cameras import cameras
 from mggr_edge.cli.doctor import doctor
 from mggr_edge.cli.inspect import inspect
 from mggr_edge.cli.run import run
+from mggr_edge.cli.service import service
 from mggr_edge.cli.setup import setup
 from mggr_edge.cli.studio import studio
 from mggr_edge.common import __version__
@@ -35,5 +36,18 @@ def main() -> None:
     """
 
 
-for _command in (setup, run, inspect, studio, cameras, calibrate, bench, doctor, build_engine):
+_COMMANDS = (
+    setup,
+    run,
+    service,
+    inspect,
+    studio,
+    cameras,
+    calibrate,
+    bench,
+    doctor,
+    build_engine,
+)
+
+for _command in _COMMANDS:
     main.add_command(_command)

@@ -7,7 +7,7 @@
     camera://0, 0 (a number)                 virtual-camera://
     /dev/video0, v4l2:///dev/video0          v4l2loopback:///dev/video10
     csi://0                                  display://0
-    rtsp://HOST/NAME, rtsps://HOST/NAME      rtsp://@:8554/NAME
+    rtsp://HOST/NAME, rtsps://HOST/NAME      rtsp://@:8554/NAME, rtsp://USER:PASSWORD@:8554/NAME
                                              null://
 
 Schemes are case-insensitive. A text without `SCHEME://` is a path. If the text is a number and no
@@ -21,7 +21,7 @@ import os
 import re
 import shlex
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -70,7 +70,10 @@ _USER_AND_PASSWORD = re.compile(r"(?!/)[^:]*:.*@", re.DOTALL)
 _CAMERA_NUMBER = re.compile(r"[0-9]{1,3}")
 _CAMERA_NAME = re.compile(r"/dev/(v4l/.+|[^/.]+)")
 _VIDEO_DEVICE = re.compile(r"/dev/video\d+")
-_SERVED = re.compile(r"@(?P<host>[\w.-]*):(?P<port>\d{1,5})/(?P<path>[\w/.-]+)")
+_SERVED = re.compile(
+    r"(?:(?P<user>[^:@/\s]+):(?P<password>[^:@/\s]+))?"
+    r"@(?P<host>[\w.-]*):(?P<port>\d{1,5})/(?P<path>[\w/.-]+)"
+)
 _PORT = re.compile(r"(?:\[[^]]*\]|[^:/?]*):([0-9]{1,9})(?=[/?]|$)")
 _PORTS = 65_536
 
@@ -100,7 +103,8 @@ class Address:
             `file`, `v4l2` and `v4l2loopback`: a path.
             `camera`: the number of a camera, in the order of the operating system.
             `csi`: the number of a sensor.
-            `rtsp`: a URL with a lower-case scheme in an INPUT, `@HOST:PORT/NAME` in an OUTPUT.
+            `rtsp`: a URL with a lower-case scheme in an INPUT, `@HOST:PORT/NAME` or
+            `USER:PASSWORD@HOST:PORT/NAME` in an OUTPUT.
             `display`: a decimal number or an empty string.
             `null`, `virtual-camera`: an empty string.
     """
@@ -118,11 +122,15 @@ class Served:
             server listens on all interfaces.
         port: the TCP port, 1 to 65535.
         path: the name of the stream, without the leading slash.
+        user: the name that clients must send. `None` serves all clients.
+        password: the password that clients must send.
     """
 
     host: str
     port: int
     path: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 def input_address(text: str) -> Address:
@@ -219,10 +227,14 @@ def output_scheme(text: str | None) -> Scheme | None:
 
 
 def served_at(address: Address) -> Served:
-    """Return the host, port and stream name of an OUTPUT with the scheme `rtsp`."""
+    """Return the network address of an OUTPUT with the scheme `rtsp`.
+
+    User and password are percent-decoded.
+    """
     found = _SERVED.fullmatch(address.place)
     assert found is not None
-    return Served(found["host"] or "0.0.0.0", int(found["port"]), found["path"])
+    secret = [None if part is None else unquote(part) for part in found.group("user", "password")]
+    return Served(found["host"] or "0.0.0.0", int(found["port"]), found["path"], *secret)
 
 
 def path_type(path: str | os.PathLike[str]) -> PathType:

@@ -92,32 +92,47 @@ def set_log_format(log_format: LogFormat) -> None:
     _Log.format = log_format
 
 
-def echo_error(message: str) -> None:
-    """Write the message to stderr as one line, `error: ...`, without its line breaks."""
+def echo_error(message: str, *, camera: str | None = None) -> None:
+    """Write the message to stderr as one line, `error: ...`, without its line breaks.
+
+    Args:
+        message: the message.
+        camera: name of the camera that the message is about, in a service with several cameras.
+    """
     if _Log.format == "json":
-        _echo_json("error", one_line(message))
+        _echo_json("error", one_line(message), camera)
         return
     with suppress(OSError):  # if stderr cannot be written, only the exit code reports the error
-        click.echo(f"error: {one_line(message)}", err=True)
+        click.echo(f"{_of(camera)}error: {one_line(message)}", err=True)
 
 
-def echo_note(text: str) -> None:
+def echo_note(text: str, *, camera: str | None = None) -> None:
     """Write a line about the progress of a command to stderr.
 
     If the disk is full, or if the process that reads the log has exited, stderr cannot be written.
     In this case, the line is lost and the command continues.
+
+    Args:
+        text: the message.
+        camera: see `echo_error`.
     """
     if _Log.format == "json":
-        _echo_json("info", text)
+        _echo_json("info", text, camera)
         return
     with suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(f"{_of(camera)}{text}", err=True)
 
 
-def _echo_json(level: str, message: str) -> None:
+def _of(camera: str | None) -> str:
+    return "" if camera is None else f"{camera}: "
+
+
+def _echo_json(level: str, message: str, camera: str | None) -> None:
     """Write one JSON object as a line. The time is in UTC, in the format of ISO 8601."""
     time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    line = json.dumps({"time": time, "level": level, "message": message}, ensure_ascii=False)
+    about = {} if camera is None else {"camera": camera}
+    entry = {"time": time, "level": level, **about, "message": message}
+    line = json.dumps(entry, ensure_ascii=False)
     with suppress(OSError):
         click.echo(line, err=True)
 

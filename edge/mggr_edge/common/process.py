@@ -224,7 +224,9 @@ signal, this process receives two signals.
 
 
 @contextmanager
-def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+def stopped_by_signals(
+    stop: threading.Event, *, reload: threading.Event | None = None
+) -> Iterator[None]:
     """Set `stop` when the process receives SIGINT, SIGTERM or SIGHUP for the first time.
 
     If another signal arrives more than `_ONE_S` seconds later, it raises `KeyboardInterrupt`. So a
@@ -236,6 +238,7 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
     Args:
         stop: the event to set.
+        reload: the event that SIGHUP sets instead of `stop`. `None` means that SIGHUP sets `stop`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -245,7 +248,9 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         nonlocal asked_s
-        if asked_s is None:
+        if reload is not None and number == HANGUP:
+            reload.set()
+        elif asked_s is None:
             asked_s = time.monotonic()
             stop.set()
         elif time.monotonic() - asked_s > _ONE_S:

@@ -87,6 +87,7 @@ class Bundle(GazeNetworks):
         self._load, self._load_coarse = load, load_coarse
         self._models = _LoadedModels()
         self._machine_models: dict[str, bytes] = {}  # All sessions share these bytes.
+        self._users, self._users_lock = 1, threading.Lock()
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
@@ -197,12 +198,31 @@ class Bundle(GazeNetworks):
         other._machine_models = self._machine_models
         return other
 
+    def share(self) -> Bundle:
+        """Return this bundle for one more user, who must close it, too.
+
+        The users share the loaded models. The models are released when every user has called
+        `close`.
+
+        Raises:
+            ValueError: the bundle is closed.
+        """
+        with self._users_lock:
+            self._models.check_open()
+            self._users += 1
+        return self
+
     def close(self) -> None:
         """Release all models; a model whose call is running is released after that call.
 
         Later calls of the models raise ValueError. Sessions of this bundle stay open. If `close` is
-        called again, nothing happens.
+        called again, nothing happens. If the bundle is shared (see `share`), the call of the last
+        user releases the models.
         """
+        with self._users_lock:
+            self._users = max(self._users - 1, 0)
+            if self._users:
+                return
         self._models.close()
 
     def __enter__(self) -> Bundle:

@@ -12,6 +12,7 @@ processors is fixed. Each processor in this table calls the processor in the lin
 | `AdjustableStrength` | with a window | sets the strength that the user chose with keys |
 | `PeriodicStats` | with `--stats-every` | reports the time per stage |
 | `BundleReloader` | in live runs | reloads the bundle if its files are replaced |
+| `InTurn` | in a service with several cameras | waits until it is the turn of the camera |
 | `CountedProcess` | with `--prometheus` | counts frames and eyes |
 | `Metrics` | with `--metrics` | writes one line of JSON per frame |
 | `Annotated`: mark | with `--mark` | draws the label 'gaze redirected' |
@@ -50,7 +51,7 @@ from mggr_edge.pipeline.results import (
 from mggr_edge.pipeline.targets import TargetSource
 from mggr_edge.runs.console import AdjustableStrength, PeriodicStats, StatusLine
 from mggr_edge.runs.options import RunOptions
-from mggr_edge.runs.service.supervisor import ServiceSupervisor
+from mggr_edge.runs.service.supervisor import ALONE, Host, ServiceSupervisor
 from mggr_edge.runs.summary import open_metrics
 
 
@@ -107,6 +108,7 @@ def open_chain(
     controls: Controls,
     clock: StageClock,
     notify: Callable[[str], None],
+    host: Host = ALONE,
 ) -> Iterator[FrameChain]:
     """Build the chain around a redirector; the docstring of the module lists the processors.
 
@@ -122,6 +124,7 @@ def open_chain(
         controls: settings that the keys change.
         clock: clock that records the time of each stage.
         notify: function that receives messages.
+        host: parts of a live run that the process provides.
 
     Raises:
         MissingPackageError: Prometheus metrics need a package that is not installed.
@@ -145,6 +148,7 @@ def open_chain(
             clock=clock,
             notify=notify,
             auto_calibration=refining,
+            host=host,
         )
     if in_window and not options.estimate_only:  # Keys have no effect with --estimate-only.
         process = AdjustableStrength(process, redirector, controls)

@@ -26,7 +26,7 @@ from mggr_edge.media.live.sources import Capture, OpenedByReader, Reconnecting, 
 from mggr_edge.pipeline.results import FrameProcess
 from mggr_edge.runs.service.load_shedding import FrameSkipper
 from mggr_edge.runs.service.metrics import LiveCounts
-from mggr_edge.runs.service.supervisor import Heartbeat, Systemd
+from mggr_edge.runs.service.supervisor import Heartbeat, Notifier, Systemd
 from mggr_edge.runs.summary import RunSummary, Tally
 
 _TICKS_PER_S = 90_000
@@ -47,6 +47,7 @@ def run_live(
     reconnect: bool = False,
     workload: FrameSkipper | None = None,
     counts: LiveCounts | None = None,
+    notifier: Notifier | None = None,
     notify: Callable[[str], None] = lambda text: None,
 ) -> RunSummary:
     """Redirect the frames of a camera or a stream.
@@ -68,6 +69,7 @@ def run_live(
         workload: object that skips frames if the machine is hot or overloaded; `None` processes
             every frame.
         counts: counts that are updated during the run.
+        notifier: receiver of the state of the run. `None` notifies systemd.
         notify: function that receives messages about the source.
 
     Returns:
@@ -78,7 +80,7 @@ def run_live(
             written.
     """
     stop = stop or threading.Event()
-    heartbeat, systemd = Heartbeat(), Systemd()
+    heartbeat, systemd = Heartbeat(), notifier or Systemd()
 
     def say_and_note(text: str) -> None:
         notify(text)
@@ -121,7 +123,7 @@ class _Session:
         stages: Stages,
         stop: threading.Event,
         heartbeat: Heartbeat,
-        systemd: Systemd,
+        systemd: Notifier,
         workload: FrameSkipper | None,
         counts: LiveCounts,
     ) -> None:

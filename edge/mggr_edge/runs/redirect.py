@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from mggr_edge.runs.chain import FrameChain, open_chain
 from mggr_edge.runs.file_run import run
 from mggr_edge.runs.live_run import run_live
 from mggr_edge.runs.options import RunOptions
+from mggr_edge.runs.service.supervisor import ALONE, Host, Notifier
 from mggr_edge.runs.summary import RunSummary
 
 
@@ -32,6 +34,7 @@ def redirect(
     *,
     progress: Progress,
     notify: Callable[[str], None],
+    host: Host = ALONE,
 ) -> RunSummary:
     """Redirect the gaze in a file, a folder or a live source, and write the result to an output.
 
@@ -41,6 +44,7 @@ def redirect(
         options: options of the run.
         progress: function that shows the progress with files.
         notify: function that receives messages.
+        host: parts of a live run that the process provides.
 
     Raises:
         MggrError: see `file_run.run`, `live_run.run_live`, `Bundle.open` and `open_chain`.
@@ -63,7 +67,11 @@ def redirect(
             path=named,
         )
     options.check_metrics(source, output)
-    controls = Controls(strength=options.initial_strength, overlay=options.overlay)
+    controls = Controls(
+        strength=options.initial_strength,
+        overlay=options.overlay,
+        stop=host.stop or threading.Event(),
+    )
     sink = None
     if address is not None:
         sink = live_output(
@@ -77,7 +85,7 @@ def redirect(
     targets = options.target_source()
     signing = options.signing()
     clock = StageClock()
-    bundle = Bundle.open(options.model)
+    bundle = host.open_bundle(options.model)
     if sink is not None:
         # Load the models here. Errors and loading times then do not occur in the frame loop.
         bundle.try_out(coarse=options.service.step_down)
@@ -100,9 +108,12 @@ def redirect(
         controls=controls,
         clock=clock,
         notify=notify,
+        host=host,
     ) as chain:
         if address is not None and sink is not None:
-            summary = _run_live(chain, address, sink, options, controls, notify=notify)
+            summary = _run_live(
+                chain, address, sink, options, controls, host.notifier, notify=notify
+            )
         else:
             summary = run(
                 source,
@@ -128,6 +139,7 @@ def _run_live(
     sink: LiveOutput,
     options: RunOptions,
     controls: Controls,
+    notifier: Notifier | None,
     *,
     notify: Callable[[str], None],
 ) -> RunSummary:
@@ -144,6 +156,7 @@ def _run_live(
         reconnect=options.service.reconnect,
         workload=supervisor.workload,
         counts=supervisor.counts,
+        notifier=notifier,
         notify=notify,
     )
 

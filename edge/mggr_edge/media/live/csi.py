@@ -23,11 +23,13 @@ class GStreamer:
         gst: module `Gst`.
         glib: module `GLib`.
         rtsp: module `GstRtspServer`. `None` means that this module was not requested.
+        digest: name of the digest authentication of a server. `None` as for `rtsp`.
     """
 
     gst: Any
     glib: Any
     rtsp: Any = None
+    digest: Any = None
 
 
 def import_gstreamer(*, serving: bool = False) -> GStreamer:
@@ -46,12 +48,14 @@ def import_gstreamer(*, serving: bool = False) -> GStreamer:
         gi.require_version("Gst", "1.0")
         from gi.repository import GLib, Gst
 
-        rtsp = None
+        rtsp = digest = None
         if serving:
+            gi.require_version("GstRtsp", "1.0")
             gi.require_version("GstRtspServer", "1.0")
-            from gi.repository import GstRtspServer
+            from gi.repository import GstRtsp, GstRtspServer
 
             rtsp = GstRtspServer
+            digest = GstRtsp.RTSPAuthMethod.DIGEST
     except (ImportError, ValueError, AttributeError) as error:
         # AttributeError occurs if Python finds a folder named `gi` instead of the package.
         what = "GStreamer's RTSP server" if serving else "GStreamer"
@@ -65,7 +69,7 @@ def import_gstreamer(*, serving: bool = False) -> GStreamer:
             packages=packages,
         ) from error
     Gst.init(None)
-    return GStreamer(Gst, GLib, rtsp)
+    return GStreamer(Gst, GLib, rtsp, digest)
 
 
 _SOURCE = "nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM),{caps} ! nvvidconv"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.addresses import Served
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.csi import GStreamer, import_gstreamer
@@ -31,6 +32,9 @@ _PIPELINE = (
     "! videoconvert ! video/x-raw,format=I420 ! {encoder} "
     "! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
+
+_VIEWER = "viewer"
+"""Role of clients that have sent the password."""
 
 _SESSIONS_EVERY_S = 2
 """Interval in seconds at which the server removes the sessions of lost clients.
@@ -90,13 +94,12 @@ class _Served:
 
 
 @contextmanager
-def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> Iterator[_Served]:
+def open_rtsp_server(address: Served, layout: VideoLayout) -> Iterator[_Served]:
     """Serve frames at rtsp://HOST:PORT/NAME until the context ends.
 
     Args:
-        host: address of the network interface on which the server listens.
-        port: port on which the server listens.
-        name: name of the stream.
+        address: network address of the stream. If it contains a user name and a password, clients
+            must send them, with digest authentication. The frames are not encrypted.
         layout: layout with the size and nominal rate of the frames. The width and the height must
             be even.
 
@@ -105,6 +108,7 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
             server cannot listen on the address.
     """
     gstreamer = import_gstreamer(serving=True)
+    host, port, name = address.host, address.port, address.path
     encoder = next((name for name in _ENCODERS if _gets_ready(gstreamer, name)), None)
     if encoder is None:
         raise StreamError(
@@ -138,6 +142,8 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
     server.set_address(host)
     server.set_service(str(port))
     server.get_mount_points().add_factory(f"/{name}", factory)
+    if address.user is not None:
+        _require_password(gstreamer, server, factory, address)
     context = gstreamer.glib.MainContext()
     loop = gstreamer.glib.MainLoop(context=context)
     attached = server.attach(context)
@@ -178,6 +184,22 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
         ending.set_callback(end)
         ending.attach(context)
         thread.join()
+
+
+def _require_password(gstreamer: GStreamer, server: Any, factory: Any, address: Served) -> None:
+    """Serve a stream only to clients that send the user name and the password."""
+    rtsp = gstreamer.rtsp
+    token = rtsp.RTSPToken()
+    token.set_string("media.factory.role", _VIEWER)
+    auth = rtsp.RTSPAuth()
+    auth.add_digest(address.user, address.password, token)
+    auth.set_supported_methods(gstreamer.digest)
+    server.set_auth(auth)
+    permissions = rtsp.RTSPPermissions()
+    permissions.add_role(_VIEWER)
+    for permission in ("media.factory.access", "media.factory.construct"):
+        permissions.add_permission_for_role(_VIEWER, permission, True)
+    factory.set_permissions(permissions)
 
 
 def _gets_ready(gstreamer: GStreamer, name: str) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mggr_edge.common.address_hints import closest_output
 from mggr_edge.common.addresses import (
     OUTPUT_FORMS,
+    Served,
     closest_form,
     names_a_folder,
     output_address,
@@ -121,28 +122,24 @@ class RtspStream:
     """An RTSP stream that this process serves.
 
     Attributes:
-        host: address of the network interface on which the server listens.
-        port: port on which the server listens.
-        path: name of the stream, the part of the URL after the port.
+        served: network address, and the user name and password of the clients.
         verb: word that the summary of a run uses for this output, here "wrote".
     """
 
-    host: str
-    port: int
-    path: str
+    served: Served
     verb: ClassVar[Verb] = "wrote"
 
     @property
     def name(self) -> str:
-        """URL with the address and port on which the server listens."""
-        return f"rtsp://{self.host}:{self.port}/{self.path}"
+        """URL with the address and port on which the server listens, without the password."""
+        return f"rtsp://{self.served.host}:{self.served.port}/{self.served.path}"
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Start the server for frames of the given layout."""
         from mggr_edge.media.live.rtsp_server import open_rtsp_server
 
-        with open_rtsp_server(self.host, self.port, self.path, layout) as writer:
+        with open_rtsp_server(self.served, layout) as writer:
             yield writer
 
 
@@ -211,8 +208,7 @@ def live_output(
         case "v4l2loopback":
             return VirtualCamera(address.place)
         case "rtsp":
-            served = served_at(address)
-            return RtspStream(served.host, served.port, served.path)
+            return RtspStream(served_at(address))
     path = Path(address.place)
     if names_a_folder(address.place) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
         shown, closest = redact_credentials(text), closest_output(text)

@@ -21,7 +21,7 @@ LOOK_S = 1.0
 """Interval between two checks of the path, in seconds. If the files changed since the last check,
 the copy of the bundle may be incomplete. In this case, the bundle is opened at a later check."""
 
-Print = tuple[tuple[str, int, int, int], ...]
+Fingerprint = tuple[tuple[str, int, int, int], ...]
 """Fingerprint of a bundle: name, inode, size in bytes and modification time in nanoseconds of each
 file."""
 
@@ -45,6 +45,7 @@ class BundleReloader:
         notify: function that receives messages.
         coarse: if True, load the model `coarse` in advance, because load shedding may turn off the
             fine branch later.
+        open_bundle: function that opens a bundle by its path.
     """
 
     def __init__(
@@ -56,11 +57,12 @@ class BundleReloader:
         correction_of: Callable[[Bundle], GazeCorrection],
         notify: Callable[[str], None],
         coarse: bool = False,
+        open_bundle: Callable[[str | Path], Bundle] = Bundle.open,
     ) -> None:
-        self._coarse = coarse
+        self._coarse, self._open_bundle = coarse, open_bundle
         self._process, self._redirector, self._path = process, redirector, path
         self._correction_of, self._notify = correction_of, notify
-        self._in_use = self._seen = _print_of(path)
+        self._in_use = self._seen = fingerprint_of(path)
         self._looked_s = time.monotonic()
         self._opening: threading.Thread | None = None
         self._opened: tuple[Bundle, GazeCorrection] | str | None = None
@@ -96,7 +98,7 @@ class BundleReloader:
         if self._opening is not None or now - self._looked_s < LOOK_S:
             return
         self._looked_s = now
-        before, self._seen = self._seen, _print_of(self._path)
+        before, self._seen = self._seen, fingerprint_of(self._path)
         if self._seen and self._seen == before and self._seen != self._in_use:
             self._in_use = self._seen
             self._opening = threading.Thread(target=self._open, name="bundle", daemon=True)
@@ -105,7 +107,7 @@ class BundleReloader:
     def _open(self) -> None:
         bundle, is_offered = None, False
         try:
-            bundle = Bundle.open(self._path)
+            bundle = self._open_bundle(self._path)
             correction = self._correction_of(bundle)
             bundle.try_out(coarse=self._coarse)
         except (MggrError, OSError) as error:
@@ -144,7 +146,7 @@ class BundleReloader:
             )
 
 
-def _print_of(path: Path) -> Print:
+def fingerprint_of(path: Path) -> Fingerprint:
     """Return a fingerprint of all files of a bundle.
 
     If there is no bundle, the fingerprint is empty.

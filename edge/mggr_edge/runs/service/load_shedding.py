@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Protocol
 
 ZONES = Path("/sys/class/thermal")
 
@@ -136,6 +137,38 @@ class Load:
         return self.busy_s / self.taken * self.arrived / self.lasted_s
 
 
+class AnyLoad(Protocol):
+    """Load of one source or of several sources during a window."""
+
+    @property
+    def taken(self) -> int:
+        """Number of processed frames."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """Time to process all frames that arrived, divided by the period. 1 is full load."""
+        ...
+
+
+class Pressure(Protocol):
+    """Object that chooses the level of work of one source.
+
+    Attributes:
+        level: current level of work.
+        must_cool: True if the machine was hot and has not yet cooled down.
+    """
+
+    @property
+    def level(self) -> Level: ...
+    @property
+    def must_cool(self) -> bool: ...
+
+    def look(self, load: Load) -> None:
+        """Process the load of one window of `WINDOW_S` seconds, and change the level if needed."""
+        ...
+
+
 class LoadController:
     """Controller that chooses the level of work, based on the load and the temperature.
 
@@ -170,7 +203,7 @@ class LoadController:
         self._patience = _WINDOWS_UP
         self._since_up: int | None = None
 
-    def look(self, load: Load) -> None:
+    def look(self, load: AnyLoad) -> None:
         """Process the load of one window of `WINDOW_S` seconds, and change the level if needed."""
         celsius = self._temperature()
         is_hot = celsius is not None and celsius >= self._hot_c
@@ -232,11 +265,19 @@ class FrameSkipper:
         pressure: controller that chooses the level of work.
         set_fine: function that turns the fine branch on and off. The function must not load a
             model, because it is called in the frame loop.
+        waited_s: function that returns the total time in seconds in which the source waited for
+            other sources. This time is not processing time.
     """
 
-    def __init__(self, pressure: LoadController, set_fine: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        pressure: Pressure,
+        set_fine: Callable[[bool], None],
+        *,
+        waited_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.left_out = 0
-        self._pressure, self._set_fine = pressure, set_fine
+        self._pressure, self._set_fine, self._waited_s = pressure, set_fine, waited_s
         self._last_taken: int | None = None
         self._rests_until_s = -float("inf")
         self._begin(0)
@@ -264,11 +305,12 @@ class FrameSkipper:
     @contextmanager
     def work(self) -> Iterator[None]:
         """Measure the duration of the `with` block as the processing time of one frame."""
-        started = time.monotonic()
+        started, waited_s = time.monotonic(), self._waited_s()
         yield
         ended = time.monotonic()
-        self._rests_until_s = ended + (ended - started)
-        self._busy_s += ended - started
+        busy_s = ended - started - (self._waited_s() - waited_s)
+        self._rests_until_s = ended + busy_s
+        self._busy_s += busy_s
         self._taken += 1
 
     def _look(self) -> None:

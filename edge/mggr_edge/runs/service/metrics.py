@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, Literal
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import numpy as np
@@ -101,102 +101,140 @@ class CountedProcess:
         return result
 
 
-class _Figures:
-    """Prometheus collector that reads the current counts at each request of the metrics."""
+@dataclass(frozen=True)
+class Watched:
+    """One live run whose metrics are served.
 
-    def __init__(
-        self,
-        watched: CountedProcess,
-        counts: LiveCounts,
-        clock: StageClock,
-        level: Callable[[], int],
-        auto_calibration: AutoCalibration | None,
-    ) -> None:
-        self._watched, self._counts, self._clock, self._level = watched, counts, clock, level
-        self._auto_calibration = auto_calibration
-
-    def collect(self) -> Iterable[Any]:
-        """Yield the metrics in the format of the client library."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-        watched, counts = self._watched, self._counts
-        for name, text, value in (
-            ("frames", "Processed frames.", watched.frames),
-            ("frames_failed", "Frames left unmodified after an error.", watched.failed),
-            ("frames_dropped", "Frames dropped because a newer frame had arrived.", counts.dropped),
-            ("frames_left_out", "Frames skipped by load shedding.", counts.left_out),
-            ("eyes_redirected", "Redirected eyes.", watched.eyes_redirected),
-            ("reconnects", "Reconnections to the source.", counts.reconnected),
-        ):
-            yield CounterMetricFamily(f"mggr_{name}", text, value=value)
-        reasons = CounterMetricFamily(
-            "mggr_eyes_left_alone",
-            "Eyes that were redirected only partly or not at all, counted per reason.",
-            labels=["reason"],
-        )
-        for reason, count in list(watched.left_alone.items()):
-            reasons.add_metric([reason], count)
-        yield reasons
-        stages = CounterMetricFamily(
-            "mggr_stage_seconds", "Processing time per stage in seconds.", labels=["stage"]
-        )
-        for stage, spent_s in self._clock.totals_s().items():
-            stages.add_metric([stage], spent_s)
-        yield stages
-        if counts.age_s is not None:
-            yield GaugeMetricFamily(
-                "mggr_frame_age_seconds",
-                "Age of the last frame when it was written: seconds since its arrival.",
-                value=counts.age_s,
-            )
-            yield GaugeMetricFamily(
-                "mggr_frame_age_max_seconds",
-                "Maximum age of all written frames, in seconds.",
-                value=counts.oldest_s,
-            )
-        yield GaugeMetricFamily("mggr_faces", "Faces in the last frame.", value=watched.faces)
-        yield GaugeMetricFamily(
-            "mggr_step_down",
-            "Load shedding: 0 is full processing, 1 skips the fine branch, 2 also skips frames.",
-            value=self._level(),
-        )
-        if self._auto_calibration is not None:
-            change = GaugeMetricFamily(
-                "mggr_auto_calibration_change_degrees",
-                "Change that automatic calibration made to the profile's offset, in degrees.",
-                labels=["axis"],
-            )
-            for axis, degrees in zip(
-                ("pitch", "yaw"), self._auto_calibration.change_deg, strict=True
-            ):
-                change.add_metric([axis], degrees)
-            yield change
-            yield CounterMetricFamily(
-                "mggr_auto_calibration_near_lens_seconds",
-                "Total time in which the gaze was near the lens, in seconds.",
-                value=self._auto_calibration.near_lens_s,
-            )
-
-
-@contextmanager
-def open_endpoint(
-    port: int,
-    process: FrameProcess,
-    *,
-    counts: LiveCounts,
-    clock: StageClock,
-    level: Callable[[], int],
-    auto_calibration: AutoCalibration | None = None,
-) -> Iterator[CountedProcess]:
-    """Serve metrics and health at http://127.0.0.1:PORT, and yield a `CountedProcess`.
-
-    Args:
-        port: port to listen on; 0 selects a free port.
-        process: inner frame processor, which is called with each frame.
+    Attributes:
+        process: frame processor that counts the frames.
         counts: counts of the source.
         clock: clock that records the time of each stage.
         level: function that returns the current level of load shedding.
         auto_calibration: automatic calibration to report; `None` if it is not in use.
+    """
+
+    process: CountedProcess
+    counts: LiveCounts
+    clock: StageClock
+    level: Callable[[], int]
+    auto_calibration: AutoCalibration | None = None
+
+
+class MetricsServer:
+    """Server of the metrics and the health of one live run, or of several cameras.
+
+    Attributes:
+        cameras: names of the cameras of a service. The metrics then have the label `camera`, and
+            the service is healthy if each of these cameras is healthy. `None` for a single run.
+    """
+
+    def __init__(self, cameras: tuple[str, ...] | None = None) -> None:
+        self.cameras = cameras
+        self._watched: dict[str, Watched] = {}
+
+    @contextmanager
+    def watch(
+        self,
+        process: FrameProcess,
+        *,
+        counts: LiveCounts,
+        clock: StageClock,
+        level: Callable[[], int],
+        auto_calibration: AutoCalibration | None = None,
+        camera: str = "",
+    ) -> Iterator[CountedProcess]:
+        """Yield a frame processor that counts the frames, and report the counts of a run.
+
+        Args:
+            process: inner frame processor, which is called with each frame.
+            counts: see `Watched`.
+            clock: see `Watched`.
+            level: see `Watched`.
+            auto_calibration: see `Watched`.
+            camera: name of the camera, if several cameras are watched.
+        """
+        counted = CountedProcess(process)
+        self._watched[camera] = Watched(counted, counts, clock, level, auto_calibration)
+        try:
+            yield counted
+        finally:
+            del self._watched[camera]
+
+    def health(self) -> dict[str, Any]:
+        """Return the health as JSON types; see `LiveCounts.health`."""
+        found = {name: one.counts.health() for name, one in list(self._watched.items())}
+        if self.cameras is None:
+            return next(iter(found.values()), LiveCounts().health())
+        each = {name: found.get(name, LiveCounts().health()) for name in self.cameras}
+        return {"ok": all(health["ok"] for health in each.values()), "cameras": each}
+
+    def collect(self) -> Iterable[Any]:
+        """Yield the metrics in the format of the client library of Prometheus."""
+        families: dict[str, Any] = {}
+        for camera, watched in list(self._watched.items()):
+            labels = [] if self.cameras is None else [camera]
+            for kind, name, text, label, value in _figures(watched):
+                if name not in families:
+                    names = [] if self.cameras is None else ["camera"]
+                    families[name] = _family(kind, name, text, [*names, *label])
+                families[name].add_metric([*labels, *label.values()], value)
+        return families.values()
+
+
+_Kind = Literal["counter", "gauge"]
+
+
+def _family(kind: _Kind, name: str, text: str, labels: list[str]) -> Any:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    of = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+    return of(name, text, labels=labels)
+
+
+def _figures(watched: Watched) -> Iterator[tuple[_Kind, str, str, dict[str, str], float]]:
+    """Yield the metrics of one run: kind, name, description, labels and value."""
+    process, counts = watched.process, watched.counts
+    for name, text, count in (
+        ("frames", "Processed frames.", process.frames),
+        ("frames_failed", "Frames left unmodified after an error.", process.failed),
+        ("frames_dropped", "Frames dropped because a newer frame had arrived.", counts.dropped),
+        ("frames_left_out", "Frames skipped by load shedding.", counts.left_out),
+        ("eyes_redirected", "Redirected eyes.", process.eyes_redirected),
+        ("reconnects", "Reconnections to the source.", counts.reconnected),
+    ):
+        yield "counter", f"mggr_{name}", text, {}, count
+    text = "Eyes that were redirected only partly or not at all, counted per reason."
+    for reason, count in list(process.left_alone.items()):
+        yield "counter", "mggr_eyes_left_alone", text, {"reason": reason}, count
+    text = "Processing time per stage in seconds."
+    for stage, spent_s in watched.clock.totals_s().items():
+        yield "counter", "mggr_stage_seconds", text, {"stage": stage}, spent_s
+    if counts.age_s is not None:
+        text = "Age of the last frame when it was written: seconds since its arrival."
+        yield "gauge", "mggr_frame_age_seconds", text, {}, counts.age_s
+        text = "Maximum age of all written frames, in seconds."
+        yield "gauge", "mggr_frame_age_max_seconds", text, {}, counts.oldest_s
+    yield "gauge", "mggr_faces", "Faces in the last frame.", {}, process.faces
+    text = "Load shedding: 0 is full processing, 1 skips the fine branch, 2 also skips frames."
+    yield "gauge", "mggr_step_down", text, {}, watched.level()
+    if watched.auto_calibration is not None:
+        text = "Change that automatic calibration made to the profile's offset, in degrees."
+        change_deg = watched.auto_calibration.change_deg
+        for axis, degrees in zip(("pitch", "yaw"), change_deg, strict=True):
+            name = "mggr_auto_calibration_change_degrees"
+            yield "gauge", name, text, {"axis": axis}, degrees
+        text = "Total time in which the gaze was near the lens, in seconds."
+        name = "mggr_auto_calibration_near_lens_seconds"
+        yield "counter", name, text, {}, watched.auto_calibration.near_lens_s
+
+
+@contextmanager
+def open_endpoint(port: int, cameras: tuple[str, ...] | None = None) -> Iterator[MetricsServer]:
+    """Serve metrics and health at http://127.0.0.1:PORT until the context ends.
+
+    Args:
+        port: port to listen on.
+        cameras: names of the cameras; see `MetricsServer`.
 
     Raises:
         MissingPackageError: prometheus_client is not installed.
@@ -206,16 +244,16 @@ def open_endpoint(
         from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
     except ModuleNotFoundError as error:
         raise MissingPackageError("prometheus_client", "prometheus") from error
-    watched = CountedProcess(process)
+    watching = MetricsServer(cameras)
     registry = CollectorRegistry()
-    registry.register(_Figures(watched, counts, clock, level, auto_calibration))
+    registry.register(watching)
     ProcessCollector(registry=registry)
     metrics = make_wsgi_app(registry)
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != "/health":
             return metrics(environ, start_response)
-        health = counts.health()
+        health = watching.health()
         status = "200 OK" if health["ok"] else "503 Service Unavailable"
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps(health).encode() + b"\n"]
@@ -235,7 +273,7 @@ def open_endpoint(
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
-        yield watched
+        yield watching
     finally:
         server.shutdown()
         server.server_close()

@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from mggr_edge.common.timing import StageClock
 from mggr_edge.models.bundle import Bundle
@@ -24,9 +26,17 @@ from mggr_edge.pipeline.gaze_correction import GazeCorrection
 from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess
+from mggr_edge.runs.service.fair_turns import InTurn, Turn
 from mggr_edge.runs.service.hot_reload import BundleReloader
-from mggr_edge.runs.service.load_shedding import HOT_C, FrameSkipper, LoadController, hottest_c
-from mggr_edge.runs.service.metrics import LiveCounts, open_endpoint
+from mggr_edge.runs.service.load_shedding import (
+    HOT_C,
+    FrameSkipper,
+    LoadController,
+    Pressure,
+    hottest_c,
+)
+from mggr_edge.runs.service.metrics import LiveCounts, MetricsServer, open_endpoint
+from mggr_edge.runs.service.shared_load import SharedLoad
 
 _KICKS_PER_LIMIT = 3
 _MICROSECONDS = 1e6
@@ -127,6 +137,43 @@ class ServiceOptions:
 DEFAULT_SERVICE = ServiceOptions()
 
 
+class Notifier(Protocol):
+    """Receiver of the state of a live run; `Systemd` describes the methods."""
+
+    def ready(self) -> None: ...
+    def status(self, text: str) -> None: ...
+    def alive(self) -> None: ...
+    def stopping(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Host:
+    """Parts of a live run that its process provides, for example to share them between cameras.
+
+    Attributes:
+        open_bundle: function that opens a bundle by its path or name.
+        stop: event that ends the run. `None` creates a new event.
+        notifier: receiver of the state of the run. `None` notifies systemd.
+        turn: turn of the run, if several runs share the processing time.
+        load: load of all runs of the process. `None` controls the load of this run alone.
+        metrics: server of the metrics of all runs. `None` serves the metrics of this run alone, if
+            its options contain a port.
+        camera: name of the camera in the metrics.
+    """
+
+    open_bundle: Callable[[str | Path], Bundle] = Bundle.open
+    stop: threading.Event | None = None
+    notifier: Notifier | None = None
+    turn: Turn | None = None
+    load: SharedLoad | None = None
+    metrics: MetricsServer | None = None
+    camera: str = ""
+
+
+ALONE = Host()
+"""Host of a process with a single run."""
+
+
 @dataclass
 class ServiceSupervisor:
     """Load shedding, hot reload and metrics of one redirector.
@@ -141,6 +188,9 @@ class ServiceSupervisor:
         notify: function that receives messages.
         counts: counts of the source.
         auto_calibration: automatic calibration of the redirector; `None` if it is not in use.
+        host: parts of the run that the process provides.
+        workload: object that skips frames. `None` outside of `around`, or if the options turn load
+            shedding off.
     """
 
     options: ServiceOptions
@@ -151,17 +201,8 @@ class ServiceSupervisor:
     notify: Callable[[str], None]
     counts: LiveCounts = field(default_factory=LiveCounts)
     auto_calibration: AutoCalibration | None = None
-
-    def __post_init__(self) -> None:
-        self._pressure = LoadController(
-            has_coarse=lambda: self.redirector.has_coarse,
-            temperature=hottest_c,
-            notify=self.notify,
-            hot_c=self.options.hot_c,
-        )
-        self.workload = (
-            FrameSkipper(self._pressure, self._set_fine) if self.options.step_down else None
-        )
+    host: Host = ALONE
+    workload: FrameSkipper | None = None
 
     @contextmanager
     def around(self, process: FrameProcess) -> Iterator[FrameProcess]:
@@ -171,29 +212,61 @@ class ServiceSupervisor:
             MissingPackageError: metrics are requested, but prometheus_client is not installed.
             StreamError: the port of the metrics is in use.
         """
-        attended = BundleReloader(
-            process,
-            self.redirector,
-            self.path,
-            correction_of=self.correction_of,
-            notify=self.notify,
-            coarse=self.options.step_down,
-        )
-        with attended, self._figures(attended) as watched:
-            yield watched
+        turn = self.host.turn
+        with ExitStack() as held:
+            attended: FrameProcess = held.enter_context(
+                BundleReloader(
+                    process,
+                    self.redirector,
+                    self.path,
+                    correction_of=self.correction_of,
+                    notify=self.notify,
+                    coarse=self.options.step_down,
+                    open_bundle=self.host.open_bundle,
+                )
+            )
+            pressure = held.enter_context(self._pressure())
+            if self.options.step_down:
+                self.workload = FrameSkipper(
+                    pressure,
+                    self._set_fine,
+                    waited_s=(lambda: 0.0) if turn is None else lambda: turn.waited_s,
+                )
+            attended = attended if turn is None else InTurn(attended, turn)
+            yield held.enter_context(self._figures(attended, pressure))
 
-    def _figures(self, process: FrameProcess) -> AbstractContextManager[FrameProcess]:
-        """Return a context that yields `process` and serves metrics if a port is set."""
-        if self.options.prometheus_port is None:
-            return nullcontext(process)
-        return open_endpoint(
-            self.options.prometheus_port,
-            process,
-            counts=self.counts,
-            clock=self.clock,
-            level=lambda: self._pressure.level,
-            auto_calibration=self.auto_calibration,
+    def _pressure(self) -> AbstractContextManager[Pressure]:
+        """Return a context with the controller of the load."""
+        if self.host.load is not None:
+            return self.host.load.join(lambda: self.redirector.has_coarse)
+        return nullcontext(
+            LoadController(
+                has_coarse=lambda: self.redirector.has_coarse,
+                temperature=hottest_c,
+                notify=self.notify,
+                hot_c=self.options.hot_c,
+            )
         )
+
+    @contextmanager
+    def _figures(self, process: FrameProcess, pressure: Pressure) -> Iterator[FrameProcess]:
+        """Yield `process`, and serve its metrics if the host or the options request them."""
+        server: AbstractContextManager[MetricsServer | None] = nullcontext(self.host.metrics)
+        if self.host.metrics is None and self.options.prometheus_port is not None:
+            server = open_endpoint(self.options.prometheus_port)
+        with server as metrics:
+            if metrics is None:
+                yield process
+                return
+            with metrics.watch(
+                process,
+                counts=self.counts,
+                clock=self.clock,
+                level=lambda: pressure.level,
+                auto_calibration=self.auto_calibration,
+                camera=self.host.camera,
+            ) as watched:
+                yield watched
 
     def _set_fine(self, fine: bool) -> None:
         self.redirector.fine = fine
