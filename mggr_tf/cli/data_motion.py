@@ -13,7 +13,7 @@ from mggr_tf.cli.options import notify, subjects_option
 
 if TYPE_CHECKING:
     from mggr_tf.data.schema import EyeSamples
-    from mggr_tf.evaluation.eye_motion import EyeMotion
+    from mggr_tf.evaluation.eye_motion import Measured
 
 _DRAWN = "synthetic"
 _PEOPLE = 150
@@ -41,7 +41,7 @@ def motion(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Measure how irises, eye corners and lids move when the gaze changes.
+    """Measure how irises, eye corners and lids move and change their brightness with the gaze.
 
     \b
     Examples:
@@ -56,6 +56,10 @@ def motion(
     column `error` is the standard error over people. The column `Columbia` is the value for people
     0001-0032 of the Columbia data set. The column `ratio` is the value divided by the value for
     Columbia.
+
+    The second table contains the change of the brightness in regions of the patch, in percent of
+    the mean brightness of the patch per degree of pitch. Before, each patch is aligned with another
+    patch of the same person, side and head pose.
     """
     if source != _DRAWN and (people is not None or seed is not None):
         raise UsageError(
@@ -72,19 +76,24 @@ def motion(
     from mggr_edge.common.progress import progress
     from mggr_edge.models.bundle import Bundle
     from mggr_edge.vision.iris import IrisFinder
-    from mggr_tf.evaluation.eye_motion import frontal, measure_eye_motion
+    from mggr_tf.evaluation import eye_motion, eye_shading
 
     if source == _DRAWN:
         samples = _drawn(people or _PEOPLE, 1 if seed is None else seed)
     else:
         samples = _read(Path(source), subjects)
     with Bundle.open("default") as bundle:
-        found = measure_eye_motion(samples, IrisFinder(bundle.model("iris")), progress=progress)
-    notify(f"{samples.source}: {frontal(samples).sum()} patches with a frontal head pose")
+        finder = IrisFinder(bundle.model("iris"))
+        moved = eye_motion.measure_eye_motion(samples, finder, progress=progress).rows()
+    shaded = eye_shading.measure_eye_shading(samples, progress=progress).rows()
+    patches = eye_motion.frontal(samples).sum()
+    notify(f"{samples.source}: {patches} patches with a frontal head pose")
     if as_json:
-        click.echo(json.dumps({name: row._asdict() for name, row in found.rows().items()}))
-    else:
-        _print_table(found)
+        click.echo(json.dumps({n: row._asdict() for n, row in (moved | shaded).items()}))
+        return
+    _print_table("motion", moved, eye_motion.COLUMBIA.rows())
+    click.echo()
+    _print_table("shading", shaded, eye_shading.COLUMBIA.rows())
 
 
 def _drawn(people: int, seed: int) -> EyeSamples:
@@ -101,11 +110,8 @@ def _read(folder: Path, subjects: tuple[str, ...] | None) -> EyeSamples:
     return samples_of(scan_source(folder, subjects=subjects), source=folder)
 
 
-def _print_table(found: EyeMotion) -> None:
-    from mggr_tf.evaluation.eye_motion import COLUMBIA
-
-    click.echo(f"{'':20}{'value':>9}{'error':>8}{'Columbia':>10}{'ratio':>7}")
-    real = COLUMBIA.rows()
-    for name, row in found.rows().items():
+def _print_table(title: str, found: dict[str, Measured], real: dict[str, Measured]) -> None:
+    click.echo(f"{title:20}{'value':>9}{'error':>8}{'Columbia':>10}{'ratio':>7}")
+    for name, row in found.items():
         ratio = row.value / real[name].value
         click.echo(f"{name:20}{row.value:9.3f}{row.error:8.3f}{real[name].value:10.3f}{ratio:7.2f}")

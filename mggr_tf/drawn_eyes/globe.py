@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, unit_vectors
 from mggr_tf.drawn_eyes.compiled import compiled
-from mggr_tf.drawn_eyes.face_geometry import OVERSAMPLING
+from mggr_tf.drawn_eyes.face_geometry import APEX_MM, OVERSAMPLING
 from mggr_tf.drawn_eyes.subject import Eyeball, Subject
 from mggr_tf.drawn_eyes.textures import skin_colour
 
@@ -31,6 +31,15 @@ IRIS_PLANE = float(np.cos(np.radians(30.0)))
 
 CORNEA_CENTRE, CORNEA_RADIUS = 0.47, 0.65
 """Position of the cornea's centre along the gaze, and radius of the cornea, in eyeball radii."""
+
+_BULGE_AT_MM = -5.0
+"""Horizontal position of the middle of the bulge, relative to the middle of the cornea, mm."""
+
+_BULGE_ACROSS_MM, _BULGE_UP_MM = 17.0, 10.5
+"""Half axes of the bulge of the lids over the cornea, mm.
+
+The bulge is wider than the cornea, because the plates in the lids are stiff.
+"""
 
 _RIM = 0.97
 """Squared radius of the visible eyeball in the image, divided by the squared true radius.
@@ -100,6 +109,44 @@ def iris_way(globe: Globe, *, head: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     turned = globe.radius_mm * IRIS_PLANE * (globe.turn[:2, 2] - head[:2, 2])
     return turned + [globe.centre_x, globe.centre_y]
+
+
+class Bulge(NamedTuple):
+    """Bulge of the closed or open lids over the cornea. The bulge moves when the gaze changes.
+
+    Attributes:
+        x_mm: x of the middle of the bulge in head coordinates, mm.
+        y_mm: y of the middle of the bulge in head coordinates, mm.
+        height_mm: height of the bulge above the surface of the face, mm.
+        across_mm: half of the width of the bulge, mm.
+        up_mm: half of the height of the area that bulges, mm.
+    """
+
+    x_mm: float
+    y_mm: float
+    height_mm: float
+    across_mm: float
+    up_mm: float
+
+
+def bulge_over(globe: Globe, *, head: NDArray[np.float64], height_mm: float) -> Bulge:
+    """Return the bulge of the lids for a gaze.
+
+    Args:
+        globe: position and rotation of the eyeball.
+        head: [3, 3] rotation matrix from head axes to camera axes.
+        height_mm: height of the bulge, mm.
+    """
+    x, y, _ = APEX_MM * (head.T @ globe.turn[:, 2])
+    return Bulge(float(x) + _BULGE_AT_MM, float(y), height_mm, _BULGE_ACROSS_MM, _BULGE_UP_MM)
+
+
+@compiled
+def bulge_slope(bulge: Bulge, x: float, y: float) -> float:
+    """Return the upward slope (dz / dy) of the bulge at head coordinates (x, y), mm."""
+    across, up = (x - bulge.x_mm) / bulge.across_mm, (y - bulge.y_mm) / bulge.up_mm
+    left = max(1.0 - across * across - up * up, 0.0)
+    return -4.0 * bulge.height_mm * up / bulge.up_mm * left
 
 
 @compiled

@@ -32,8 +32,10 @@ class Look(NamedTuple):
     lit: float
     ambient: float
     shine: float
+    slit_mm: float
     crease_depth: float
     bag_mm: float
+    bulge_mm: float
     lash_line: float
     lower_lash_line: float
     skin: NDArray[np.float64]
@@ -63,8 +65,10 @@ def look_of(subject: Subject, textures: Textures, *, lit: bool = True) -> Look:
         lit=float(lit),
         ambient=subject.light.ambient,
         shine=skin.shine,
+        slit_mm=subject.light.slit_mm,
         crease_depth=subject.lids.crease_depth,
         bag_mm=skin.bag_mm,
+        bulge_mm=subject.lids.bulge_mm,
         lash_line=hair.lash_strength,
         lower_lash_line=hair.lower_lash_strength,
         skin=tone,

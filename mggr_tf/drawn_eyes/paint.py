@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mggr_tf.drawn_eyes.compiled import compiled
 from mggr_tf.drawn_eyes.face_geometry import OVERSAMPLING, smooth_step
 from mggr_tf.drawn_eyes.flow import DrawnFrame, Sight, beyond_nose
-from mggr_tf.drawn_eyes.globe import Globe
+from mggr_tf.drawn_eyes.globe import Bulge, Globe, bulge_over
 from mggr_tf.drawn_eyes.lids import (
     ALONG,
     BEYOND,
@@ -39,6 +39,7 @@ def paint(sitting: Sitting, moment: DrawnFrame, look: Look, size_px: int) -> NDA
     The image contains the dark line at the roots of the lashes, but no single lashes.
     """
     picture = np.empty((size_px, size_px, 3), np.float32)
+    bulge = bulge_over(moment.globe, head=sitting.rotation, height_mm=look.bulge_mm)
     _paint(
         moment.sight,
         moment.curves,
@@ -51,6 +52,7 @@ def paint(sitting: Sitting, moment: DrawnFrame, look: Look, size_px: int) -> NDA
         sitting.nose_light,
         sitting.emitters,
         look,
+        bulge,
         np.empty((3, 6)),
         picture,
     )
@@ -70,6 +72,7 @@ def _paint(
     nose_light: float,
     emitters: np.ndarray,
     look: Look,
+    bulge: Bulge,
     scratch: np.ndarray,
     picture: np.ndarray,
 ) -> None:
@@ -86,7 +89,9 @@ def _paint(
             above = met[Y] - at(curves, place, UPPER)
             below = at(curves, place, LOWER) - met[Y]
             if max(above, below) > _PLAIN_MM or at(curves, place, BEYOND) > _PLAIN_MM:
-                paint_skin(curves, slide, place, coarse_atlas, met, above, below, look, colour)
+                paint_skin(
+                    curves, slide, place, coarse_atlas, met, above, below, look, bulge, colour
+                )
                 _hide_behind_nose(nose, nose_light, x, y, look, colour)
                 for i in range(row, row + OVERSAMPLING):
                     for j in range(column, column + OVERSAMPLING):
@@ -108,6 +113,7 @@ def _paint(
                         y,
                         sight.px_per_mm,
                         look,
+                        bulge,
                         ball,
                         colour,
                     )
@@ -135,6 +141,7 @@ def _paint_near(
     y: float,
     px_per_mm: float,
     look: Look,
+    bulge: Bulge,
     ball: np.ndarray,
     colour: np.ndarray,
 ) -> None:
@@ -147,7 +154,7 @@ def _paint_near(
     over_lower = min(max(0.5 - below * px_per_mm, 0.0), 1.0)
     skin_cover = 1 - max(under_upper + over_lower - 1, 0.0)
     if skin_cover > 0:
-        paint_skin(curves, slide, place, atlas, met, above, below, look, colour)
+        paint_skin(curves, slide, place, atlas, met, above, below, look, bulge, colour)
     if skin_cover < 1:
         paint_eyeball(along, globe, emitters, above, below, x, y, look, ball)
         for k in range(3):

@@ -13,7 +13,9 @@ from mggr_tf.drawn_eyes.face_geometry import smooth_step
 from mggr_tf.drawn_eyes.globe import (
     CORNEA_CENTRE,
     CORNEA_RADIUS,
+    Bulge,
     Globe,
+    bulge_slope,
     intersects_sphere,
     on_iris,
     on_sclera,
@@ -37,6 +39,12 @@ from mggr_tf.drawn_eyes.look import Look
 from mggr_tf.drawn_eyes.sitting import DIRECT, HOLLOW, SHADOW, SLOPE, X, Y
 from mggr_tf.drawn_eyes.textures import read_atlas
 
+_FROM_ABOVE = 0.6
+"""Decrease of the ambient light if the upward slope of the surface increases by 1, as a fraction.
+
+In rooms and outdoors, most ambient light comes from above.
+"""
+
 
 @compiled
 def paint_skin(
@@ -48,6 +56,7 @@ def paint_skin(
     above: float,
     below: float,
     look: Look,
+    bulge: Bulge,
     colour: np.ndarray,
 ) -> None:
     """Compute the colour of the skin at a pixel, including light and shadow.
@@ -61,6 +70,7 @@ def paint_skin(
         above: distance of the pixel above the upper margin, mm.
         below: distance of the pixel below the lower margin, mm.
         look: appearance parameters.
+        bulge: bulge of the lids over the cornea.
         colour: [3] output array for the colour, linear RGB.
     """
     # The centre of a pixel at the margin may lie in the opening, although the pixel shows skin.
@@ -76,7 +86,7 @@ def paint_skin(
     red, green, blue = read_atlas(atlas, rest_x, rest_y)
     shade, gloss = 1.0, 0.0
     if look.lit > 0:
-        shade = _shade_of_skin(curves, place, met, above, below, look)
+        shade = _shade_of_skin(curves, place, met, above, below, look, bulge)
         gloss = look.shine * smooth_step(shade, 0.6, 1.15)
     colour[0] = red * shade + gloss
     colour[1] = green * shade + gloss
@@ -91,13 +101,16 @@ def _shade_of_skin(
     above: float,
     below: float,
     look: Look,
+    bulge: Bulge,
 ) -> float:
     fade = at(curves, place, FADE)
     slope, groove = 0.0, 0.0
+    over_cornea = bulge_slope(bulge, met[X], met[Y])
     if above > below:
         # Add the groove where the plate slides under the fold, and the bulge of skin above it.
         plate = at(curves, place, FOLD) - at(curves, place, UPPER)
         past = above - plate
+        over_cornea *= 1 - smooth_step(past, 0.0, 2.5)  # The skin above the fold lies on the brow.
         # If a larger part of the plate is visible, the fold is flatter.
         depth = look.crease_depth * fade / (1 + 0.15 * plate)
         groove = depth * _bump(past / 1.1)
@@ -105,11 +118,14 @@ def _shade_of_skin(
     else:
         bag = 0.9 * _tilt((below - 4.5) / 4.8) - 0.3 * _tilt((below - 8.0) / 2.8)
         slope = fade * look.bag_mm * bag
+    slope += over_cornea
     direct = max(met[DIRECT] - met[SLOPE] * min(max(slope, -1.2), 1.2), 0.0)
-    shade = (look.ambient + (1 - look.ambient) * direct * met[SHADOW]) * met[HOLLOW]
+    ambient = look.ambient * (1 - _FROM_ABOVE * over_cornea)
+    shade = (ambient + (1 - look.ambient) * direct * met[SHADOW]) * met[HOLLOW]
     away = max(max(above, below) + 0.3 * at(curves, place, BEYOND), 0.0)
     near = max(1 - away / 4.8, 0.0)
-    return shade * (1 - 0.4 * near * near * near) * (1 - 0.4 * groove)
+    hollow = 0.4 if above > below else 0.1
+    return shade * (1 - hollow * near * near * near) * (1 - 0.4 * groove)
 
 
 @compiled
@@ -154,6 +170,8 @@ def paint_lash_line(
 
 
 _LID_SHADOW_MM = 2.2
+_USUAL_OPENING_MM = 8.0
+"""Height of the eye opening, mm, at which the eyeball has its usual brightness."""
 
 
 @compiled
@@ -192,8 +210,10 @@ def paint_eyeball(
     if look.lit > 0:
         shadow = 1 - 0.8 * np.exp(above / (0.8 * _LID_SHADOW_MM))
         shadow -= 0.30 * np.exp(below / (0.35 * _LID_SHADOW_MM))
-        shadow = min(max(shadow, 0.10), 1.0)
-        outer = 0.45 * (1 - smooth_step(along, 0.02, 0.12))
+        opening = max(-above - below, 0.0)
+        lit = opening / (opening + look.slit_mm) * (1 + look.slit_mm / _USUAL_OPENING_MM)
+        shadow = min(max(shadow * lit, 0.10), 1.2)
+        outer = 0.25 * (1 - smooth_step(along, 0.02, 0.12))
         rim = below / 0.55
         flesh = max(max(caruncle, outer), 0.45 * np.exp(-rim * rim))
         line = (below + 0.7) / 0.28
@@ -201,7 +221,8 @@ def paint_eyeball(
         mirrored = _mirrored(globe, emitters, x, y) * (0.2 + 0.8 * iris_cover)
         for k in range(3):
             base = colour[k] * shadow
-            colour[k] = base + flesh * (look.flesh[k] - base) + tear + mirrored
+            shaded = (0.3 + 0.7 * shadow) * look.flesh[k]
+            colour[k] = base + flesh * (shaded - base) + tear + mirrored
     else:
         for k in range(3):
             colour[k] += caruncle * (look.flesh[k] - colour[k])

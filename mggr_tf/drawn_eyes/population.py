@@ -102,24 +102,25 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
     single_lid = rng.uniform() < 0.25
     corner_drop_mm = rng.uniform(2.0, 4.2)
     return Lids(
-        width_mm=float(rng.uniform(27.3, 30.2)),
+        width_mm=float(rng.uniform(28.3, 31.2)),
         upper_mm=float(rng.uniform(2.5, 4.3) if single_lid else rng.uniform(2.9, 5.1)),
         lower_mm=float(max(rng.uniform(4.2, 5.6), corner_drop_mm + 0.6)),
         corner_drop_mm=float(corner_drop_mm),
-        nasal_mm=float(rng.uniform(-2.2, -0.3)),
-        tilt_deg=float(np.clip(rng.normal(4.0, 2.2), -1, 9)),
+        nasal_mm=float(rng.uniform(-1.7, 0.2)),
+        tilt_deg=float(np.clip(rng.normal(2.8, 2.2), -2, 8)),
         roundness=float(rng.uniform(0.55, 0.95)),
         skew=float(rng.uniform(0.95, 1.25)),
         crease_mm=float(rng.uniform(0.2, 1.2) if single_lid else rng.uniform(1.5, 5.0)),
         crease_depth=float(rng.uniform(0.1, 0.6) if single_lid else rng.uniform(0.3, 1.0)),
         # Both lids move. As in [2], the height of the opening changes by 0.4 times the motion of
         # the eye.
-        follow=float(rng.uniform(0.68, 1.08)),
-        lower_follow=float(rng.uniform(0.33, 0.63)),
+        follow=float(rng.uniform(0.66, 1.04)),
+        lower_follow=float(rng.uniform(0.36, 0.66)),
         # According to [3], the corner moves by 0.03 to 0.04 mm per degree when the eye looks down.
         # The corner moves less when the eye looks up.
-        corner_follow=float(rng.uniform(0.08, 0.28)),
+        corner_follow=float(rng.uniform(0.16, 0.36)),
         slide=float(rng.uniform(0.0, 0.18)),
+        bulge_mm=float(rng.uniform(1.0, 3.4)),
     )
 
 
@@ -146,7 +147,7 @@ def _draw_eyeball(rng: np.random.Generator, melanin: float) -> Eyeball:
         redness=float(rng.uniform(0.1, 0.6)),
         wetness=float(rng.uniform(0.2, 1.0)),
         # The value in [1] is 0.9 mm.
-        pivot_mm=float(rng.uniform(0.0, 1.2)),
+        pivot_mm=float(rng.uniform(0.4, 1.6)),
     )
 
 
@@ -164,7 +165,7 @@ def _draw_hair(rng: np.random.Generator, melanin: float) -> Hair:
         lash_length_mm=float(rng.uniform(1.5, 4.2)),
         lash_count=int(rng.integers(18, 42)),
         lash_strength=float(rng.uniform(0.65, 1.0)),
-        lower_lash_strength=float(rng.uniform(0.1, 0.55)),
+        lower_lash_strength=float(rng.uniform(0.0, 0.45)),
     )
 
 
@@ -223,6 +224,7 @@ def _draw_light(rng: np.random.Generator) -> Light:
         shadow_strength=float(rng.uniform(0.15, 0.6) if rng.uniform() < 0.5 else 0.0),
         shadow_angle_deg=float(rng.uniform(0, 360)),
         shadow_offset=float(rng.uniform(-0.1, 0.45)),
+        slit_mm=float(rng.uniform(2.0, 14.0)),
     )
 
 
@@ -270,9 +272,9 @@ def _draw_camera(rng: np.random.Generator, *, misled: bool) -> Camera:
         noise=float(rng.uniform(0.6, 3.0)),
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
-        zoom=float(rng.uniform(1.1, 1.5) * np.exp(-0.25 * misses * rng.uniform())),
+        zoom=float(rng.uniform(1.12, 1.53) * np.exp(-0.25 * misses * rng.uniform())),
         shift_px=(float(rng.normal(-1.6, 1.5)), float(rng.normal(3.0, 0.8))),
-        follow=(float(rng.normal(0.0, 0.08)), float(rng.normal(0.7, 0.12))),
+        follow=(float(rng.normal(0.0, 0.08)), float(rng.normal(0.65, 0.12))),
         jitter_px=float(rng.uniform(0.1, 0.8) + 3 * misses),
         zoom_jitter=float(0.02 + 0.08 * misses),
     )

@@ -200,9 +200,9 @@ def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float3
     wide = np.pad(height, reach, mode="reflect", reflect_type="odd")
     mean = cv2.blur(wide, (2 * reach + 1, 2 * reach + 1))[reach:-reach, reach:-reach]
     hollow = np.exp(np.float32(-0.22) * np.clip(mean - height, -2, 2))
-    depth = np.float32(0.055 * skin.socket_mm)
+    depth = np.float32(0.045 * skin.socket_mm)
     socket = np.exp(-((y - 5 - 0.15 * x) ** 2) / np.float32(2 * 8.0**2))
-    to_nose = 0.45 + 0.55 * _ramp(x, -16, 16)
+    to_nose = 0.1 + 0.9 * _ramp(x, -16, 16)
     return hollow * (1 - depth * socket * to_nose) * (1 + 0.2 * _ramp(-y - 0.35 * x, 3, 20))
 
 

@@ -79,6 +79,7 @@ class Lids:
         slide: factor for the sideways motion of both lids and both corners. The motion is this
             factor times the radius of the eyeball, times the sine of the gaze yaw relative to the
             head.
+        bulge_mm: height of the bulge of the lids over the cornea.
     """
 
     width_mm: float
@@ -95,6 +96,7 @@ class Lids:
     lower_follow: float
     corner_follow: float
     slide: float
+    bulge_mm: float
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,8 @@ class Light:
         shadow_angle_deg: direction from the lit skin to the shadow, perpendicular to the edge of
             the shadow. 0 points to the right of the image, and 90 points up.
         shadow_offset: position of the shadow's edge along this direction, in units of 25 mm.
+        slit_mm: height of the eye opening at which half of the light reaches the eyeball. The lids
+            and the lashes keep the rest away.
     """
 
     emitters: tuple[Emitter, ...]
@@ -252,6 +256,7 @@ class Light:
     shadow_strength: float
     shadow_angle_deg: float
     shadow_offset: float
+    slit_mm: float
 
 
 @dataclass(frozen=True)

@@ -174,3 +174,22 @@ def test_a_run_that_fails_starts_again_and_the_others_continue(
         service.until(lambda: bool(list(folder.glob("door-*.mp4"))))
         service.end()
     assert all(frames_of(path) > 0 for path in folder.glob("door-*.mp4"))
+
+
+def test_an_absent_or_stalled_camera_does_not_delay_the_others(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve(0)
+    door = camera("door", f"rtsp://127.0.0.1:{free_port()}/bars", "null://")
+    desk = camera("desk", server.url, "desk.mp4", "segment = 60")
+    with running(tmp_path, door + desk) as service:
+        service.until(lambda: service.health()["cameras"].get("desk", {}).get("ok", False))
+        health = service.health()
+        assert (health["ok"], health["cameras"]["door"]["ok"]) == (False, False)
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        began_s = time.monotonic()
+        service.end()
+        assert time.monotonic() - began_s < 20
+        server.process.send_signal(signal.SIGCONT)
+    assert frames_of(tmp_path / "desk-0001.mp4") > 0

@@ -64,6 +64,11 @@ def test_every_word_is_a_datagram(tmp_path: Path, manager: Manager) -> None:
         systemd.alive()  # often enough is once in ten seconds here
     systemd.stopping()
     assert manager.heard() == ["READY=1", "STATUS=two lines", "WATCHDOG=1", "STOPPING=1"]
+    before_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    systemd.reloading()
+    words = dict(line.split("=") for line in manager.heard()[0].splitlines())
+    assert words["RELOADING"] == "1"
+    assert before_us <= int(words["MONOTONIC_USEC"]) <= before_us + 1_000_000
 
 
 @pytest.mark.parametrize("limit", [None, "0", "soon"])

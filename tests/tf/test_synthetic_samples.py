@@ -104,7 +104,7 @@ def test_pictures_of_one_group_share_their_crop() -> None:
     assert apart[:, 1, 1].max() < 0.6
     assert apart.max() < 3
     eyeball = samples.landmarks[:, LANDMARKS.index("eyeball")].reshape(16, 4, 2)
-    assert np.ptp(eyeball, axis=1).max() < 0.8
+    assert np.ptp(eyeball, axis=1).max() < 1.3
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -117,7 +117,7 @@ def test_a_picture_can_be_cut_as_another_one(side) -> None:
 
     alone, cut = drawn(up, None), drawn(down, Crop(gaze=up, seed=1))
     # The eyeball turns about a point that is not quite its centre.
-    np.testing.assert_allclose(alone.eyeball_centre, cut.eyeball_centre, atol=0.4)
+    np.testing.assert_allclose(alone.eyeball_centre, cut.eyeball_centre, atol=0.6)
     np.testing.assert_array_equal(drawn(up, Crop(gaze=up, seed=1)).outline, alone.outline)
     followed = drawn(down, None)
     assert followed.eyeball_centre[1] < cut.eyeball_centre[1] - 1, "a device's crop follows"

@@ -92,7 +92,9 @@ class CameraService:
             while not stop.wait(_LOOK_S):
                 if reload.is_set():
                     reload.clear()
+                    self._systemd.reloading()
                     self._reload(metrics)
+                    self._systemd.ready()
                 if all(camera.is_alive for camera in self._cameras.values()):
                     self._systemd.alive()
             self._systemd.stopping()

@@ -79,6 +79,11 @@ class Systemd:
         """Report that the service is shutting down."""
         self._tell("STOPPING=1")
 
+    def reloading(self) -> None:
+        """Report that the service loads its config again. Call `ready` afterwards."""
+        # On Linux, this clock is CLOCK_MONOTONIC, as systemd requires.
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
     def _tell(self, what: str) -> None:
         if not self._address:
             return
