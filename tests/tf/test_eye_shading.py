@@ -49,7 +49,7 @@ def test_a_known_shading_is_found_and_a_moved_crop_does_not_count() -> None:
     for row, (pitch, _) in enumerate(samples.gaze_deg):
         group = samples.group == samples.group[row]
         first = samples.images[np.flatnonzero(group)[0]].astype(np.float64)
-        first[43:50, 25:40] += 0.006 * pitch * first.mean()
+        first[41:52, 22:43] += 0.006 * pitch * first.mean()
         shift = rng.integers(-2, 3)
         images[row] = np.clip(np.roll(first, shift, axis=0), 0, 255)
     found = measure_eye_shading(replace(samples, images=images)).rows()
