@@ -39,7 +39,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _SOUND_S = 60.0
 """If a run lasted this time in seconds, the pause after its end is short again."""
 
-_LEAVE_S = 20.0
+_LEAVE_S = 10.0
 """Maximum time in seconds to wait for the end of a run. A driver that hangs may never return."""
 
 
@@ -87,18 +87,20 @@ class CameraService:
                 # Report a wrong bundle now. The cameras open it again, from the disk's cache.
                 with self._bundles.open(model) as bundle:
                     bundle.try_out(coarse=self._config.step_down)
-            self._apply(self._config, metrics)
-            self._systemd.ready()
-            while not stop.wait(_LOOK_S):
-                if reload.is_set():
-                    reload.clear()
-                    self._systemd.reloading()
-                    self._reload(metrics)
-                    self._systemd.ready()
-                if all(camera.is_alive for camera in self._cameras.values()):
-                    self._systemd.alive()
-            self._systemd.stopping()
-            self._end(tuple(self._cameras))
+            try:
+                self._apply(self._config, metrics)
+                self._systemd.ready()
+                while not stop.wait(_LOOK_S):
+                    if reload.is_set():
+                        reload.clear()
+                        self._systemd.reloading()
+                        self._reload(metrics)
+                        self._systemd.ready()
+                    if all(camera.is_alive for camera in self._cameras.values()):
+                        self._systemd.alive()
+            finally:  # also after a second Ctrl-C, so that all recordings are complete
+                self._systemd.stopping()
+                self._end(tuple(self._cameras))
 
     def _endpoint(self) -> AbstractContextManager[MetricsServer | None]:
         if self._config.prometheus is None:
