@@ -245,7 +245,7 @@ def test_addresses_that_are_served() -> None:
     assert guarded == RtspStream(Served("0.0.0.0", 8554, "eyes", "me@home", "p:w"))
     assert "p:w" not in repr(guarded)
     assert guarded.name == "rtsp://0.0.0.0:8554/eyes"
-    with refusal(UsageError, "live-output-not-valid"):
+    with refusal(UsageError, "output-not-valid"):
         live_output("rtsp://me@:8554/eyes")  # a user without a password
 
 

@@ -19,6 +19,7 @@ from mggr_tf.cli.data import data
 from mggr_tf.data.columbia import write_dataset
 from mggr_tf.data.listing import samples_of
 from mggr_tf.data.source import scan_source
+from mggr_tf.evaluation import eye_shading
 from mggr_tf.evaluation.estimator_scores import draw_frontal_eyes
 from mggr_tf.evaluation.eye_motion import COLUMBIA, EyeMotion, frontal, measure_eye_motion
 from refusals import refusal
@@ -130,11 +131,13 @@ def test_the_command_measures_drawn_eyes_and_folders(tmp_path: Path) -> None:
     asked = CliRunner().invoke(data, ["motion", str(tmp_path / "eyes"), "--json"])
     assert asked.exit_code == 0, asked.output
     rows = json.loads(asked.stdout)
-    assert list(rows) == list(COLUMBIA.rows())
+    assert list(rows) == [*COLUMBIA.rows(), *eye_shading.COLUMBIA.rows()]
     assert rows["iris_x"]["value"] > 0 > rows["iris_y"]["value"]
     drawn = CliRunner().invoke(data, ["motion", "synthetic", "--people", "3"])
     assert drawn.exit_code == 0, drawn.output
-    lines = [line.split() for line in drawn.stdout.splitlines()[1:]]
+    tables = [line.split() for line in drawn.stdout.splitlines() if line]
+    assert [line[0] for line in tables if line[1] == "value"] == ["motion", "shading"]
+    lines = [line for line in tables if line[1] != "value"]
     assert [name for name, *_ in lines] == list(rows)
     assert {len(line) for line in lines} == {5}
 

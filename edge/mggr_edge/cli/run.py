@@ -207,10 +207,11 @@ def run(
     camera://0 or 0 on any system, /dev/video0 on Linux, and csi://0 on a Jetson (not yet tested
     with real cameras); see `mggr-edge cameras`. The OUTPUT of a live INPUT is a video file, a
     virtual camera for video calls (virtual-camera:// or v4l2loopback:///dev/video10), or a stream
-    that this machine serves (rtsp://@:8554/NAME). If
-    frames arrive faster than they can be processed, the older frames are dropped and counted.
-    Ctrl-C ends the run and completes the recording. The command opens only the network connections
-    that INPUT, OUTPUT and the options specify.
+    that this machine serves (rtsp://@:8554/NAME, or rtsp://USER:PASSWORD@:8554/NAME with a
+    password). If frames arrive faster than they can be processed, the older frames are dropped and
+    counted. Ctrl-C ends the run and completes the recording. The command opens only the network
+    connections that INPUT, OUTPUT and the options specify. For several cameras, use `mggr-edge
+    service`.
 
     The OUTPUT of a video or a picture can also be a window (display://0), a virtual camera or a
     stream. In these cases, videos are played at their own speed and without sound. --input-loop

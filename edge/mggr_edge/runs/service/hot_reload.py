@@ -45,7 +45,7 @@ class BundleReloader:
         notify: function that receives messages.
         coarse: if True, load the model `coarse` in advance, because load shedding may turn off the
             fine branch later.
-        open_bundle: function that opens a bundle by its path.
+        open_bundle: function that opens a bundle by its path. `None` uses `Bundle.open`.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class BundleReloader:
         correction_of: Callable[[Bundle], GazeCorrection],
         notify: Callable[[str], None],
         coarse: bool = False,
-        open_bundle: Callable[[str | Path], Bundle] = Bundle.open,
+        open_bundle: Callable[[str | Path], Bundle] | None = None,
     ) -> None:
-        self._coarse, self._open_bundle = coarse, open_bundle
+        self._coarse, self._open_bundle = coarse, open_bundle or Bundle.open
         self._process, self._redirector, self._path = process, redirector, path
         self._correction_of, self._notify = correction_of, notify
         self._in_use = self._seen = fingerprint_of(path)

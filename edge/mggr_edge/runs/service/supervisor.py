@@ -151,6 +151,10 @@ class Notifier(Protocol):
     def stopping(self) -> None: ...
 
 
+def _open_alone(path: str | Path) -> Bundle:
+    return Bundle.open(path)
+
+
 @dataclass(frozen=True)
 class Host:
     """Parts of a live run that its process provides, for example to share them between cameras.
@@ -166,7 +170,7 @@ class Host:
         camera: name of the camera in the metrics.
     """
 
-    open_bundle: Callable[[str | Path], Bundle] = Bundle.open
+    open_bundle: Callable[[str | Path], Bundle] = _open_alone
     stop: threading.Event | None = None
     notifier: Notifier | None = None
     turn: Turn | None = None
