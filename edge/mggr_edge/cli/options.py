@@ -114,3 +114,13 @@ def service_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS_SERVICE):
         with_service = option(with_service)
     return with_service
+
+
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of messages on stderr. `json` writes one JSON object per line, with the keys "
+    "time, level and message. In a service, the key camera is the name of the camera.",
+)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mggr_edge.cli.options import camera_options, service_options
+from mggr_edge.cli.options import camera_options, log_format_option, service_options
 from mggr_edge.common.cli_group import (
     USER_ERROR,
     FiniteRange,
@@ -141,14 +141,7 @@ if TYPE_CHECKING:
     help="With --segment: when a file is complete, delete the oldest files of this recording until "
     "all files together have at most GB billion bytes.",
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of messages on stderr. `json` writes one JSON object per line, with the keys "
-    "time, level and message.",
-)
+@log_format_option
 @click.option(
     "--sign",
     metavar="KEY",

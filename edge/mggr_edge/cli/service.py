@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mggr_edge.cli.options import log_format_option
 from mggr_edge.common.cli_group import echo_error, echo_note, set_log_format
 
 if TYPE_CHECKING:
@@ -22,20 +23,13 @@ if TYPE_CHECKING:
     help="Config of the service: a TOML file with one table [[camera]] per camera.",
 )
 @click.option("--check", is_flag=True, help="Only check FILE. Open no camera and no model.")
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of messages on stderr. `json` writes one JSON object per line, with the keys "
-    "time, level, camera and message.",
-)
+@log_format_option
 def service(config: Path, check: bool, log_format: LogFormat) -> None:
     """Redirect the gaze in the streams of one or more cameras until a signal ends the service.
 
-    The keys of a [[camera]] are `name`, `input`, `output` and the options of `mggr-edge run`
-    without the leading dashes. The keys at the top of the file are `model`, `prometheus`,
-    `max-temperature` and `step-down`. A lost camera is opened again. If a camera fails, the others
+    The keys of a [[camera]] are `name`, `input`, `output` and most options of `mggr-edge run`
+    without the leading dashes (see docs/device.md). The keys at the top of the file are `model`,
+    `prometheus`, `max-temperature` and `step-down`. A lost camera is opened again. If a camera fails, the others
     continue. All cameras share the loaded models. If the machine is overloaded, they step down
     together.
 

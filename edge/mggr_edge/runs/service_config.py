@@ -1,25 +1,9 @@
 """Config of a service with one or more cameras: a TOML file.
 
-::
-
-    model = "default"
-    prometheus = 9105
-
-    [[camera]]
-    name = "door"
-    input = "rtsp://door.local/live"
-    output = "door.mp4"
-    segment = 60
-    keep-hours = 48
-
-    [[camera]]
-    name = "desk"
-    input = "camera://0"
-    output = "rtsp://viewer:secret@:8554/desk"
-
-The keys are the names of the options of `mggr-edge run` without the leading dashes. The keys of a
-camera and of the top level are the fields of `CameraConfig` and `ServiceConfig`. Relative paths are
-relative to the working directory, as on the command line.
+The help of `mggr-edge service` contains an example. The keys are the names of the options of
+`mggr-edge run` without the leading dashes. The keys of a camera and of the top level are the fields
+of `CameraConfig` and `ServiceConfig`. Relative paths are relative to the working directory, as on
+the command line.
 """
 
 from __future__ import annotations
