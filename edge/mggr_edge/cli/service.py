@@ -29,9 +29,9 @@ def service(config: Path, check: bool, log_format: LogFormat) -> None:
 
     The keys of a [[camera]] are `name`, `input`, `output` and most options of `mggr-edge run`
     without the leading dashes (see docs/device.md). The keys at the top of the file are `model`,
-    `prometheus`, `max-temperature` and `step-down`. A lost camera is opened again. If a camera fails, the others
-    continue. All cameras share the loaded models. If the machine is overloaded, they step down
-    together.
+    `prometheus`, `max-temperature` and `step-down`. A lost camera is opened again. If a camera
+    fails, the others continue. All cameras share the loaded models. If the machine is overloaded,
+    they step down together.
 
     SIGHUP loads FILE again: changed cameras start again, and the others continue. If FILE is
     invalid then, the error is logged, and the cameras stay as they are.
