@@ -83,7 +83,7 @@ def eyes_of_run():
     )
 
 
-@pytest.fixture(scope="module", params=["float32", "int8"])
+@pytest.fixture(scope="module", params=[pytest.param("float32", marks=pytest.mark.slow), "int8"])
 def bundle(request, state_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("bundles") / request.param
     return export_run(

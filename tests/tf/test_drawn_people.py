@@ -168,8 +168,13 @@ def test_the_packaged_records_name_the_same_people():
     assert set(run.record.portraits.subjects) <= set(run.record.seen)
 
 
-@pytest.mark.extended
-@pytest.mark.parametrize("former", [False, True])
+@pytest.mark.parametrize(
+    "former",
+    [
+        pytest.param(False, marks=pytest.mark.extended),
+        pytest.param(True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_packaged_weights_are_not_scored_on_their_training_people(tmp_path, former):
     def scored(*arguments):
         asked = ["evaluate", "default", "--estimator", "--data", *map(str, arguments)]
