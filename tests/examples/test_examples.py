@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge import Bundle, open_source
+from mggr_edge import Bundle, Redirector, open_source
 from mggr_edge.errors import MggrError
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -32,7 +32,7 @@ def weights() -> None:
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A portrait that does not look into the lens, after a redirection of its eyes."""
-    from mggr_edge import Gaze, Redirector
+    from mggr_edge import Gaze
 
     data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
     picture = cv2.resize(data.astronaut()[:280, 90:350], None, fx=2, fy=2)
@@ -140,17 +140,35 @@ def test_frames_reach_the_sink(clip: Path, tmp_path: Path) -> None:
         assert len(list(written)) == 8
 
 
-def test_a_window_shows_every_frame(clip: Path, tmp_path: Path) -> None:
+def test_a_window_shows_every_frame(clip: Path, tmp_path: Path, bundle: Bundle) -> None:
     """OpenCV's window is replaced by a list, because there is no screen."""
     before = """
-import atexit, cv2
-shown = []
+import atexit, cv2, numpy
+from mggr_edge import Redirector
+shown, times = [], []
+redirect = Redirector.redirect_frame
+def timed(self, frame, time_s, **rest):
+    times.append(time_s)
+    return redirect(self, frame, time_s, **rest)
+Redirector.redirect_frame = timed
 cv2.imshow = lambda title, frame: shown.append(frame.copy())
 cv2.waitKey = lambda ms: -1
 cv2.destroyAllWindows = lambda: None
-atexit.register(lambda: print(len(shown), (shown[0] != shown[-1]).any()))
+atexit.register(lambda: numpy.savez("shown.npz", shown=shown, times=times))
 """
-    assert run("webcam_window.py", clip, cwd=tmp_path, before=before).startswith("8 ")
+    run("webcam_window.py", clip, cwd=tmp_path, before=before)
+    with np.load(tmp_path / "shown.npz") as saved:
+        shown, times = saved["shown"], saved["times"]
+    assert len(shown) == 8
+    redirector, capture, changed = Redirector(bundle), cv2.VideoCapture(str(clip)), 0
+    for seen, time_s in zip(shown, times, strict=True):
+        is_there, frame = capture.read()
+        assert is_there
+        made = redirector.redirect_frame(frame, float(time_s), color="bgr").frame
+        np.testing.assert_array_equal(seen, made)
+        changed += bool((seen != frame).any())
+    capture.release()
+    assert changed > 0
 
 
 @pytest.mark.slow
