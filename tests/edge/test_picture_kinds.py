@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 from numpy.typing import NDArray
 
@@ -49,7 +50,9 @@ def picture(mode: str = "RGB") -> Any:
     ],
 )
 def test_every_mode_is_read_and_written(tmp_path: Path, mode: str, suffix: str) -> None:
-    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    options: dict[str, Any] = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    if (mode, suffix) == ("YCbCr", ".tif") and PIL.__version__.startswith("12."):
+        options["compression"] = "tiff_lzw"  # Pillow 12 cannot read this file without compression.
     picture(mode).save(tmp_path / f"a{suffix}", **options)
     with Image.open(tmp_path / f"a{suffix}") as image:
         expected = np.asarray(image.convert("RGBA"))
