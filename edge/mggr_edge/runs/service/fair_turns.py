@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 import time
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,12 +74,7 @@ class Turn:
         self._began_s = time.monotonic()
         self.waited_s += self._began_s - asked_s
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._turns.give_back(self, time.monotonic() - self._began_s)
 
 
