@@ -112,8 +112,8 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
         skew=float(rng.uniform(0.95, 1.25)),
         crease_mm=float(rng.uniform(0.2, 1.2) if single_lid else rng.uniform(1.5, 5.0)),
         crease_depth=float(rng.uniform(0.1, 0.6) if single_lid else rng.uniform(0.3, 1.0)),
-        # Both lids move. As in [2], the height of the opening changes by 0.4 times the motion of
-        # the eye.
+        # Both lids move. On average, the height of the opening changes by 0.34 times the motion of
+        # the eye (0.4 in [2]).
         follow=float(rng.uniform(0.66, 1.04)),
         lower_follow=float(rng.uniform(0.36, 0.66)),
         # According to [3], the corner moves by 0.03 to 0.04 mm per degree when the eye looks down.

@@ -248,7 +248,7 @@ class Light:
             the shadow. 0 points to the right of the image, and 90 points up.
         shadow_offset: position of the shadow's edge along this direction, in units of 25 mm.
         slit_mm: height of the eye opening at which half of the light reaches the eyeball. The lids
-            and the lashes keep the rest away.
+            and the lashes block the other half.
     """
 
     emitters: tuple[Emitter, ...]

@@ -1,8 +1,8 @@
 """Measure how the brightness of an eye and of its lids changes when the gaze changes.
 
 When the gaze goes up, the skin below the eye faces the light from above more, and more light
-reaches the eyeball. When the gaze goes down, both become darker. A gaze estimator can see this
-change, so synthetic eyes and redirected eyes need it, too.
+reaches the eyeball. When the gaze goes down, both become darker. Gaze estimators use this change,
+so synthetic eyes and redirected eyes must show it, too.
 
 In each group (the patches of one person, side and head pose), one patch is the reference: the patch
 whose gaze is nearest to the mean gaze. The other patches are aligned with the reference on the skin
